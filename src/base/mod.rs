@@ -1,0 +1,55 @@
+//! The read-only root file system below a box.
+//!
+//! A [`BaseSpec`] says what the profile asked for; preparing it gives [`RootLayers`], which is all that the sandbox
+//! knows of a base: directories to stack.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub mod archive;
+pub mod distro;
+pub mod host;
+
+/// What a profile names as the base. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseSpec {
+    /// A copy-on-write view of the host's own system directories.
+    Host,
+    /// An unpacked root file system.
+    Directory(PathBuf),
+    /// A tar archive: plain, gzip or zstd.
+    Archive(PathBuf),
+    /// `distribution:release`, bootstrapped with the distribution's own tool.
+    Distro(String),
+}
+
+/// Directories that make up a root file system, ready for overlayfs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootLayers {
+    /// Names the content: what is derived from this base (a layer of packages) is valid as long as this stays.
+    pub id: String,
+    /// Ordinary lower directories, the topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Data-only lower directories: metadata files in `lower` redirect into them.
+    pub data_only: Vec<PathBuf>,
+    /// Host directories (absolute) that are each overlaid at their own path, above what `lower` has there: the host
+    /// base of the host's root, for which no metadata layer is needed.
+    pub host_directories: Vec<PathBuf>,
+    /// Host directories (absolute) bound read-only at their own path (a Nix store).
+    pub read_only_binds: Vec<PathBuf>,
+    /// Who does the stacking.
+    pub driver: OverlayDriver,
+}
+
+/// Who stacks the layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverlayDriver {
+    /// The kernel's overlayfs.
+    #[default]
+    Kernel,
+    /// The `fuse-overlayfs` program, all ids squashed to the box's root.
+    Fuse,
+}

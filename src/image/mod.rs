@@ -1,0 +1,4 @@
+//! Root file systems as layers: [`layer`] unpacks them, [`store`] keeps them.
+
+pub mod layer;
+pub mod store;

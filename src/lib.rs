@@ -1,0 +1,37 @@
+//! A rootless sandbox for developer environments.
+//!
+//! What was typed ([`cli`]) becomes what is meant ([`profile`]), becomes what to do ([`sandbox::spec`]), and only
+//! then is it done ([`sandbox::launch`]). A module uses only rows above its own in this table; `tests/architecture.rs`
+//! reads the table and checks every `use`.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`sys`] | one safe wrapper per system call; the only `unsafe` |
+//! | [`paths`] | XDG directories; the only reader of the environment below `cli` |
+//! | [`progress`] | how long work reports itself |
+//! | [`process`] | helper programs: their errors and their lifetime |
+//! | [`userns`] | subuid ranges, id maps, work inside a mapped namespace |
+//! | [`image`] | layers: unpacking, the store |
+//! | [`base`] | the read-only root file system below a box |
+//! | [`profile`] | `devbox.toml`: finding, reading, merging, checking, trusting |
+//! | [`sandbox`] | a plan and its execution: namespaces, mounts, sessions, network |
+//! | [`boxes`] | a project's environment on this machine: state, start, join, stop, snapshots |
+//! | [`doctor`] | what this machine lacks, and the command that mends it |
+//! | [`error`] | every error as it is shown, with its hints |
+//! | [`ui`] | the terminal: colour, progress, sanitising |
+//! | [`cli`] | the commands |
+
+pub mod sys;
+pub mod paths;
+pub mod progress;
+pub mod process;
+pub mod userns;
+pub mod image;
+pub mod base;
+pub mod profile;
+pub mod sandbox;
+pub mod boxes;
+pub mod doctor;
+pub mod error;
+pub mod ui;
+pub mod cli;
