@@ -21,17 +21,17 @@
 //! | [`ui`] | the terminal: colour, progress, sanitising |
 //! | [`cli`] | the commands |
 
-pub mod sys;
-pub mod paths;
-pub mod progress;
-pub mod process;
-pub mod userns;
-pub mod image;
 pub mod base;
-pub mod profile;
-pub mod sandbox;
 pub mod boxes;
+pub mod cli;
 pub mod doctor;
 pub mod error;
+pub mod image;
+pub mod paths;
+pub mod process;
+pub mod profile;
+pub mod progress;
+pub mod sandbox;
+pub mod sys;
 pub mod ui;
-pub mod cli;
+pub mod userns;

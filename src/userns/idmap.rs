@@ -65,12 +65,7 @@ impl IdMap {
     /// With `user` 0 this is `0 -> uid`, `1.. -> range`; else root and the others are served from the range.
     #[must_use]
     pub fn range(user: u32, uid: u32, gid: u32, subuids: &[(u32, u32)], subgids: &[(u32, u32)]) -> Self {
-        Self {
-            mode: IdMode::Range,
-            user,
-            uids: around(user, uid, subuids),
-            gids: around(user, gid, subgids),
-        }
+        Self { mode: IdMode::Range, user, uids: around(user, uid, subuids), gids: around(user, gid, subgids) }
     }
 
     /// Only the invoking user exists.

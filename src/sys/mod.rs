@@ -1,0 +1,9 @@
+//! One safe wrapper per system call, and the only `unsafe` of the project.
+//!
+//! Each wrapper sets the safe default (CLOEXEC, NOFOLLOW, NOCTTY), returns an owned descriptor or a typed value, and
+//! its error prints as the call with its arguments.
+#![expect(unsafe_code, reason = "system calls without a safe wrapper in the crates are made here and nowhere else")]
+
+pub mod error;
+
+pub use error::{SysError, SysResult};
