@@ -4,6 +4,13 @@
 //! its error prints as the call with its arguments.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper in the crates are made here and nowhere else")]
 
+pub mod clone;
 pub mod error;
+pub mod fs;
+pub mod mount;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod terminal;
 
-pub use error::{SysError, SysResult};
+pub use error::{Context, SysError, SysResult};

@@ -1,0 +1,59 @@
+//! Unix sockets: pairs, peers, and messages that carry descriptors.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+
+use super::{Context, SysResult};
+
+/// At most this many descriptors travel with one message.
+pub const MAX_DESCRIPTORS: usize = 8;
+
+/// The peer's pid at the time of connecting, in this process's pid namespace: 0 when it is outside of it.
+pub fn peer_pid(socket: &UnixStream) -> SysResult<i32> {
+    let credentials = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerCredentials)
+        .call(|| "getsockopt `SO_PEERCRED`".to_owned())?;
+    Ok(credentials.pid())
+}
+
+/// Sends `data` and `descriptors`; returns how many bytes went.
+pub fn send_with_descriptors(socket: &impl AsFd, data: &[u8], descriptors: &[BorrowedFd<'_>]) -> SysResult<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    loop {
+        match rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.call(|| "sendmsg".to_owned()),
+        }
+    }
+}
+
+/// Receives into `buffer`; descriptors that came along are appended, CLOEXEC. 0 bytes: the other side is gone.
+pub fn receive_with_descriptors(
+    socket: &impl AsFd,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> SysResult<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.call(|| "recvmsg".to_owned())?,
+        }
+    };
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            descriptors.extend(received);
+        }
+    }
+    Ok(received.bytes)
+}
