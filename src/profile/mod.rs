@@ -1,1 +1,138 @@
+//! `devbox.toml`: finding, reading, merging, checking, trusting.
+//!
+//! ```text
+//! load::find, load::read ──> schema::RawProfile ──> validate::Layer ──> merge ──> Profile
+//!   bytes of each file        keys with positions     checked, one file   all files   complete
+//! ```
+//!
+//! Every file is checked on its own, so that an error always has a line to point at; merging cannot fail. Nothing here
+//! runs a command, and nothing is written but the memory of [`trust`]. Called by `cli` and `boxes`.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::BaseSpec;
+
+/// What a box is to be: every field has a value, every path is absolute, everything is checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    /// The box's name: 1 to 64 bytes of letters, digits, `-`, `_`, `.`; by default made from the project folder's.
+    pub name: String,
+    /// The root file system below the box.
+    pub base: BaseSpec,
+    /// Packages of the base's own package manager, without duplicates, in the order they were named.
+    pub packages: Vec<String>,
+    /// The shell of `enter`, absolute in the box. `None`: the best one that the box has.
+    pub shell: Option<PathBuf>,
+    /// Who the commands run as: `root`, or a name that is given the invoking uid.
+    pub user: String,
+    /// When the box stops.
+    pub lifetime: Lifetime,
+    /// How the project folder is seen.
+    pub project: Project,
+    /// The environment of the commands.
+    pub env: Env,
+    /// Further host directories and files, each target once.
+    pub mounts: Vec<Mount>,
+    /// Named grants of host things.
+    pub share: Share,
+    /// The network.
+    pub network: Network,
+    /// `devbox run NAME`: name to shell command.
+    pub tasks: BTreeMap<String, String>,
+    /// Shell commands that run in the box on their own.
+    pub hooks: Hooks,
+}
+
+/// When a box stops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Lifetime {
+    /// With its last session.
+    #[default]
+    Session,
+    /// When it is told to.
+    Keep,
+}
+
+/// How the project folder is seen in the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Project {
+    /// Where it is mounted, absolute in the box.
+    pub path: PathBuf,
+    /// Relative to the project: seen as empty and read-only in the box. Plain names only, no `.` and `..`.
+    pub mask: Vec<PathBuf>,
+    /// The box cannot change the project.
+    pub read_only: bool,
+}
+
+/// The environment of the commands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Env {
+    /// Set to these values.
+    pub set: BTreeMap<String, String>,
+    /// Taken from the environment of the invoking command, when they are there. [`DEFAULT_PASS`] is always among them.
+    pub pass: Vec<String>,
+}
+
+/// Variables of the host that every box sees: what a terminal and its language need, and nothing secret.
+pub const DEFAULT_PASS: &[&str] = &["TERM", "COLORTERM", "LANG"];
+
+/// A host directory or file in the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// On the host: absolute, symlinks resolved as far as the path exists. To be opened without following symlinks, so
+    /// that it is what trust was asked for.
+    pub source: PathBuf,
+    /// In the box: absolute, without `.` and `..`.
+    pub target: PathBuf,
+    /// The box cannot change it.
+    pub read_only: bool,
+}
+
+/// Named grants of host things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// The socket at `$SSH_AUTH_SOCK`.
+    pub ssh_agent: bool,
+    /// The user's git configuration, read-only.
+    pub git_config: bool,
+    /// The host's extra CA certificates and proxy variables.
+    pub ca_certificates: bool,
+}
+
+/// The network of the box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// Which.
+    pub mode: NetworkMode,
+}
+
+/// Which network a box has.
+///
+/// The order is from the closed to the open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// Loopback only.
+    None,
+    /// Its own, through a helper program; an error without one.
+    Private,
+    /// Its own, or the host's when there is no helper program.
+    #[default]
+    Auto,
+    /// The host's.
+    Host,
+}
+
+/// Shell commands that run in the box on their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Hooks {
+    /// Once, when the box is first made.
+    pub create: Vec<String>,
+    /// Before each session.
+    pub enter: Vec<String>,
+}
