@@ -7,6 +7,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`sys`] | one safe wrapper per system call; the only `unsafe` |
+//! | [`text`] | text that others wrote, made fit for a terminal; suggestions |
 //! | [`paths`] | XDG directories; the only reader of the environment below `cli` |
 //! | [`progress`] | how long work reports itself |
 //! | [`process`] | helper programs: their errors and their lifetime |
@@ -33,5 +34,6 @@ pub mod profile;
 pub mod progress;
 pub mod sandbox;
 pub mod sys;
+pub mod text;
 pub mod ui;
 pub mod userns;

@@ -8,6 +8,12 @@
 //! Every file is checked on its own, so that an error always has a line to point at; merging cannot fail. Nothing here
 //! runs a command, and nothing is written but the memory of [`trust`]. Called by `cli` and `boxes`.
 
+pub mod diagnostic;
+pub mod merge;
+pub mod schema;
+pub mod shipped;
+pub mod validate;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -1,0 +1,292 @@
+//! The keys of a profile as they are written, each value with its position in the file.
+//!
+//! Only shapes are checked here (unknown keys, wrong types); what the values may be is `validate`'s business. The doc
+//! comments of the fields are the descriptions in the published JSON schema.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::{Lifetime, NetworkMode};
+
+/// A value and the bytes of the file that it was read from.
+#[derive(Debug, Clone)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Byte offsets into the file's text.
+    pub span: Range<usize>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
+        Ok(Self { span: spanned.span(), value: spanned.into_inner() })
+    }
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for At<T> {}
+
+impl<T: PartialOrd> PartialOrd for At<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.value.partial_cmp(&other.value)
+    }
+}
+
+impl<T: Ord> Ord for At<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.value.cmp(&other.value)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// A devbox profile: the description of a development environment.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "devbox profile")]
+pub struct RawProfile {
+    /// The name of the box. Default: made from the name of the project folder.
+    pub name: Option<At<String>>,
+    /// The profile below this one: a shipped profile, one of the user's, or a path that ends with `.toml`.
+    pub extends: Option<At<String>>,
+    /// `"host"`: a copy-on-write view of the host's own system. The default; excludes `distro` and `rootfs`.
+    pub base: Option<At<String>>,
+    /// A distribution and its release, such as `"debian:bookworm"`, bootstrapped once. Excludes `base` and `rootfs`.
+    pub distro: Option<At<String>>,
+    /// A directory or a tar archive (plain, gzip, zstd) with a root file system. Excludes `base` and `distro`.
+    pub rootfs: Option<At<String>>,
+    /// Packages of the base's own package manager, installed once.
+    #[serde(default)]
+    pub packages: Vec<At<String>>,
+    /// The shell of `devbox enter`: an absolute path in the box.
+    pub shell: Option<At<String>>,
+    /// `"root"`, or the name of a user that is given the invoking user's id.
+    pub user: Option<At<String>>,
+    /// When the box stops: with its last session, or when told to.
+    pub lifetime: Option<At<Lifetime>>,
+    /// How the project folder is seen in the box.
+    #[serde(default)]
+    pub project: RawProject,
+    /// Environment variables, and the list `pass` of those that are taken from the host.
+    #[serde(default)]
+    pub env: RawEnv,
+    /// Host directories and files that the box sees.
+    #[serde(default)]
+    pub mounts: Vec<At<RawMount>>,
+    /// Named grants of host things.
+    #[serde(default)]
+    pub share: RawShare,
+    /// The network of the box.
+    #[serde(default)]
+    pub network: RawNetwork,
+    /// Shell commands by name, for `devbox run NAME`.
+    #[serde(default)]
+    pub tasks: BTreeMap<At<String>, At<String>>,
+    /// Shell commands that run in the box on their own.
+    #[serde(default)]
+    pub hooks: RawHooks,
+}
+
+/// `[project]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawProject {
+    /// Where the project folder is mounted: `"same"` (the default) for its path on the host, or an absolute path.
+    pub path: Option<At<String>>,
+    /// Files and directories of the project, relative to it, that are seen as empty and cannot be changed.
+    #[serde(default)]
+    pub mask: Vec<At<String>>,
+    /// The box cannot change the project. Default: false.
+    pub read_only: Option<At<bool>>,
+}
+
+/// One of `[[mounts]]`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawMount {
+    /// On the host: absolute, below `~/`, or relative to the folder of the file that names it.
+    pub source: At<String>,
+    /// In the box: an absolute path.
+    pub target: At<String>,
+    /// The box cannot change it. Default: false.
+    pub read_only: Option<At<bool>>,
+}
+
+/// `[share]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawShare {
+    /// The SSH agent. Default: false.
+    pub ssh_agent: Option<At<bool>>,
+    /// The user's git configuration, read-only. Default: false.
+    pub git_config: Option<At<bool>>,
+    /// The host's extra CA certificates and proxy variables. Default: true.
+    pub ca_certificates: Option<At<bool>>,
+}
+
+/// `[network]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawNetwork {
+    /// `"private"`, `"host"`, `"none"`, or `"auto"` (the default): private where a helper program is installed.
+    pub mode: Option<At<NetworkMode>>,
+}
+
+/// `[hooks]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawHooks {
+    /// Run once, when the box is first made.
+    #[serde(default)]
+    pub create: Vec<At<String>>,
+    /// Run before each session.
+    #[serde(default)]
+    pub enter: Vec<At<String>>,
+}
+
+/// `[env]`: any key is a variable, but for `pass`.
+#[derive(Debug, Clone, Default)]
+pub struct RawEnv {
+    /// Variables taken from the host.
+    pub pass: Vec<At<String>>,
+    /// Variables and their values.
+    pub set: BTreeMap<At<String>, At<String>>,
+}
+
+impl<'de> Deserialize<'de> for RawEnv {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EnvVisitor;
+        impl<'de> Visitor<'de> for EnvVisitor {
+            type Value = RawEnv;
+            fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+                formatter.write_str("a table of variables")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawEnv, A::Error> {
+                let mut env = RawEnv::default();
+                while let Some(key) = map.next_key::<At<String>>()? {
+                    if key.value == "pass" {
+                        env.pass = map.next_value()?;
+                    } else {
+                        let value = map.next_value()?;
+                        env.set.insert(key, value);
+                    }
+                }
+                Ok(env)
+            }
+        }
+        deserializer.deserialize_map(EnvVisitor)
+    }
+}
+
+impl JsonSchema for RawEnv {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Env".into()
+    }
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {
+                "pass": {
+                    "description": "Variables that are taken from the host when they are set there.",
+                    "type": "array",
+                    "items": { "type": "string" },
+                    "default": [],
+                },
+            },
+            "additionalProperties": { "type": "string" },
+        })
+    }
+}
+
+/// The user's `config.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// What every profile starts from.
+    #[serde(default)]
+    pub profile: RawProfile,
+}
+
+/// The sections and their keys, to say where a misplaced key belongs; the empty name is the top of the file.
+pub const SECTIONS: &[(&str, &[&str])] = &[
+    ("project", &["path", "mask", "read_only"]),
+    ("share", &["ssh_agent", "git_config", "ca_certificates"]),
+    ("network", &["mode"]),
+    ("env", &["pass"]),
+    ("hooks", &["create", "enter"]),
+    ("mounts", &["source", "target"]),
+    (
+        "",
+        &[
+            "name", "extends", "base", "distro", "rootfs", "packages", "shell", "user", "lifetime", "project", "env",
+            "mounts", "share", "network", "tasks", "hooks",
+        ],
+    ),
+];
+
+/// The JSON schema of a profile, for editors.
+pub fn schema_json() -> String {
+    let schema = schemars::schema_for!(RawProfile);
+    // A `Schema` is a JSON value already: printing it cannot fail.
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_knows_the_keys_of_every_section() {
+        let schema: serde_json::Value = serde_json::from_str(&schema_json()).unwrap();
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["properties"]["env"]["additionalProperties"]["type"], "string");
+        for (section, keys) in SECTIONS {
+            let table = match *section {
+                "" => &schema,
+                "mounts" => &schema["properties"]["mounts"]["items"],
+                name => &schema["properties"][name],
+            };
+            let properties = table["properties"].as_object().unwrap_or_else(|| panic!("[{section}] in {table}"));
+            for key in *keys {
+                assert!(properties.contains_key(*key), "[{section}] {key}");
+            }
+            for (key, value) in properties {
+                assert!(keys.contains(&key.as_str()) || key == "read_only", "[{section}] {key} is not in SECTIONS");
+                assert!(value["description"].is_string(), "[{section}] {key} has no description: {value}");
+            }
+        }
+    }
+}

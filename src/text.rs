@@ -1,0 +1,96 @@
+//! Text that others wrote, made fit for a terminal; and the word that was probably meant.
+
+use std::borrow::Cow;
+
+/// `text` with everything that could steer a terminal or reorder a line written as `\u{1b}`: control characters
+/// (newlines too), bidirectional overrides, line separators and invisible characters.
+pub fn sanitize(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_treacherous) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_treacherous(c) {
+            clean.extend(c.escape_unicode());
+        } else {
+            clean.push(c);
+        }
+    }
+    Cow::Owned(clean)
+}
+
+fn is_treacherous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The candidate that `word` was probably meant to be: at most a third of its letters wrong.
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (word.chars().count().max(3)) / 3;
+    candidates
+        .into_iter()
+        .map(|candidate| (edit_distance(word, candidate, allowed), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that make `b` of `a`; more than `limit` when their
+/// lengths alone say so.
+fn edit_distance(a: &str, b: &str, limit: usize) -> usize {
+    let (a_count, b_count) = (a.chars().count(), b.chars().count());
+    if a_count.abs_diff(b_count) > limit {
+        return limit + 1;
+    }
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sanitizes() {
+        for (text, clean) in [
+            ("plain `text` äöü 漢字", "plain `text` äöü 漢字"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("a\nb\r\t", "a\\u{a}b\\u{d}\\u{9}"),
+            ("\u{202e}evil", "\\u{202e}evil"),
+            ("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}"),
+        ] {
+            assert_eq!(sanitize(text), clean);
+        }
+    }
+
+    #[test]
+    fn suggests_near_misses_only() {
+        let keys = ["name", "packages", "mounts", "network"];
+        for (word, expected) in [
+            ("pakages", Some("packages")),
+            ("package", Some("packages")),
+            ("nmae", Some("name")),
+            ("mount", Some("mounts")),
+            ("image", None),
+            ("services", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(closest(word, keys), expected, "{word}");
+        }
+        assert_eq!(closest(&"x".repeat(1 << 20), keys), None);
+    }
+}
