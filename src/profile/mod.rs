@@ -8,10 +8,16 @@
 //! Every file is checked on its own, so that an error always has a line to point at; merging cannot fail. Nothing here
 //! runs a command, and nothing is written but the memory of [`trust`]. Called by `cli` and `boxes`.
 
+pub mod detect;
 pub mod diagnostic;
+pub mod error;
+pub mod load;
 pub mod merge;
+pub mod resolve;
 pub mod schema;
 pub mod shipped;
+pub mod show;
+pub mod trust;
 pub mod validate;
 
 use std::collections::BTreeMap;
@@ -21,6 +27,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::BaseSpec;
+
+pub use diagnostic::Diagnostic;
+pub use error::ProfileError;
+pub use load::Found;
+pub use resolve::{Listed, LoadedProfile, Source};
+pub use trust::HostWish;
 
 /// What a box is to be: every field has a value, every path is absolute, everything is checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,0 +1,107 @@
+//! What can be wrong with a profile, or with remembering that it is trusted.
+
+use std::path::PathBuf;
+
+use super::diagnostic::Diagnostic;
+
+/// A profile that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// A mistake at one place of one file; [`Diagnostic::render`] draws it.
+    #[error("{diagnostic}")]
+    Invalid {
+        /// Which and where.
+        diagnostic: Box<Diagnostic>,
+    },
+    /// The file was not read at all.
+    #[error("profile `{}` is too large: {size_bytes} bytes, at most {limit_bytes} are read", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size_bytes: u64,
+        /// The largest that is read.
+        limit_bytes: u64,
+    },
+    /// A directory, FIFO, socket or device has the name of a profile.
+    #[error("profile `{}` is {kind}, not a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is, with its article.
+        kind: &'static str,
+    },
+    /// Symlinks lead in a circle.
+    #[error("profile `{}` is a symlink that leads in a circle", path.display())]
+    SymlinkLoop {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A symlink leads nowhere.
+    #[error("profile `{}` is a symlink to a file that does not exist", path.display())]
+    DanglingSymlink {
+        /// The path.
+        path: PathBuf,
+    },
+    /// TOML is UTF-8.
+    #[error("profile `{}` is not UTF-8: byte {byte} of line {line}", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The first wrong byte of that line, from 1.
+        byte: usize,
+    },
+    /// The file could not be opened or read.
+    #[error("cannot read profile `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The folder to start from is gone or cannot be looked into.
+    #[error("cannot use the folder `{}`", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A box cannot have this folder at the same path.
+    #[error("`{}` cannot be a project folder: the box has its own", path.display())]
+    ImpossibleProject {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The memory of trusted profiles could not be read or written.
+    #[error("cannot {operation} `{}`", path.display())]
+    TrustStore {
+        /// "read", "write", "remove".
+        operation: &'static str,
+        /// The directory or the record.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The directory of the memory of trusted profiles could not be made.
+    #[error(transparent)]
+    Directory(#[from] crate::paths::PathsError),
+}
+
+impl ProfileError {
+    /// The mistake, if it is one that has a place in a file.
+    pub fn diagnostic(&self) -> Option<&Diagnostic> {
+        match self {
+            Self::Invalid { diagnostic } => Some(diagnostic),
+            _ => None,
+        }
+    }
+}
+
+impl From<Box<Diagnostic>> for ProfileError {
+    fn from(diagnostic: Box<Diagnostic>) -> Self {
+        Self::Invalid { diagnostic }
+    }
+}

@@ -1,0 +1,153 @@
+//! A complete profile as the text of a `devbox.toml`, each value with the file it comes from.
+
+use std::fmt::Write;
+
+use super::resolve::LoadedProfile;
+use crate::base::BaseSpec;
+use crate::text::sanitize;
+
+/// The whole profile as a valid `devbox.toml`; a comment says where a value comes from, unless it is a default.
+pub fn show(loaded: &LoadedProfile) -> String {
+    let profile = &loaded.profile;
+    let mut page = Page { loaded, text: String::new() };
+    page.key("name", "name", &profile.name);
+    match &profile.base {
+        BaseSpec::Host => page.key("base", "base", "host"),
+        BaseSpec::Directory(path) | BaseSpec::Archive(path) => page.key("rootfs", "base", path),
+        BaseSpec::Distro(distro) => page.key("distro", "base", distro),
+    }
+    page.list("packages", "packages.", &profile.packages, |package| package.clone());
+    match &profile.shell {
+        Some(shell) => page.key("shell", "shell", shell),
+        None => page.line("# shell: the best one of the box", None),
+    }
+    page.key("user", "user", &profile.user);
+    page.key("lifetime", "lifetime", profile.lifetime);
+
+    page.section("[project]");
+    page.key("path", "project.path", &profile.project.path);
+    page.list("mask", "project.mask.", &profile.project.mask, |path| path.display().to_string());
+    page.key("read_only", "project.read_only", profile.project.read_only);
+
+    page.section("[env]");
+    for (name, value) in &profile.env.set {
+        page.key(&toml_key(name), &format!("env.{name}"), value);
+    }
+    page.list("pass", "env.pass.", &profile.env.pass, |name| name.clone());
+
+    for mount in &profile.mounts {
+        page.section("[[mounts]]");
+        page.key("source", "", &mount.source);
+        page.key("target", &format!("mounts.{}", mount.target.display()), &mount.target);
+        page.key("read_only", "", mount.read_only);
+    }
+
+    page.section("[share]");
+    page.key("ssh_agent", "share.ssh_agent", profile.share.ssh_agent);
+    page.key("git_config", "share.git_config", profile.share.git_config);
+    page.key("ca_certificates", "share.ca_certificates", profile.share.ca_certificates);
+
+    page.section("[network]");
+    page.key("mode", "network.mode", profile.network.mode);
+
+    if !profile.tasks.is_empty() {
+        page.section("[tasks]");
+        for (name, command) in &profile.tasks {
+            page.key(&toml_key(name), &format!("tasks.{name}"), command);
+        }
+    }
+    if !profile.hooks.create.is_empty() || !profile.hooks.enter.is_empty() {
+        page.section("[hooks]");
+        page.hooks("create", &profile.hooks.create);
+        page.hooks("enter", &profile.hooks.enter);
+    }
+    page.text
+}
+
+struct Page<'a> {
+    loaded: &'a LoadedProfile,
+    text: String,
+}
+
+impl Page<'_> {
+    fn section(&mut self, header: &str) {
+        self.text.push('\n');
+        self.text.push_str(header);
+        self.text.push('\n');
+    }
+
+    fn line(&mut self, line: &str, origin: Option<&str>) {
+        self.text.push_str(line);
+        if let Some(label) = origin.and_then(|key| self.origin(key)) {
+            // Writing to a `String` cannot fail.
+            write!(self.text, "  # {label}").unwrap_or_default();
+        }
+        self.text.push('\n');
+    }
+
+    fn key(&mut self, key: &str, origin: &str, value: impl serde::Serialize) {
+        self.line(&format!("{key} = {}", toml_value(value)), Some(origin));
+    }
+
+    /// One entry per line, as each may come from another file.
+    fn list<T: serde::Serialize>(&mut self, key: &str, origin: &str, list: &[T], name: impl Fn(&T) -> String) {
+        if list.is_empty() {
+            return self.line(&format!("{key} = []"), None);
+        }
+        self.line(&format!("{key} = ["), None);
+        for entry in list {
+            self.line(&format!("    {},", toml_value(entry)), Some(&format!("{origin}{}", name(entry))));
+        }
+        self.line("]", None);
+    }
+
+    fn hooks(&mut self, kind: &str, commands: &[String]) {
+        if commands.is_empty() {
+            return;
+        }
+        self.line(&format!("{kind} = ["), None);
+        for (index, command) in commands.iter().enumerate() {
+            self.line(&format!("    {},", toml_value(command)), Some(&format!("hooks.{kind}.{index}")));
+        }
+        self.line("]", None);
+    }
+
+    fn origin(&self, key: &str) -> Option<String> {
+        let label = self.loaded.origin(key)?.label();
+        let short = label.strip_prefix(&self.loaded.project).unwrap_or(&label);
+        Some(sanitize(&short.to_string_lossy()).into_owned())
+    }
+}
+
+/// A value on one line. Control characters are written as escapes, so that the text can go to a terminal.
+fn toml_value(value: impl serde::Serialize) -> String {
+    match toml::Value::try_from(value) {
+        Ok(toml::Value::String(text)) => toml_string(&text),
+        Ok(value) => value.to_string(),
+        // A path that is not UTF-8 has no spelling in TOML.
+        Err(_) => "\"(not UTF-8)\"".to_owned(),
+    }
+}
+
+fn toml_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            _ if sanitize(c.encode_utf8(&mut [0; 4])).len() > c.len_utf8() => {
+                quoted.push_str(&format!("\\u{:04X}", u32::from(c)));
+            }
+            _ => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// A key, in quotes where TOML wants them.
+pub(super) fn toml_key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { name.to_owned() } else { toml_string(name) }
+}
+

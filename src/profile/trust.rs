@@ -1,0 +1,306 @@
+//! A profile that came with a project asks once before it gets anything of the host.
+//!
+//! The measure is what the user's own `config.toml` says: whatever goes beyond it is a [`HostWish`], whoever's file it is
+//! in, for it is the project that chose it. An answer is remembered as an empty-handed fact, a file named
+//! `<data>/trust/<digest>`: the digest covers the project's path, the content of every file that is not the user's own, and
+//! the wishes with their symlinks resolved. An edited profile, a moved project, or a symlink in the project that now leads
+//! elsewhere asks again.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+
+use super::error::ProfileError;
+use super::load::resolve_links;
+use super::resolve::{LoadedFile, LoadedProfile, Source};
+use super::validate::{BaseChoice, Layer};
+use super::{DEFAULT_PASS, NetworkMode, Profile};
+use crate::base::BaseSpec;
+use crate::paths::{Paths, create_private};
+use crate::text::sanitize;
+
+/// Something of the host that a project's profile wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostWish {
+    /// To see a path that is outside the project, or that the user's configuration hides or protects.
+    Mount {
+        /// On the host, symlinks resolved.
+        source: PathBuf,
+        /// In the box.
+        target: PathBuf,
+        /// Only to look.
+        read_only: bool,
+    },
+    /// To sign in to other machines as the user.
+    SshAgent,
+    /// To read the user's git configuration.
+    GitConfig,
+    /// To see CA certificates and proxy settings, which the user's configuration denies.
+    CaCertificates,
+    /// To be on the host's network, with its local services.
+    HostNetwork,
+    /// More network than the user's configuration gives.
+    MoreNetwork {
+        /// What it gives.
+        from: NetworkMode,
+        /// What is wanted.
+        to: NetworkMode,
+    },
+    /// The value of a variable of the host, which may be a secret.
+    Variable {
+        /// Its name.
+        name: String,
+    },
+    /// A root file system from outside the project.
+    Rootfs {
+        /// On the host, symlinks resolved.
+        path: PathBuf,
+    },
+    /// A profile from outside the project.
+    Extends {
+        /// On the host, symlinks resolved.
+        path: PathBuf,
+    },
+    /// To change the project, which the user's configuration protects.
+    ChangeProject,
+    /// To see a part of the project that the user's configuration hides.
+    Unmask {
+        /// Relative to the project.
+        path: PathBuf,
+    },
+    /// To be obeyed although the file belongs to another user.
+    ForeignFile {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+}
+
+impl std::fmt::Display for HostWish {
+    /// The rest of the sentence "this profile wants to ...", without control characters.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let clean = |path: &Path| sanitize(&path.to_string_lossy()).into_owned();
+        match self {
+            Self::Mount { source, target, read_only } => {
+                let verb = if *read_only { "read" } else { "read and change" };
+                write!(f, "{verb} `{}` of the host, as `{}`", clean(source), clean(target))
+            }
+            Self::SshAgent => f.write_str("use your SSH agent: it can sign in wherever your keys can"),
+            Self::GitConfig => f.write_str("read your git configuration"),
+            Self::CaCertificates => {
+                f.write_str("see the host's CA certificates and proxy settings, which your configuration denies")
+            }
+            Self::HostNetwork => f.write_str("use the host's network, with every service that listens on it locally"),
+            Self::MoreNetwork { from, to } => {
+                write!(f, "set the network to `{}`, where your configuration says `{}`", mode(*to), mode(*from))
+            }
+            Self::Variable { name } => write!(f, "read the environment variable `{}`", sanitize(name)),
+            Self::Rootfs { path } => write!(f, "use `{}` as its root file system", clean(path)),
+            Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
+            Self::ChangeProject => f.write_str("change the project, which your configuration makes read-only"),
+            Self::Unmask { path } => write!(f, "see `{}`, which your configuration hides", clean(path)),
+            Self::ForeignFile { path, owner } => {
+                write!(f, "be used although `{}` belongs to uid {owner}, not to you", clean(path))
+            }
+        }
+    }
+}
+
+fn mode(mode: NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::None => "none",
+        NetworkMode::Private => "private",
+        NetworkMode::Auto => "auto",
+        NetworkMode::Host => "host",
+    }
+}
+
+/// The wishes as sentences for the question, each one line, without control characters.
+pub fn describe(wants: &[HostWish]) -> Vec<String> {
+    wants.iter().map(ToString::to_string).collect()
+}
+
+/// What `profile` wants beyond `baseline`, which is what the user's own configuration says on its own.
+pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files: &[LoadedFile]) -> Vec<HostWish> {
+    let mut wants = Vec::new();
+    foreign_files(files, &mut wants);
+    for file in files {
+        if let Source::Untrusted(path) = &file.source {
+            let path = resolve_links(path);
+            // `devbox.toml` itself may be a symlink to anywhere; what it says is checked all the same.
+            if file.source.file().and_then(Path::parent) != Some(project) && !path.starts_with(project) {
+                wants.push(HostWish::Extends { path });
+            }
+        }
+    }
+    if let BaseSpec::Directory(path) | BaseSpec::Archive(path) = &profile.base {
+        let own = matches!(&baseline.base, Some(BaseChoice::Rootfs(rootfs)) if resolve_links(rootfs) == *path);
+        if !own && !path.starts_with(project) {
+            wants.push(HostWish::Rootfs { path: path.clone() });
+        }
+    }
+    mounts(project, profile, baseline, &mut wants);
+    let mut wish = |wanted: bool, wish: HostWish| {
+        if wanted {
+            wants.push(wish);
+        }
+    };
+    let share = &profile.share;
+    wish(share.ssh_agent && baseline.ssh_agent != Some(true), HostWish::SshAgent);
+    wish(share.git_config && baseline.git_config != Some(true), HostWish::GitConfig);
+    wish(share.ca_certificates && baseline.ca_certificates == Some(false), HostWish::CaCertificates);
+    match (baseline.network_mode, profile.network.mode) {
+        (Some(NetworkMode::Host), _) => {}
+        (_, NetworkMode::Host) => wish(true, HostWish::HostNetwork),
+        (Some(from), to) => wish(to > from, HostWish::MoreNetwork { from, to }),
+        (None, _) => {}
+    }
+    for name in profile.env.pass.iter().filter(|name| !is_harmless(name) && !baseline.pass.contains(name)) {
+        wish(true, HostWish::Variable { name: name.clone() });
+    }
+    wish(baseline.read_only == Some(true) && !profile.project.read_only, HostWish::ChangeProject);
+    for path in baseline.mask.iter().filter(|path| !profile.project.mask.contains(path)) {
+        wish(true, HostWish::Unmask { path: path.clone() });
+    }
+    wants
+}
+
+/// Another user may put a `devbox.toml` into a folder above, such as `/tmp`. The host's root is nobody's enemy; and root
+/// itself works in the folders of others all the time.
+fn foreign_files(files: &[LoadedFile], wants: &mut Vec<HostWish>) {
+    let me = rustix::process::getuid().as_raw();
+    for file in files {
+        if let (Source::Untrusted(path), Some(owner)) = (&file.source, file.owner)
+            && me != 0
+            && owner != 0
+            && owner != me
+        {
+            wants.push(HostWish::ForeignFile { path: path.clone(), owner });
+        }
+    }
+}
+
+fn mounts(project: &Path, profile: &Profile, baseline: &Layer, wants: &mut Vec<HostWish>) {
+    let hidden: Vec<PathBuf> = baseline.mask.iter().map(|mask| project.join(mask)).collect();
+    for mount in &profile.mounts {
+        let granted = baseline.mounts.iter().any(|own| {
+            resolve_links(&own.source) == mount.source && (mount.read_only || !own.read_only)
+        });
+        let harmless = mount.source.starts_with(project)
+            && (mount.read_only || baseline.read_only != Some(true))
+            && !hidden.iter().any(|mask| mount.source.starts_with(mask) || mask.starts_with(&mount.source));
+        if !granted && !harmless {
+            wants.push(HostWish::Mount {
+                source: mount.source.clone(),
+                target: mount.target.clone(),
+                read_only: mount.read_only,
+            });
+        }
+    }
+}
+
+/// Variables that say how output should look, and nothing about the user.
+fn is_harmless(name: &str) -> bool {
+    DEFAULT_PASS.contains(&name) || name.starts_with("LC_") || matches!(name, "LANGUAGE" | "TZ" | "NO_COLOR")
+}
+
+/// SHA-256 in hexadecimal. Each part goes in with its length, so that no two lists of parts look alike.
+pub(super) fn digest(project: &Path, files: &[LoadedFile], wants: &[HostWish]) -> String {
+    let mut context = Context::new(&SHA256);
+    let mut part = |bytes: &[u8]| {
+        context.update(&(bytes.len() as u64).to_be_bytes());
+        context.update(bytes);
+    };
+    part(b"devbox trust 1");
+    part(project.as_os_str().as_bytes());
+    for file in files {
+        if let Source::Untrusted(path) = &file.source {
+            part(path.as_os_str().as_bytes());
+            part(file.text.as_bytes());
+        }
+    }
+    part(b"wants");
+    for wish in wants {
+        part(format!("{wish:?}").as_bytes());
+    }
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a record says; its name alone is what counts.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    /// With replacement characters where it is not UTF-8.
+    project: String,
+    wants: Vec<String>,
+}
+
+fn directory(paths: &Paths) -> PathBuf {
+    paths.data.join("trust")
+}
+
+/// Whether nothing is wanted, or the user agreed to just this.
+pub fn is_trusted(paths: &Paths, loaded: &LoadedProfile) -> Result<bool, ProfileError> {
+    if loaded.wants.is_empty() {
+        return Ok(true);
+    }
+    let path = directory(paths).join(&loaded.digest);
+    match path.symlink_metadata() {
+        Ok(meta) => Ok(meta.is_file() && meta.uid() == rustix::process::getuid().as_raw()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(source) => Err(ProfileError::TrustStore { operation: "read", path, source }),
+    }
+}
+
+/// Remembers that the user agreed to what `loaded` wants.
+pub fn trust(paths: &Paths, loaded: &LoadedProfile) -> Result<(), ProfileError> {
+    let directory = directory(paths);
+    create_private(&directory)?;
+    let path = directory.join(&loaded.digest);
+    let record = Record {
+        version: 1,
+        project: loaded.project.to_string_lossy().into_owned(),
+        wants: describe(&loaded.wants),
+    };
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+        serde_json::to_writer_pretty(&mut file, &record)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)?;
+        fs::File::open(&directory)?.sync_all()
+    };
+    write().map_err(|source| ProfileError::TrustStore { operation: "write", path: path.clone(), source })
+}
+
+/// Forgets every answer given for `project` (absolute, symlinks resolved), and says how many there were.
+pub fn untrust(paths: &Paths, project: &Path) -> Result<usize, ProfileError> {
+    let directory = directory(paths);
+    let failed = |operation, path: &Path, source| ProfileError::TrustStore { operation, path: path.to_owned(), source };
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        entries => entries.map_err(|source| failed("read", &directory, source))?,
+    };
+    let project = project.to_string_lossy();
+    let mut removed = 0;
+    for entry in entries {
+        let path = entry.map_err(|source| failed("read", &directory, source))?.path();
+        // What is no record (a temporary file of a killed process) is not ours to judge, and trusts nothing.
+        let record = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        if record.is_some_and(|record| record.project == project) {
+            fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests;
