@@ -42,10 +42,11 @@ impl Kind {
             "pyproject.toml" | "requirements.txt" | "setup.py" | "Pipfile" => Self::Python,
             "package.json" => Self::Node,
             "CMakeLists.txt" | "Makefile" | "makefile" | "GNUmakefile" | "configure.ac" | "meson.build" => Self::C,
-            _ => match name.rsplit_once('.')?.1 {
-                "c" | "cc" | "cpp" | "cxx" => Self::C,
-                "go" => Self::Go,
-                "py" => Self::Python,
+            _ => match name.rsplit_once('.')? {
+                ("", _) => return None,
+                (_, "c" | "cc" | "cpp" | "cxx") => Self::C,
+                (_, "go") => Self::Go,
+                (_, "py") => Self::Python,
                 _ => return None,
             },
         })
@@ -160,7 +161,7 @@ mod tests {
             (&["build.gradle.kts"], &[Java]),
             (&["main.c", "util.h"], &[C]),
             (&["Makefile"], &[C]),
-            (&[".c", "c", "x.txt", "cargo.toml"], &[C]),
+            (&[".c", "c", "x.txt", "cargo.toml"], &[]),
         ] {
             let found: Vec<Kind> = detect(names.iter().copied()).iter().map(|detected| detected.kind).collect();
             assert_eq!(found, kinds, "{names:?}");
@@ -175,7 +176,8 @@ mod tests {
 
     #[test]
     fn the_first_profile_is_valid() {
-        for names in [&[][..], &["Cargo.toml"], &["package.json", "a\nshell = 1.c"], &["\"\n.py"], &["main.go", "x.c"]] {
+        for names in [&[][..], &["Cargo.toml"], &["package.json", "a\nshell = 1.c"], &["\"\n.py"], &["main.go", "x.c"]]
+        {
             for name in ["shop", "a b", "größe", "\"\n"] {
                 let detected = detect(names.iter().copied());
                 let text = init_text(name, &detected);

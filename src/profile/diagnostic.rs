@@ -85,8 +85,9 @@ impl Diagnostic {
         }
         if let Some(rest) = message.strip_prefix("invalid type: ") {
             let (found, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, "something else"));
-            let mut diagnostic = Self::new(file, text, span.clone(), format!("wrong type: expected {}", plain_type(expected)))
-                .label(format!("this is {}", plain_type(found)));
+            let mut diagnostic =
+                Self::new(file, text, span.clone(), format!("wrong type: expected {}", plain_type(expected)))
+                    .label(format!("this is {}", plain_type(found)));
             // What stands below a `[section]` belongs to it: the usual slip is a list that was meant for the top.
             if let Some(help) = key_before(text, span.start).and_then(misplaced_below_a_section) {
                 diagnostic = diagnostic.help(help);

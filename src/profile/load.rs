@@ -77,18 +77,17 @@ pub fn read(path: &Path) -> Result<Text, ProfileError> {
         Some(libc::ENOENT) if path.is_symlink() => ProfileError::DanglingSymlink { path: path.to_owned() },
         _ => ProfileError::Read { path: path.to_owned(), source },
     };
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(failed)?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     if let Some(kind) = no_file(&meta) {
         return Err(ProfileError::NotAFile { path: path.to_owned(), kind });
     }
-    let bytes = read_limited(&file, meta.len())
-        .map_err(failed)?
-        .map_err(|size_bytes| ProfileError::TooLarge { path: path.to_owned(), size_bytes, limit_bytes: LIMIT_BYTES })?;
+    let bytes = read_limited(&file, meta.len()).map_err(failed)?.map_err(|size_bytes| ProfileError::TooLarge {
+        path: path.to_owned(),
+        size_bytes,
+        limit_bytes: LIMIT_BYTES,
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);

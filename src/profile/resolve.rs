@@ -201,12 +201,8 @@ impl Loader<'_> {
             return Ok(None);
         }
         let Text { text, owner } = read(&path)?;
-        let layer = parse_config(&Origin {
-            file: &path,
-            text: &text,
-            folder: &self.paths.config,
-            home: &self.paths.home,
-        })?;
+        let layer =
+            parse_config(&Origin { file: &path, text: &text, folder: &self.paths.config, home: &self.paths.home })?;
         Ok(Some(LoadedFile { source: Source::User(path), text, owner: Some(owner), layer }))
     }
 
@@ -329,11 +325,7 @@ fn complete(
         shell: merged.shell,
         user: merged.user.unwrap_or_else(|| "root".to_owned()),
         lifetime: merged.lifetime.unwrap_or_default(),
-        project: Project {
-            path: project_path,
-            mask: merged.mask,
-            read_only: merged.read_only.unwrap_or(false),
-        },
+        project: Project { path: project_path, mask: merged.mask, read_only: merged.read_only.unwrap_or(false) },
         env: Env { set: merged.env, pass },
         mounts: merged
             .mounts
@@ -371,4 +363,4 @@ fn base_spec(choice: Option<BaseChoice>) -> BaseSpec {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

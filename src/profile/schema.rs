@@ -289,4 +289,39 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_reference_has_every_key() {
+        let reference = include_str!("../../docs/profile.md");
+        for (section, keys) in SECTIONS {
+            for key in *keys {
+                let tables = ["project", "env", "mounts", "share", "network", "tasks", "hooks"];
+                let name = match *section {
+                    "" if tables.contains(key) => format!("[{key}]"),
+                    "" => format!("### `{key}`"),
+                    _ => format!("`{key}`"),
+                };
+                assert!(reference.contains(&name), "docs/profile.md lacks {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_example_of_the_reference_is_valid() {
+        let root = std::path::Path::new("/p");
+        let reference = include_str!("../../docs/profile.md");
+        let mut examples = 0;
+        for block in reference.split("```toml\n").skip(1) {
+            let text = block.split("```").next().unwrap();
+            let origin = super::super::validate::Origin { file: root, text, folder: root, home: root };
+            let checked = if text.contains("[profile") {
+                super::super::validate::parse_config(&origin)
+            } else {
+                super::super::validate::parse_profile(&origin)
+            };
+            checked.unwrap_or_else(|error| panic!("{}", error.render(false)));
+            examples += 1;
+        }
+        assert!(examples > 5);
+    }
 }

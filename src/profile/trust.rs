@@ -130,7 +130,7 @@ pub fn describe(wants: &[HostWish]) -> Vec<String> {
 /// What `profile` wants beyond `baseline`, which is what the user's own configuration says on its own.
 pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files: &[LoadedFile]) -> Vec<HostWish> {
     let mut wants = Vec::new();
-    foreign_files(files, &mut wants);
+    foreign_files(files, rustix::process::getuid().as_raw(), &mut wants);
     for file in files {
         if let Source::Untrusted(path) = &file.source {
             let path = resolve_links(path);
@@ -174,8 +174,7 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
 
 /// Another user may put a `devbox.toml` into a folder above, such as `/tmp`. The host's root is nobody's enemy; and root
 /// itself works in the folders of others all the time.
-fn foreign_files(files: &[LoadedFile], wants: &mut Vec<HostWish>) {
-    let me = rustix::process::getuid().as_raw();
+fn foreign_files(files: &[LoadedFile], me: u32, wants: &mut Vec<HostWish>) {
     for file in files {
         if let (Source::Untrusted(path), Some(owner)) = (&file.source, file.owner)
             && me != 0
@@ -190,9 +189,10 @@ fn foreign_files(files: &[LoadedFile], wants: &mut Vec<HostWish>) {
 fn mounts(project: &Path, profile: &Profile, baseline: &Layer, wants: &mut Vec<HostWish>) {
     let hidden: Vec<PathBuf> = baseline.mask.iter().map(|mask| project.join(mask)).collect();
     for mount in &profile.mounts {
-        let granted = baseline.mounts.iter().any(|own| {
-            resolve_links(&own.source) == mount.source && (mount.read_only || !own.read_only)
-        });
+        let granted = baseline
+            .mounts
+            .iter()
+            .any(|own| resolve_links(&own.source) == mount.source && (mount.read_only || !own.read_only));
         let harmless = mount.source.starts_with(project)
             && (mount.read_only || baseline.read_only != Some(true))
             && !hidden.iter().any(|mask| mount.source.starts_with(mask) || mask.starts_with(&mount.source));
@@ -264,11 +264,8 @@ pub fn trust(paths: &Paths, loaded: &LoadedProfile) -> Result<(), ProfileError> 
     let directory = directory(paths);
     create_private(&directory)?;
     let path = directory.join(&loaded.digest);
-    let record = Record {
-        version: 1,
-        project: loaded.project.to_string_lossy().into_owned(),
-        wants: describe(&loaded.wants),
-    };
+    let record =
+        Record { version: 1, project: loaded.project.to_string_lossy().into_owned(), wants: describe(&loaded.wants) };
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         serde_json::to_writer_pretty(&mut file, &record)?;

@@ -380,7 +380,8 @@ impl Origin<'_> {
                 .help("write the absolute path, or `./~...` for a file of that name")
                 .into());
         }
-        Ok(self.folder.join(path))
+        // `..` stays: what it leads to depends on symlinks.
+        Ok(self.folder.join(path).components().collect())
     }
 
     fn variable_name(&self, name: &At<String>) -> Checked<()> {
