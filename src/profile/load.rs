@@ -222,7 +222,7 @@ mod tests {
         }
         assert!(matches!(read(&at("missing")), Err(ProfileError::Read { .. })));
         assert!(matches!(read(Path::new("/dev/zero")), Err(ProfileError::NotAFile { kind: "a device", .. })));
-        fs::set_permissions(at("good"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(at("good"), fs::Permissions::from_mode(0o000)).unwrap();
         if !rustix::process::getuid().is_root() {
             assert!(matches!(read(&at("good")), Err(ProfileError::Read { .. })));
         }

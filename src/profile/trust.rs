@@ -1,8 +1,8 @@
 //! A profile that came with a project asks once before it gets anything of the host.
 //!
 //! The measure is what the user's own `config.toml` says: whatever goes beyond it is a [`HostWish`], whoever's file it is
-//! in, for it is the project that chose it. An answer is remembered as an empty-handed fact, a file named
-//! `<data>/trust/<digest>`: the digest covers the project's path, the content of every file that is not the user's own, and
+//! in, for it is the project that chose it. An answer is remembered as a file named
+//! `<data>/trust/<digest>`; the digest covers the project's path, the content of every file that is not the user's own, and
 //! the wishes with their symlinks resolved. An edited profile, a moved project, or a symlink in the project that now leads
 //! elsewhere asks again.
 

@@ -215,3 +215,30 @@ fn deep_and_long_texts_do_no_harm() {
     let drawn = parse(&wide).unwrap_err().render(false);
     assert!(drawn.len() < 20_000, "{}", drawn.len());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// Whatever the text is, there is an answer, and it can be drawn.
+    #[test]
+    fn any_text_has_an_answer(
+        words in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "name", "shell", "packages", "[env]", "[[mounts]]", "[project]", "source", "target", "mask", "=", "\"",
+                "'", "[", "]", "{", "}", ".", ",", "\n", "\r\n", "\t", " ", "#", "\"/x\"", "\"ä\"", "true", "1", "\"\"\"",
+                "\\u001b", "ü", "漢字", "\u{1b}", "\u{202e}", "\u{feff}", "\0", "x", "..", "/",
+            ]),
+            0..24,
+        ),
+    ) {
+        let text = words.concat();
+        if let Err(error) = parse(&text) {
+            let (line, column) = error.position();
+            proptest::prop_assert!(line >= 1 && column >= 1);
+            let drawn = error.render(false);
+            proptest::prop_assert!(!drawn.contains(|c: char| c == '\u{202e}' || (c.is_control() && c != '\n')), "{:?}", drawn);
+            let place = format!(":{line}:{column}");
+            proptest::prop_assert!(drawn.contains(&place), "{:?} {:?}", drawn, place);
+        }
+    }
+}
