@@ -1,0 +1,247 @@
+//! Pid 1 of a box: builds it, then starts a session leader for each client and reaps.
+//!
+//! The steps of [`run`] are those of "Starting a box" in `docs/architecture.md`.
+
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::channel::{Failure, Phase};
+use super::seccomp::Program;
+use super::session::{self, Outcome};
+use super::spec::{Lifetime, Network, SandboxSpec};
+use super::{caps, mounts, overlay};
+use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sys::fs::Root;
+use crate::sys::process::{self, Ended};
+use crate::sys::signal::Signals;
+use crate::sys::{Context, SysResult, mount, net};
+
+/// A leader's exit status that asks init to stop the box.
+const STOP_BOX: i32 = 77;
+
+/// Where a box's events are appended to, from inside: one `write` per line.
+#[derive(Debug)]
+pub struct EventLog(Option<OwnedFd>);
+
+impl EventLog {
+    /// `file` is open for appending.
+    #[must_use]
+    pub fn new(file: Option<OwnedFd>) -> Self {
+        Self(file)
+    }
+
+    /// Appends `{"time": .., "event": .., ..details}`. A full disk must not end a session, so failure is not an error.
+    pub fn append(&self, event: &str, details: &[(&str, &str)]) {
+        let Some(file) = &self.0 else { return };
+        let mut line = serde_json::Map::new();
+        line.insert("time".into(), jiff::Timestamp::now().to_string().into());
+        line.insert("event".into(), event.into());
+        for (key, value) in details {
+            line.insert((*key).into(), (*value).into());
+        }
+        let mut text = serde_json::Value::Object(line).to_string();
+        text.push('\n');
+        rustix::io::write(file, text.as_bytes()).ok();
+    }
+}
+
+/// What init inherits from the supervisor.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// One byte: the id map is written. A second: the network is ready.
+    pub gate: OwnedFd,
+    /// Where failures are written; closed when the box is ready.
+    pub report: OwnedFd,
+    /// Where clients connect.
+    pub listener: UnixListener,
+    /// The connection of the client that started the box.
+    pub first: UnixStream,
+    /// The event log.
+    pub events: EventLog,
+}
+
+/// Pid 1's whole life.
+pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 {
+    let Inheritance { gate, report, listener, first, events } = inherited;
+    let keep = [
+        gate.as_raw_fd(),
+        report.as_raw_fd(),
+        listener.as_raw_fd(),
+        first.as_raw_fd(),
+        events.0.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+    ];
+    if let Err(failure) = build(spec, filter, gate, &keep) {
+        // Nobody listens if the supervisor is gone, and then nothing matters.
+        serde_json::to_writer(std::fs::File::from(report), &failure).ok();
+        return 1;
+    }
+    drop(report);
+    match serve(&listener, first, &events, spec.lifetime) {
+        Ok(()) => 0,
+        Err(error) => {
+            events.append("init_failed", &[("error", &error.to_string())]);
+            1
+        }
+    }
+}
+
+fn build(spec: &SandboxSpec, filter: &Program, gate: OwnedFd, keep: &[i32]) -> Result<(), Failure> {
+    let at = |phase: Phase| move |error: crate::sys::SysError| Failure::new(phase, &error);
+    let mut gate = std::fs::File::from(gate);
+    let mut pass = || {
+        let mut byte = [0];
+        matches!(gate.read(&mut byte), Ok(1))
+    };
+    let abandoned =
+        |phase: Phase| Failure { phase, causes: vec!["the process that starts the box is gone".to_owned()] };
+
+    // 1. Wait for the id map; without it nothing here has an owner.
+    process::die_with_parent().map_err(at(Phase::Namespaces))?;
+    if !pass() {
+        return Err(abandoned(Phase::IdMap));
+    }
+    let groups_can_be_set = spec.id_map.gids.len() > 1 || spec.id_map.gids.iter().any(|extent| extent.count > 1);
+    if spec.id_map.uid_outside(0).is_some() {
+        process::become_namespace_root(groups_can_be_set).map_err(at(Phase::IdMap))?;
+    }
+    // 2. The map is written: from here on nothing of this process may be read from inside (see docs/architecture.md).
+    //    The change of ids has cleared the parent-death signal.
+    process::set_undumpable().map_err(at(Phase::Namespaces))?;
+    process::die_with_parent().map_err(at(Phase::Namespaces))?;
+    process::set_title("devbox: init").map_err(at(Phase::Namespaces))?;
+    rustix::process::setsid().call(|| "setsid".to_owned()).map_err(at(Phase::Namespaces))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+
+    // 3. Names and mounts, none of which the host sees.
+    nix::unistd::sethostname(&spec.hostname)
+        .call(|| format!("sethostname `{}`", spec.hostname))
+        .map_err(at(Phase::Namespaces))?;
+    mount::make_everything_private().map_err(at(Phase::Mounts))?;
+    let root = overlay::assemble(&spec.root).map_err(at(Phase::Overlay))?;
+    for operation in &spec.mounts {
+        mounts::perform(Root::new(root.as_fd()), operation).map_err(at(Phase::Mounts))?;
+    }
+    mount::pivot_into(root.as_fd()).map_err(at(Phase::Mounts))?;
+
+    // 4. The network, which was set up meanwhile.
+    if spec.network == Network::Own {
+        net::bring_up_loopback().map_err(at(Phase::Network))?;
+    }
+    if !pass() {
+        return Err(abandoned(Phase::Network));
+    }
+
+    // 5. Restrictions, last: they forbid what the steps above needed.
+    process::close_all_but(keep).map_err(at(Phase::Restrictions))?;
+    silence_standard_streams().map_err(at(Phase::Restrictions))?;
+    rustix::thread::set_keep_capabilities(false)
+        .call(|| "prctl `PR_SET_KEEPCAPS`".to_owned())
+        .map_err(at(Phase::Restrictions))?;
+    filter.install().map_err(at(Phase::Restrictions))?;
+    caps::apply().map_err(|error| Failure::new(Phase::Restrictions, &error))
+}
+
+/// The supervisor's standard streams are the client's: a terminal of the host must not stay open in the box.
+fn silence_standard_streams() -> SysResult<()> {
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
+        .call(|| "open `/dev/null`".to_owned())?;
+    for number in 0..3 {
+        crate::sys::terminal::install_as_standard(null.as_fd(), number)?;
+    }
+    Ok(())
+}
+
+/// Starts leaders and reaps, until the box has no reason to run.
+fn serve(listener: &UnixListener, first: UnixStream, events: &EventLog, lifetime: Lifetime) -> SysResult<()> {
+    let signals = Signals::receive(&[Signal::SIGCHLD, Signal::SIGTERM])?;
+    listener.set_nonblocking(true).call(|| "fcntl `socket`".to_owned())?;
+    let mut leaders = vec![start_leader(first, listener, events)?];
+    loop {
+        while let Some((pid, ended)) = process::reap()? {
+            if let Some(position) = leaders.iter().position(|leader| *leader == pid) {
+                leaders.swap_remove(position);
+                if ended == Ended::Exited(STOP_BOX) {
+                    return Ok(());
+                }
+            }
+        }
+        if leaders.is_empty() && lifetime == Lifetime::Session {
+            // Clients that connected just now find the connection closed and start the box anew.
+            return Ok(());
+        }
+        let mut set = [
+            PollFd::new(listener, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut set, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).call(|| "poll".to_owned()),
+        }
+        while let Some((signal, _)) = signals.next()? {
+            if signal == Signal::SIGTERM as i32 {
+                terminate_everything(Duration::from_secs(10));
+                return Ok(());
+            }
+        }
+        while let Ok((stream, _)) = listener.accept() {
+            // Somebody inside who got hold of the socket is visible in this pid namespace; the host is not.
+            if crate::sys::socket::peer_pid(&stream).is_ok_and(|pid| pid == 0) {
+                leaders.push(start_leader(stream, listener, events)?);
+            }
+        }
+    }
+}
+
+fn start_leader(stream: UnixStream, listener: &UnixListener, events: &EventLog) -> SysResult<Pid> {
+    stream.set_nonblocking(false).call(|| "fcntl `socket`".to_owned())?;
+    match fork()? {
+        Forked::Parent { pid, .. } => Ok(pid),
+        Forked::Child => {
+            let listening = listener.as_raw_fd();
+            let keep = [stream.as_raw_fd(), events.0.as_ref().map_or(-1, AsRawFd::as_raw_fd)];
+            debug_assert!(!keep.contains(&listening));
+            // A leader must not hold other sessions' connections open, nor accept in init's place.
+            let outcome = match process::close_all_but(&keep) {
+                Ok(()) => session::lead(stream, events),
+                Err(_) => Outcome::Done,
+            };
+            exit_now(if outcome == Outcome::StopBox { STOP_BOX } else { 0 })
+        }
+    }
+}
+
+/// Asks every process of the box but the caller and init to end; returns when they have, or when `grace` is over.
+/// Whatever is left dies with init.
+pub fn terminate_everything(grace: Duration) {
+    let deadline = Instant::now() + grace;
+    let signal_all = |signal| kill(Pid::from_raw(-1), signal).is_ok();
+    signal_all(Signal::SIGTERM);
+    signal_all(Signal::SIGHUP);
+    signal_all(Signal::SIGCONT);
+    while Instant::now() < deadline && others_exist() {
+        while let Ok(Some(_)) = process::reap() {}
+        let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+        poll(&mut [], Some(&pause)).ok();
+    }
+}
+
+/// Whether the box has processes besides init, this one and other leaders (which show init's title).
+fn others_exist() -> bool {
+    let Ok(entries) = std::fs::read_dir(Path::new("/proc")) else { return false };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { return false };
+        if pid == 1 || pid == std::process::id() {
+            return false;
+        }
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        !command.starts_with(b"devbox: init\0") && !command.is_empty()
+    })
+}

@@ -1,0 +1,117 @@
+//! The root file system: layers stacked by overlayfs.
+//!
+//! Paths are handed to the kernel as `/proc/self/fd/N`. That has no length limit worth naming (an option string is
+//! cut at 256 bytes), and `/proc/mounts` in the box tells nothing of the host's directories.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::spec::RootSpec;
+use crate::sys::fs::{Root, open_directory, open_path, proc_path};
+use crate::sys::mount::{Attributes, Mount, Parameter};
+use crate::sys::{SysError, SysResult};
+
+/// One overlay mount: what is stacked, and where writes go. Paths are the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stack {
+    lower: Vec<PathBuf>,
+    data_only: Vec<PathBuf>,
+    upper: PathBuf,
+    work: PathBuf,
+}
+
+impl Stack {
+    /// Mounts the stack, detached.
+    fn mount(&self) -> SysResult<Mount> {
+        let mut handles = Vec::new();
+        let mut parameters = Vec::new();
+        let mut hand = |key: &'static str, path: &Path, handles: &mut Vec<OwnedFd>| -> SysResult<Parameter> {
+            let handle = open_path(path)?;
+            let value = proc_path(&handle).to_string_lossy().into_owned();
+            handles.push(handle);
+            Ok(Parameter::Value(key, value))
+        };
+        for lower in &self.lower {
+            parameters.push(hand("lowerdir+", lower, &mut handles)?);
+        }
+        for data in &self.data_only {
+            parameters.push(hand("datadir+", data, &mut handles)?);
+        }
+        parameters.push(hand("upperdir", &self.upper, &mut handles)?);
+        parameters.push(hand("workdir", &self.work, &mut handles)?);
+        parameters.push(Parameter::Flag("userxattr"));
+        match Mount::new("overlay", &parameters, Attributes::default()) {
+            // Before Linux 6.8 there is no `lowerdir+`: all layers in one option, for which the short names of the
+            // descriptors leave room for twelve.
+            Err(error) if error.errno == Errno::INVAL && self.data_only.is_empty() => {
+                let mut names = Vec::new();
+                for parameter in &parameters {
+                    if let Parameter::Value("lowerdir+", value) = parameter {
+                        names.push(value.as_str());
+                    }
+                }
+                let joined = Parameter::Value("lowerdir", names.join(":"));
+                let mut old: Vec<Parameter> = vec![joined];
+                old.extend(
+                    parameters.iter().filter(|p| !matches!(p, Parameter::Value("lowerdir+", _))).cloned(),
+                );
+                Mount::new("overlay", &old, Attributes::default()).map_err(|second| {
+                    if error.call.contains('(') { error } else { second }
+                })
+            }
+            other => other,
+        }
+    }
+}
+
+/// Puts the root file system together on `spec.staging` and returns a handle of its root.
+pub fn assemble(spec: &RootSpec) -> SysResult<OwnedFd> {
+    // overlayfs takes no missing upper directory; these were made with the box, but a base may have gained a directory.
+    let root = Stack {
+        lower: spec.lower.clone(),
+        data_only: spec.data_only.clone(),
+        upper: spec.upper.clone(),
+        work: ensure(&spec.work.join("root"))?,
+    }
+    .mount()?;
+    root.attach(open_path(&spec.staging)?.as_fd(), &spec.staging)?;
+    // The handle must be taken after attaching: it is a path on the mount now, not below it.
+    let handle = open_directory(&spec.staging)?;
+
+    for directory in &spec.host_directories {
+        let relative = directory.strip_prefix("/").unwrap_or(directory);
+        let mut lower: Vec<PathBuf> =
+            spec.lower.iter().map(|layer| layer.join(relative)).filter(|path| is_real_directory(path)).collect();
+        lower.push(directory.clone());
+        let name: String = relative.to_string_lossy().replace('/', "-");
+        let mount = Stack {
+            lower,
+            data_only: Vec::new(),
+            upper: ensure(&spec.upper.join(relative))?,
+            work: ensure(&spec.work.join(name))?,
+        }
+        .mount()?;
+        let target = Root::new(handle.as_fd()).create_directory(directory)?;
+        mount.attach(target.as_fd(), directory)?;
+    }
+    for directory in &spec.read_only_binds {
+        let mount = Mount::copy(open_path(directory)?.as_fd(), &directory.to_string_lossy(), true)?;
+        mount.restrict(Attributes::READ_ONLY | Attributes::NO_DEVICES, true)?;
+        let target = Root::new(handle.as_fd()).create_directory(directory)?;
+        mount.attach(target.as_fd(), directory)?;
+    }
+    Ok(handle)
+}
+
+fn ensure(path: &Path) -> SysResult<PathBuf> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| SysError::from_io(format!("mkdir `{}`", path.display()), &error))?;
+    Ok(path.to_owned())
+}
+
+/// A layer that replaced the directory by something else (or removed it: a whiteout) has nothing to stack.
+fn is_real_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+}

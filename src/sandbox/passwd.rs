@@ -1,0 +1,126 @@
+//! Users of the box, from its own `/etc/passwd` and `/etc/group`.
+//!
+//! Read by hand: the host's name service must not be asked about the box's users, and libc's would load the box's
+//! libraries into our process.
+
+use std::path::Path;
+
+use super::channel::Bytes;
+use crate::sys::{Context, SysResult};
+
+/// Who a command runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Log-in name.
+    pub name: String,
+    /// User id in the box.
+    pub uid: u32,
+    /// Primary group id in the box.
+    pub gid: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+    /// Home directory.
+    pub home: String,
+    /// Log-in shell; empty when none is named.
+    pub shell: String,
+}
+
+impl Account {
+    /// The box's root.
+    #[must_use]
+    pub fn root() -> Self {
+        Self {
+            name: "root".into(),
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            home: "/root".into(),
+            shell: String::new(),
+        }
+    }
+
+    /// Looks up a name or a number in the files below `etc`. A number without an entry is a user without a name.
+    #[must_use]
+    pub fn find(etc: &Path, wanted: &str) -> Option<Self> {
+        let read = |name: &str| {
+            std::fs::read(etc.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        };
+        Self::parse(&read("passwd"), &read("group"), wanted)
+    }
+
+    /// As [`Account::find`], from the files' texts.
+    #[must_use]
+    pub fn parse(passwd: &str, group: &str, wanted: &str) -> Option<Self> {
+        let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
+            fields.len() >= 7 && (fields[0] == wanted || (wanted.parse::<u32>().is_ok() && fields[2] == wanted))
+        });
+        let Some(fields) = entry else {
+            let uid = wanted.parse().ok()?;
+            return Some(Self {
+                name: wanted.into(),
+                uid,
+                gid: uid,
+                groups: Vec::new(),
+                home: "/".into(),
+                shell: String::new(),
+            });
+        };
+        let name = fields[0].to_owned();
+        let groups = group
+            .lines()
+            .filter_map(|line| {
+                let fields: Vec<&str> = line.split(':').collect();
+                let member = fields.len() >= 4 && fields[3].split(',').any(|member| member == name);
+                if member { fields[2].parse().ok() } else { None }
+            })
+            .collect();
+        Some(Self {
+            uid: fields[2].parse().ok()?,
+            gid: fields[3].parse().ok()?,
+            groups,
+            home: if fields[5].is_empty() { "/".into() } else { fields[5].to_owned() },
+            shell: fields[6].to_owned(),
+            name,
+        })
+    }
+
+    /// Takes on this account's ids. Nothing is called for the box's root, which a command already is.
+    pub fn assume(&self) -> SysResult<()> {
+        use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+        if self.uid == 0 && self.gid == 0 {
+            return Ok(());
+        }
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups).call(|| format!("setgroups `{}`", self.name))?;
+        let gid = Gid::from_raw(self.gid);
+        setresgid(gid, gid, gid).call(|| format!("setresgid `{}`", self.gid))?;
+        let uid = Uid::from_raw(self.uid);
+        setresuid(uid, uid, uid).call(|| format!("setresuid `{}`", self.uid))
+    }
+
+    /// Adds `HOME`, `USER`, `LOGNAME` where the environment does not have them.
+    pub fn complete(&self, environment: &mut Vec<(Bytes, Bytes)>) {
+        for (key, value) in [("HOME", &self.home), ("USER", &self.name), ("LOGNAME", &self.name)] {
+            if !environment.iter().any(|(existing, _)| existing.0 == key.as_bytes()) {
+                environment.push((Bytes::from(key), Bytes::from(value)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_found_by_name_and_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\ndev:x:1000:100::/home/dev:/bin/zsh\nbroken:x:1\n";
+        let group = "users:x:100:\nsudo:x:27:dev,other\nx:x:28:devel\n";
+        let account = Account::parse(passwd, group, "dev").unwrap();
+        assert_eq!((account.uid, account.gid, account.groups.as_slice()), (1000, 100, &[27][..]));
+        assert_eq!(Account::parse(passwd, group, "1000").unwrap().name, "dev");
+        assert_eq!(Account::parse(passwd, group, "broken"), None);
+        assert_eq!(Account::parse(passwd, group, "nobody"), None);
+        assert_eq!(Account::parse(passwd, group, "77").unwrap().home, "/");
+    }
+}

@@ -1,0 +1,137 @@
+//! What is to be done for a box: complete before anything is.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::OverlayDriver;
+use crate::userns::idmap::IdMap;
+
+/// Everything about a box's sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// The host name inside.
+    pub hostname: String,
+    /// Who is who.
+    pub id_map: IdMap,
+    /// The root file system.
+    pub root: RootSpec,
+    /// What is mounted on it, in this order.
+    pub mounts: Vec<MountOp>,
+    /// The network.
+    pub network: Network,
+    /// When the box stops.
+    pub lifetime: Lifetime,
+}
+
+/// The layers of a root file system, and what is written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootSpec {
+    /// Read-only directories, the topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Data-only directories.
+    pub data_only: Vec<PathBuf>,
+    /// Host directories overlaid at their own path.
+    pub host_directories: Vec<PathBuf>,
+    /// Host directories bound read-only at their own path.
+    pub read_only_binds: Vec<PathBuf>,
+    /// Who stacks.
+    pub driver: OverlayDriver,
+    /// The writable layer.
+    pub upper: PathBuf,
+    /// overlayfs's scratch directory, on the same file system as `upper`.
+    pub work: PathBuf,
+    /// An empty directory on which the root is put together before it becomes the root.
+    pub staging: PathBuf,
+}
+
+/// One step of furnishing the root file system. Targets are absolute paths in the box, resolved beneath its root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountOp {
+    /// A new procfs of the box's pid namespace.
+    Proc {
+        /// Where.
+        target: PathBuf,
+    },
+    /// A read-only sysfs: of the box's network namespace, or the host's where it shares that.
+    Sys {
+        /// Where.
+        target: PathBuf,
+        /// The box has its own network namespace.
+        own_network: bool,
+    },
+    /// A minimal `/dev` with its own devpts, shm and message queues.
+    Dev {
+        /// Where.
+        target: PathBuf,
+        /// Group 5 (tty) exists in the box and owns terminals.
+        tty_group: bool,
+    },
+    /// An empty tmpfs.
+    Tmpfs {
+        /// Where.
+        target: PathBuf,
+        /// Permission bits of its root.
+        mode: u32,
+    },
+    /// A host directory or file.
+    Bind {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Where.
+        target: PathBuf,
+        /// Nothing can be written through it.
+        read_only: bool,
+        /// A source that is not there is passed over.
+        optional: bool,
+    },
+    /// A file of ours, mounted over `target`; its content lies on the box's `/run`.
+    File {
+        /// Where.
+        target: PathBuf,
+        /// The content.
+        content: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A file of ours written to where a tmpfs is mounted already.
+    Write {
+        /// Where.
+        target: PathBuf,
+        /// The content.
+        content: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Something of the kernel's that is hidden, if it is there.
+    Mask {
+        /// What.
+        target: PathBuf,
+    },
+    /// Something that is mounted already becomes read-only, if it is there.
+    ReadOnly {
+        /// What.
+        target: PathBuf,
+    },
+}
+
+/// The network of a box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// A namespace of its own, with a helper program or with a loopback interface only.
+    Own,
+    /// The host's.
+    Host,
+}
+
+/// When a box stops by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// With its last session.
+    Session,
+    /// When it is told to.
+    Keep,
+}
