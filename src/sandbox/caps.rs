@@ -83,9 +83,9 @@ pub fn apply() -> Result<(), CapsError> {
 
 fn verify(wanted: CapabilitySet) -> Result<(), CapsError> {
     let now = capabilities(None).call(|| "read the capabilities".into())?;
-    let bounding = known().filter(|index| bounded(*index) == Some(true)).fold(CapabilitySet::empty(), |set, index| {
-        set | bit(index)
-    });
+    let bounding = known()
+        .filter(|index| bounded(*index) == Some(true))
+        .fold(CapabilitySet::empty(), |set, index| set | bit(index));
     // The ambient set is always a part of the inheritable set.
     for (set, found, wanted) in [
         ("effective", now.effective, wanted),

@@ -188,9 +188,11 @@ const NETLINK: &[i32] = &[NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_KOBJECT_UEVE
 
 /// What to do to a terminal is refused: typing into it (TIOCSTI, and TIOCLINUX through a selection), and giving it a
 /// line discipline, whose modules the kernel loads on demand.
-const TERMINAL_REQUESTS: &[u64] = &[TIOCSTI as u64, TIOCLINUX as u64, TIOCSETD as u64];
-const TIOCLINUX: u64 = 0x541c;
-const TIOCSETD: u64 = 0x5423;
+const TERMINAL_REQUESTS: &[u64] = &[
+    0x5412, // TIOCSTI
+    0x541c, // TIOCLINUX
+    0x5423, // TIOCSETD
+];
 
 /// The policy of every box.
 #[must_use]
