@@ -250,14 +250,14 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Up to 300 rules, so that jumps longer than 255 instructions occur.
+    /// Up to 150 rules, so that jumps longer than 255 instructions occur.
     #[test]
     fn program_means_what_the_policy_says(
         default in action(),
-        rules in proptest::collection::vec(rule(), 0..300),
-        calls in proptest::collection::vec((0..45_u32, [word(), word(), word(), word(), word(), word()]), 200),
+        rules in proptest::collection::vec(rule(), 0..150),
+        calls in proptest::collection::vec((0..45_u32, [word(), word(), word(), word(), word(), word()]), 100),
     ) {
         let policy = Policy { default, rules };
         let program = Program::compile(&policy);
