@@ -12,8 +12,6 @@
 //! written, and a conditional jump that cannot reach its target (more than 255 instructions) gets a plain jump as a
 //! stepping stone.
 
-use std::collections::BTreeMap;
-
 use libc::sock_filter;
 
 use super::{Action, ArgTest, Comparison, Policy, Rule};
@@ -54,11 +52,12 @@ pub fn compile(policy: &Policy) -> Vec<sock_filter> {
 
     let mut runs: Vec<(u32, Label)> = Vec::new();
     let mut next = 0;
-    for (number, rules) in by_number(policy) {
+    for rules in sorted(policy).chunk_by(|(one, _), (other, _)| one == other) {
+        let number = rules[0].0;
         if number > next {
             runs.push((next, default));
         }
-        runs.push((number, code.chain(&rules, default)));
+        runs.push((number, code.chain(rules, default)));
         next = number + 1;
     }
     runs.extend([(next, default), (X32_BIT, unknown)]);
@@ -75,15 +74,12 @@ pub fn compile(policy: &Policy) -> Vec<sock_filter> {
     code.reversed
 }
 
-/// The rules of each call, in their order.
-fn by_number(policy: &Policy) -> BTreeMap<u32, Vec<&Rule>> {
-    let mut calls: BTreeMap<u32, Vec<&Rule>> = BTreeMap::new();
-    for rule in &policy.rules {
-        if let Some(number) = u32::try_from(rule.syscall).ok().filter(|number| *number < X32_BIT) {
-            calls.entry(number).or_default().push(rule);
-        }
-    }
-    calls
+/// The rules that can match, by number; those of one call stay in their order.
+fn sorted(policy: &Policy) -> Vec<(u32, &Rule)> {
+    let number = |rule: &Rule| u32::try_from(rule.syscall).ok().filter(|number| *number < X32_BIT);
+    let mut rules: Vec<_> = policy.rules.iter().filter_map(|rule| Some((number(rule)?, rule))).collect();
+    rules.sort_by_key(|(number, _)| *number);
+    rules
 }
 
 /// A program whose beginning is not written yet.
@@ -151,8 +147,8 @@ impl Backwards {
     }
 
     /// The first of `rules` that matches, else `default`.
-    fn chain(&mut self, rules: &[&Rule], default: Label) -> Label {
-        rules.iter().rev().fold(default, |otherwise, rule| {
+    fn chain(&mut self, rules: &[(u32, &Rule)], default: Label) -> Label {
+        rules.iter().rev().fold(default, |otherwise, (_, rule)| {
             let matched = self.answer(rule.action);
             rule.when.iter().rev().fold(matched, |then, test| self.test(*test, then, otherwise))
         })
