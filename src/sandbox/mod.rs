@@ -3,12 +3,18 @@
 //! [`plan`] turns what is wanted into a [`spec::SandboxSpec`] without touching anything; [`launch`] carries it out.
 //! The processes involved are drawn in `docs/architecture.md`.
 
+pub mod attach;
+pub mod caps;
 pub mod channel;
 pub mod dev;
+pub mod etc;
 pub mod init;
 pub mod launch;
 pub mod mounts;
+pub mod net;
 pub mod overlay;
 pub mod passwd;
+pub mod plan;
+pub mod seccomp;
 pub mod session;
 pub mod spec;

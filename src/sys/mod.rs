@@ -9,6 +9,7 @@ pub mod error;
 pub mod fs;
 pub mod mount;
 pub mod process;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

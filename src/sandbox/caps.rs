@@ -1,0 +1,191 @@
+//! The capabilities of a box's root: those that a root in a container needs, all of them over the box's own namespaces.
+//!
+//! Left out on purpose: `CAP_SYS_ADMIN` (mounts), `CAP_NET_ADMIN` (addresses, firewalls), `CAP_SYS_RESOURCE`,
+//! `CAP_DAC_READ_SEARCH` (files by handle), and whatever the kernel learns in the future.
+
+use caps::Capability;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
+
+use crate::sys::{Context, SysError};
+
+/// The capabilities could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum CapsError {
+    /// The kernel refused a step.
+    #[error("cannot drop capabilities")]
+    Refused {
+        /// The call and its answer.
+        #[from]
+        source: SysError,
+    },
+    /// Every step succeeded, and yet the kernel tells of other capabilities than those asked for.
+    #[error("the {set} capabilities are {found:#x}, not {wanted:#x}")]
+    Different {
+        /// Which set: "effective", "bounding" ...
+        set: &'static str,
+        /// One bit per capability.
+        found: u64,
+        /// One bit per capability.
+        wanted: u64,
+    },
+}
+
+/// What a box's root keeps.
+///
+/// `CAP_SYS_PTRACE` is for gdb and strace on programs that changed their ids; the box sees no process but its own.
+/// `CAP_NET_RAW` is for ping.
+#[must_use]
+pub const fn kept() -> &'static [Capability] {
+    &[
+        Capability::CAP_CHOWN,
+        Capability::CAP_DAC_OVERRIDE,
+        Capability::CAP_FOWNER,
+        Capability::CAP_FSETID,
+        Capability::CAP_KILL,
+        Capability::CAP_SETGID,
+        Capability::CAP_SETUID,
+        Capability::CAP_SETPCAP,
+        Capability::CAP_NET_BIND_SERVICE,
+        Capability::CAP_NET_RAW,
+        Capability::CAP_SYS_CHROOT,
+        Capability::CAP_SYS_PTRACE,
+        Capability::CAP_MKNOD,
+        Capability::CAP_AUDIT_WRITE,
+        Capability::CAP_SETFCAP,
+    ]
+}
+
+/// Reduces the calling thread to [`kept`], for itself and for all it will start, and checks what the kernel made of it.
+///
+/// The caller has every capability in its user namespace. Permitted, effective and bounding become `kept`;
+/// inheritable and ambient become empty, so that a program run as another user than root starts with none. The seccomp
+/// filter can be installed after this only with no-new-privileges, because `CAP_SYS_ADMIN` is gone.
+///
+/// # Errors
+/// When the kernel refuses a step, or a set is not as asked for afterwards: nothing may be run in the box then.
+pub fn apply() -> Result<(), CapsError> {
+    let wanted = kept().iter().fold(CapabilitySet::empty(), |set, cap| set | bit(u32::from(cap.index())));
+    // CAP_SETPCAP is needed for this, so the bounding set comes first.
+    for index in known() {
+        if !wanted.contains(bit(index)) {
+            remove_capability_from_bounding_set(bit(index))
+                .call(|| format!("drop capability {index} from the bounding set"))?;
+        }
+    }
+    clear_ambient_capability_set().call(|| "clear the ambient capabilities".into())?;
+    let sets = CapabilitySets { effective: wanted, permitted: wanted, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).call(|| format!("set capabilities to {:#x}", wanted.bits()))?;
+    verify(wanted)
+}
+
+fn verify(wanted: CapabilitySet) -> Result<(), CapsError> {
+    let now = capabilities(None).call(|| "read the capabilities".into())?;
+    let bounding = known()
+        .filter(|index| bounded(*index) == Some(true))
+        .fold(CapabilitySet::empty(), |set, index| set | bit(index));
+    // The ambient set is always a part of the inheritable set.
+    for (set, found, wanted) in [
+        ("effective", now.effective, wanted),
+        ("permitted", now.permitted, wanted),
+        ("inheritable", now.inheritable, CapabilitySet::empty()),
+        ("bounding", bounding, wanted),
+    ] {
+        if found != wanted {
+            return Err(CapsError::Different { set, found: found.bits(), wanted: wanted.bits() });
+        }
+    }
+    Ok(())
+}
+
+/// The capabilities of the running kernel, which may know more than any list of ours.
+///
+/// Asks the kernel and not `/proc/sys/kernel/cap_last_cap`, because a box may be without `/proc` at this point.
+fn known() -> impl Iterator<Item = u32> {
+    (0..u64::BITS).take_while(|index| bounded(*index).is_some())
+}
+
+/// Whether a capability is in the bounding set; nothing for one that the kernel does not know (EINVAL).
+fn bounded(index: u32) -> Option<bool> {
+    capability_is_in_bounding_set(bit(index)).ok()
+}
+
+fn bit(index: u32) -> CapabilitySet {
+    CapabilitySet::from_bits_retain(1 << index)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn keeps_nothing_that_reaches_beyond_a_box() {
+        for dangerous in [
+            Capability::CAP_SYS_ADMIN,
+            Capability::CAP_NET_ADMIN,
+            Capability::CAP_SYS_MODULE,
+            Capability::CAP_SYS_RAWIO,
+            Capability::CAP_SYS_BOOT,
+            Capability::CAP_SYS_TIME,
+            Capability::CAP_SYS_RESOURCE,
+            Capability::CAP_DAC_READ_SEARCH,
+            Capability::CAP_SYSLOG,
+            Capability::CAP_BPF,
+            Capability::CAP_PERFMON,
+        ] {
+            assert!(!kept().contains(&dangerous), "{dangerous}");
+        }
+    }
+
+    #[test]
+    fn knows_every_capability_of_this_kernel() {
+        let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap().trim().parse().unwrap();
+        assert_eq!(known().last(), Some(last));
+    }
+
+    /// Runs [`inside`] as the root of a user namespace, in a process of its own.
+    #[test]
+    fn root_of_a_namespace_is_reduced() {
+        let inside = Command::new("unshare")
+            .args(["-r", "-u", "--"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "sandbox::caps::tests::inside", "--ignored"])
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&inside.stdout);
+        assert!(output.contains("1 passed"), "{output}{}", String::from_utf8_lossy(&inside.stderr));
+    }
+
+    #[test]
+    #[ignore = "started by root_of_a_namespace_is_reduced"]
+    fn inside() {
+        let wanted: u64 = kept().iter().map(|cap| 1_u64 << cap.index()).sum();
+        let full = (1_u64 << (known().last().unwrap() + 1)) - 1;
+        assert_eq!(status("thread-self", "CapEff"), full, "the namespace does not give every capability");
+        rustix::system::sethostname(b"allowed").unwrap();
+        assert!(matches!(verify(bit(0)), Err(CapsError::Different { set: "effective", .. })));
+        apply().unwrap();
+        apply().unwrap();
+        for (set, value) in [("CapEff", wanted), ("CapPrm", wanted), ("CapBnd", wanted), ("CapInh", 0), ("CapAmb", 0)] {
+            assert_eq!(status("thread-self", set), value, "{set}");
+        }
+        let program = Command::new("cat").arg("/proc/self/status").output().unwrap();
+        let program = String::from_utf8(program.stdout).unwrap();
+        assert_eq!(field(&program, "CapEff"), wanted, "a program started as root does not get them back");
+        assert_eq!(field(&program, "CapBnd"), wanted);
+        assert!(rustix::system::sethostname(b"refused").is_err(), "CAP_SYS_ADMIN is gone");
+    }
+
+    fn status(process: &str, name: &str) -> u64 {
+        field(&std::fs::read_to_string(format!("/proc/{process}/status")).unwrap(), name)
+    }
+
+    fn field(status: &str, name: &str) -> u64 {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t")).unwrap();
+        u64::from_str_radix(value, 16).unwrap()
+    }
+}

@@ -1,0 +1,55 @@
+//! Root in a box where only one id exists. Pure.
+//!
+//! Package managers give files to other owners and drop to other users. With one id in the map the kernel must refuse
+//! both, so here these calls succeed and do nothing: what should belong to `_apt` belongs to root, and what should run
+//! as `_apt` runs as root. Programs that look afterwards see that nothing happened; those that insist fail, for example
+//! `initdb`, which refuses to run as root. apt looks, too, so it needs `APT::Sandbox::User "root";`.
+//!
+//! What it leaves out: `setfsuid` and `setfsgid` never fail, and `capset` works with one id as with many, so the
+//! kernel answers these. A `chown` of a file that is missing succeeds: the filter cannot read the path.
+
+use super::{Action, ArgTest, INT, Policy, Rule};
+
+/// Does nothing, succeeds.
+const PRETEND: Action = Action::Errno(0);
+
+/// Changes of owner and of identity.
+const OWNERS_AND_IDS: &[i64] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+];
+
+/// Calls that make special files, and which argument is the mode; the device follows it.
+const NODES: &[(i64, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+    (libc::SYS_mknodat, 2),
+];
+
+/// Puts the emulation before the rules of `policy`.
+#[must_use]
+pub fn emulate_root(policy: Policy) -> Policy {
+    let mut rules: Vec<Rule> = OWNERS_AND_IDS.iter().map(|call| Rule::always(*call, PRETEND)).collect();
+    for (call, mode) in NODES {
+        // The kernel reads the mode as 16 bits wide.
+        let is = |kind: libc::mode_t| ArgTest::is(*mode, u64::from(libc::S_IFMT), u64::from(kind));
+        // Character device 0/0 is an overlay whiteout; anyone may make these.
+        let whiteout = ArgTest::is(mode + 1, INT, 0);
+        rules.push(Rule::when(*call, [is(libc::S_IFCHR), whiteout], Action::Allow));
+        rules.push(Rule::when(*call, [is(libc::S_IFCHR)], PRETEND));
+        rules.push(Rule::when(*call, [is(libc::S_IFBLK)], PRETEND));
+    }
+    rules.extend(policy.rules);
+    Policy { default: policy.default, rules }
+}

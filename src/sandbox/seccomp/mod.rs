@@ -1,0 +1,159 @@
+//! The seccomp filter of a box: which system calls its processes may make.
+//!
+//! ```text
+//! default_policy() --emulate_root(), single mode only--> Policy --compile()--> Program --install()--> kernel
+//! ```
+//!
+//! Everything but `install` is pure. The supervisor compiles once per box; init and the sessions inherit the filter by
+//! being its children, so nothing is cached elsewhere.
+//!
+//! What it leaves out: arguments that are pointers cannot be examined (paths, `clone3`, extended attributes), and
+//! binaries of another architecture, 32-bit x86 ones included, get ENOSYS for every call, because their numbers mean
+//! other calls.
+
+mod compiler;
+mod default;
+mod emulate;
+#[cfg(test)]
+mod interpreter;
+#[cfg(test)]
+mod kernel_tests;
+#[cfg(test)]
+mod tests;
+
+pub use default::default_policy;
+pub use emulate::emulate_root;
+
+use std::os::fd::OwnedFd;
+
+use crate::sys::SysResult;
+use crate::sys::seccomp;
+use crate::userns::idmap::IdMode;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The kernel carries it out.
+    Allow,
+    /// It fails with this errno, at most 4095; with 0 it does nothing and succeeds.
+    Errno(u16),
+    /// The thread gets SIGSYS.
+    Trap,
+    /// It waits for an answer by who holds the listener; without a listener it fails with ENOSYS.
+    Notify,
+    /// The process dies of SIGSYS.
+    KillProcess,
+}
+
+/// How an argument and the value are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `argument & mask == value`.
+    Equal,
+    /// `argument & mask != value`.
+    NotEqual,
+}
+
+/// A test of one argument, 64 bits wide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArgTest {
+    /// Which argument, 0 to 5.
+    pub argument: u8,
+    /// The bits that count. The kernel reads only the low half of an `int`, so a test of one must mask the high half.
+    pub mask: u64,
+    /// How to compare.
+    pub comparison: Comparison,
+    /// What to compare with.
+    pub value: u64,
+}
+
+/// The bits of an argument that the kernel reads as `int` or `unsigned int`.
+pub const INT: u64 = 0xffff_ffff;
+
+impl ArgTest {
+    /// The bits of `mask` are exactly `value`.
+    #[must_use]
+    pub const fn is(argument: u8, mask: u64, value: u64) -> Self {
+        Self { argument, mask, comparison: Comparison::Equal, value }
+    }
+
+    /// At least one bit of `mask` is set.
+    #[must_use]
+    pub const fn any(argument: u8, mask: u64) -> Self {
+        Self { argument, mask, comparison: Comparison::NotEqual, value: 0 }
+    }
+}
+
+/// One call, the arguments it must have (all of them; none: whatever the arguments), and what happens then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The number on the architecture this is built for. A number that no call can have never matches.
+    pub syscall: i64,
+    /// All must hold.
+    pub when: Vec<ArgTest>,
+    /// What happens.
+    pub action: Action,
+}
+
+impl Rule {
+    /// `action`, whatever the arguments.
+    #[must_use]
+    pub const fn always(syscall: i64, action: Action) -> Self {
+        Self { syscall, when: Vec::new(), action }
+    }
+
+    /// `action` if all of `when` hold.
+    #[must_use]
+    pub fn when(syscall: i64, when: impl Into<Vec<ArgTest>>, action: Action) -> Self {
+        Self { syscall, when: when.into(), action }
+    }
+}
+
+/// Which calls a box may make: the first rule of a call that matches decides, else `default`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// For calls without a matching rule.
+    pub default: Action,
+    /// In order.
+    pub rules: Vec<Rule>,
+}
+
+/// A policy as the kernel takes it: classic BPF instructions.
+#[derive(Clone)]
+pub struct Program(Vec<libc::sock_filter>);
+
+impl Program {
+    /// Translates `policy` for the architecture this is built for.
+    ///
+    /// Calls through another architecture's entry (32-bit x86 and x32 on x86-64, 32-bit ARM on aarch64) get ENOSYS.
+    #[must_use]
+    pub fn compile(policy: &Policy) -> Self {
+        Self(compiler::compile(policy))
+    }
+
+    /// The instructions.
+    #[must_use]
+    pub fn instructions(&self) -> &[libc::sock_filter] {
+        &self.0
+    }
+
+    /// Puts the filter on the calling thread and all it starts; see [`seccomp::install`] for what the caller needs.
+    pub fn install(&self) -> SysResult<()> {
+        seccomp::install(&self.0)
+    }
+
+    /// As [`Self::install`], and gives the listener for [`Action::Notify`].
+    pub fn install_with_listener(&self) -> SysResult<OwnedFd> {
+        seccomp::install_with_listener(&self.0)
+    }
+}
+
+/// The filter of a box whose ids are mapped in this way.
+#[must_use]
+pub fn program_for(mode: IdMode) -> Program {
+    let policy = default_policy();
+    Program::compile(&match mode {
+        IdMode::Single => emulate_root(policy),
+        IdMode::Range | IdMode::Root => policy,
+    })
+}
