@@ -1,1 +1,4 @@
 
+
+pub mod etc;
+pub mod net;

@@ -5,5 +5,7 @@
 #![expect(unsafe_code, reason = "system calls without a safe wrapper in the crates are made here and nowhere else")]
 
 pub mod error;
+pub mod net;
+pub mod spawn;
 
 pub use error::{SysError, SysResult};
