@@ -1,4 +1,2 @@
-
-
 pub mod etc;
 pub mod net;

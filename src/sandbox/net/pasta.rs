@@ -42,8 +42,7 @@ pub fn arguments(own_userns: bool, root: bool) -> Vec<OsString> {
 /// Starts `program` for `target`.
 pub fn start(program: &Path, target: NetTarget) -> Result<Running, ProcessError> {
     let root = rustix::process::geteuid().is_root();
-    let mut command =
-        Program::new(program).args(arguments(target.user.is_some(), root)).stdin(target.net).long_lived();
+    let mut command = Program::new(program).args(arguments(target.user.is_some(), root)).stdin(target.net).long_lived();
     if let Some(user) = target.user {
         command = command.stdout(user);
     }

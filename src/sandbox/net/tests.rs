@@ -105,7 +105,9 @@ fn check_box(found: &Found, gateway: &str) {
     assert!(init.run("ip -o link show dev lo").contains(",UP"), "no loopback");
     let server = plan.nameservers[0];
     // A query without questions: the responder does not read it, but a helper may look at its header.
-    let query = format!("exec 3<>/dev/udp/{server}/53; printf '\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\1a\\0\\0\\1\\0\\1' >&3; head -c 8 <&3");
+    let query = format!(
+        "exec 3<>/dev/udp/{server}/53; printf '\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\1a\\0\\0\\1\\0\\1' >&3; head -c 8 <&3"
+    );
     assert_eq!(init.run(&query), "answered");
     assert_eq!(init.run("exec 3<>/dev/tcp/203.0.113.1/8080; cat <&3"), "served");
     for address in [gateway, "127.0.0.1"] {
