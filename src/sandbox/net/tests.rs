@@ -50,13 +50,24 @@ struct Init(Child);
 
 impl Init {
     fn new() -> Self {
+        Self::with_map(&["--map-root-user"]).unwrap()
+    }
+
+    /// `None` if the map cannot be made here.
+    fn with_map(map: &[&str]) -> Option<Self> {
         let mut child = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--net", "sh", "-c", "echo; exec sleep 1000"])
+            .arg("--user")
+            .args(map)
+            .args(["--net", "sh", "-c", "echo; exec sleep 1000"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        Self(child)
+        if child.stdout.as_mut().unwrap().read_exact(&mut [0]).is_err() {
+            child.wait().unwrap();
+            return None;
+        }
+        Some(Self(child))
     }
 
     /// What a shell script in the namespaces prints.
@@ -157,5 +168,58 @@ fn loopback_comes_up() {
         crate::sys::net::bring_up_loopback().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    }
+}
+
+/// The maps that boxes have, on the real host: made by ourselves, and from a range by `newuidmap`.
+#[test]
+fn helpers_enter_every_kind_of_map() {
+    let found = probe(PATH);
+    if found.tun != Tun::Usable || !found.default_route {
+        println!("skipped: no `/dev/net/tun` or no default route");
+        return;
+    }
+    let alone = |pasta: bool| Found {
+        pasta: found.pasta.clone().filter(|_| pasta),
+        slirp: found.slirp.clone().filter(|_| !pasta),
+        ..found.clone()
+    };
+    for map in [&["--map-root-user"][..], &["--map-root-user", "--map-auto"]] {
+        for plan in [true, false].into_iter().filter_map(|pasta| plan(Mode::Private, &alone(pasta)).ok()) {
+            let Some(init) = Init::with_map(map) else {
+                println!("skipped: {map:?}");
+                continue;
+            };
+            let started = Instant::now();
+            let mut helper = start(&plan, NetTarget::of(init.0.id().cast_signed()).unwrap()).unwrap();
+            helper.ready(TIMEOUT).unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
+            println!("{map:?} {:?} ready after {:?}", plan.driver, started.elapsed());
+            assert!(init.run("ip -4 -o addr show dev eth0").contains("inet "), "no address");
+            helper.stop().unwrap();
+        }
+    }
+}
+
+#[test]
+fn helpers_die_with_the_thread_that_started_them() {
+    if !inside_a_host("helpers_die_with_the_thread_that_started_them", "pasta", UPLINK) {
+        return;
+    }
+    let found = probe(PATH);
+    for found in [Found { slirp: None, ..found.clone() }, Found { pasta: None, ..found }] {
+        let Ok(plan) = plan(Mode::Private, &found) else { continue };
+        let init = Init::new();
+        let target = NetTarget::of(init.0.id().cast_signed()).unwrap();
+        let starter = std::thread::spawn(move || {
+            let mut helper = start(&plan, target).unwrap();
+            helper.ready(TIMEOUT).unwrap();
+            let pid = helper.pid().unwrap();
+            // Nothing but the end of the thread may end the helper.
+            std::mem::forget(helper);
+            pid
+        });
+        let pid = nix::unistd::Pid::from_raw(starter.join().unwrap().cast_signed());
+        let status = nix::sys::wait::waitpid(pid, None).unwrap();
+        assert_eq!(status, nix::sys::wait::WaitStatus::Signaled(pid, nix::sys::signal::Signal::SIGKILL, false));
     }
 }
