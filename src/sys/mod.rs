@@ -8,10 +8,12 @@ pub mod clone;
 pub mod error;
 pub mod fs;
 pub mod mount;
+pub mod net;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod terminal;
 
 pub use error::{Context, SysError, SysResult};

@@ -1,0 +1,180 @@
+//! The network of a box: a plan ([`plan::plan`]), and the helper program that carries it out.
+//!
+//! The supervisor calls [`start`] as soon as init's namespaces exist and [`Helper::ready`] when the mounts are done, so
+//! that the two overlap. The helper is the supervisor's child and dies with the thread that started it.
+
+use std::fs::File;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub mod pasta;
+pub mod plan;
+pub mod resolver;
+pub mod slirp;
+
+#[cfg(test)]
+mod tests;
+
+pub use plan::{Driver, Found, Mode, NetPlan, Tun, plan};
+pub use resolver::{HostResolver, Nameserver};
+
+use crate::process::{ProcessError, Running};
+
+/// The name of the interface in the box.
+pub const INTERFACE: &str = "eth0";
+
+/// Why a box cannot have the network it should.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// No helper program.
+    #[error("neither `pasta` nor `slirp4netns` is installed")]
+    NoHelper,
+    /// No tun device.
+    #[error("`/dev/net/tun` does not exist")]
+    NoTun,
+    /// A tun device that is closed to us.
+    #[error("`/dev/net/tun` may not be opened for reading and writing")]
+    TunDenied,
+    /// `pasta` alone, and nothing for it to copy.
+    #[error("this machine has no default route, and `pasta` needs one")]
+    NoRoute,
+    /// A namespace could not be opened.
+    #[error("cannot open `{}`", path.display())]
+    Namespace {
+        /// The namespace's file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The helper failed.
+    #[error("cannot connect the box to the network")]
+    Helper(#[from] ProcessError),
+}
+
+impl NetError {
+    /// The action that helps, as half a sentence: "install the package `passt` for a private one".
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoHelper => "install the package `passt` for a private one",
+            Self::NoTun => "`modprobe tun` (as root) allows a private one",
+            Self::TunDenied => "`chmod 0666 /dev/net/tun` (as root) allows a private one",
+            Self::NoRoute => "connect it, or install the package `slirp4netns`, for a private one",
+            Self::Namespace { .. } | Self::Helper(_) => "`devbox doctor` looks for the cause",
+        }
+    }
+}
+
+/// Looks at the host. `path` is the `PATH` to search for helpers.
+#[must_use]
+pub fn probe(path: &str) -> Found {
+    // Both names are absolute after this: a relative `PATH` entry would depend on the folder we are in.
+    let find = |name| which::which_in(name, Some(path), "/").ok().filter(|found| found.is_absolute());
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    Found {
+        pasta: find("pasta"),
+        slirp: find("slirp4netns"),
+        tun: probe_tun(),
+        default_route: resolver::has_default_route(&read("/proc/net/route"), &read("/proc/net/ipv6_route")),
+        // An address that can be bound is one of ours.
+        resolver: HostResolver::parse(&read("/etc/resolv.conf"), |address| UdpSocket::bind((address, 0)).is_ok()),
+    }
+}
+
+/// Opens `/dev/net/tun` as the helpers do.
+#[must_use]
+pub fn probe_tun() -> Tun {
+    match File::options().read(true).write(true).open("/dev/net/tun") {
+        Ok(_) => Tun::Usable,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Tun::Denied,
+        // ENODEV or ENXIO: the node is there, the driver is not.
+        Err(_) => Tun::Missing,
+    }
+}
+
+/// The namespaces to connect.
+#[derive(Debug)]
+pub struct NetTarget {
+    /// The network namespace.
+    pub net: OwnedFd,
+    /// The user namespace that owns it, unless that is ours.
+    pub user: Option<OwnedFd>,
+}
+
+impl NetTarget {
+    /// Those of the process `init_pid` (in our pid namespace). Call it before that process makes itself undumpable.
+    pub fn of(init_pid: i32) -> Result<Self, NetError> {
+        let open = |name: &str| {
+            let path = Path::new("/proc").join(init_pid.to_string()).join("ns").join(name);
+            let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
+            File::open(&path)
+                .and_then(|file| Ok((identity(&file)?, file)))
+                .map_err(|source| NetError::Namespace { path, source })
+        };
+        let (_, net) = open("net")?;
+        let (theirs, user) = open("user")?;
+        let path = PathBuf::from("/proc/self/ns/user");
+        let ours = std::fs::metadata(&path).map_err(|source| NetError::Namespace { path, source })?;
+        let own = theirs != (ours.dev(), ours.ino());
+        Ok(Self { net: net.into(), user: own.then(|| user.into()) })
+    }
+}
+
+/// A helper that was started, or nothing where the plan needs none. Dropping it stops it.
+#[derive(Debug)]
+pub enum Helper {
+    /// The plan needs none.
+    Nobody,
+    /// `pasta`.
+    Pasta(Running),
+    /// `slirp4netns`.
+    Slirp(Running, slirp::Pipes),
+}
+
+/// Starts what `plan` needs, and does not wait for it.
+///
+/// Of [`Driver::Loopback`] nothing is started: init brings `lo` up with [`crate::sys::net::bring_up_loopback`], which the
+/// helpers do by themselves.
+pub fn start(plan: &NetPlan, target: NetTarget) -> Result<Helper, NetError> {
+    Ok(match &plan.driver {
+        Driver::Host | Driver::Loopback => Helper::Nobody,
+        Driver::Pasta(program) => Helper::Pasta(pasta::start(program, target)?),
+        Driver::Slirp(program) => {
+            let (running, pipes) = slirp::start(program, target)?;
+            Helper::Slirp(running, pipes)
+        }
+    })
+}
+
+impl Helper {
+    /// Waits until the interface has its addresses and routes. Call it once.
+    pub fn ready(&mut self, timeout: Duration) -> Result<(), NetError> {
+        match self {
+            Self::Nobody => {}
+            Self::Pasta(running) => pasta::wait_until_ready(running, timeout)?,
+            Self::Slirp(running, pipes) => running.wait_for_pipe(timeout, &mut pipes.ready)?,
+        }
+        Ok(())
+    }
+
+    /// The helper's process id in our pid namespace.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Nobody => None,
+            Self::Pasta(running) | Self::Slirp(running, _) => Some(running.pid()),
+        }
+    }
+
+    /// Ends the helper. Connections of the box break.
+    pub fn stop(self) -> Result<(), NetError> {
+        match self {
+            Self::Nobody => {}
+            Self::Pasta(running) | Self::Slirp(running, _) => running.stop()?,
+        }
+        Ok(())
+    }
+}
