@@ -37,6 +37,9 @@ pub mod remove;
 pub mod running;
 pub mod snapshot;
 pub mod state;
+#[cfg(test)]
+#[allow(missing_docs)]
+mod testing;
 pub mod tree;
 
 pub use directory::BoxDir;
