@@ -101,7 +101,7 @@ pub enum BoxesError {
         /// A name that is close.
         suggestion: Option<String>,
     },
-    /// Overlayfs stacks at most 500 layers.
+    /// No more layers can be stacked.
     #[error("the box `{name}` stands on {layers} layers, which is as many as can be stacked")]
     TooManyLayers {
         /// The box.

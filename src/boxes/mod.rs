@@ -36,6 +36,7 @@ pub mod pool;
 pub mod remove;
 pub mod running;
 pub mod snapshot;
+mod stack;
 pub mod state;
 #[cfg(test)]
 #[allow(missing_docs)]

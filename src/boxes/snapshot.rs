@@ -8,8 +8,8 @@ use super::error::{BoxesError, BoxesResult};
 use super::id::{check_name, nearest};
 use super::state::{self, BoxRecord, Pending, Snapshot, UpperFate};
 
-/// Layers of one box: overlayfs stacks 500, some of which are the base's.
-pub const MAX_LAYERS: usize = 400;
+/// Layers of one box: overlayfs stacks 500, and each costs two descriptors while they are compared.
+pub const MAX_LAYERS: usize = 200;
 
 /// Whether `reset` keeps the snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
