@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{BoxesError, BoxesResult};
 use super::packages::{self, PackageChange, Packages};
 use super::stack::{Merged, Node, Shares, Stack, file_type};
+use crate::base::OverlayDriver;
 use crate::userns::idmap::IdMap;
 use crate::userns::stage::run_mapped;
 
@@ -36,6 +37,8 @@ pub struct DiffSpec {
     pub host_directories: Vec<PathBuf>,
     /// Absolute paths in the box that are left out, with everything below: mount points, files made at each start.
     pub ignore: Vec<PathBuf>,
+    /// `RootLayers::driver`: how the box's layers say that something is gone.
+    pub driver: OverlayDriver,
 }
 
 /// How a path differs.
@@ -143,7 +146,7 @@ impl<'a> Walker<'a> {
             layers.push(PathBuf::from("/"));
         }
         let base = spec.own.len()..spec.own.len() + spec.base.len();
-        let stack = Stack::open(&layers, &spec.data_only)?;
+        let stack = Stack::open(&layers, &spec.data_only, spec.driver)?;
         Ok(Self { spec, stack, own: (0..spec.own.len()).collect(), base: base.collect(), host })
     }
 

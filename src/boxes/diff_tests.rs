@@ -235,3 +235,36 @@ fn an_untouched_box_has_no_changes() {
     shop.put("b");
     assert_eq!(show(&spec(&shop)), ["A /a", "A /b"]);
 }
+
+#[test]
+fn whiteout_files_count_only_for_fuse() {
+    let scratch = scratch();
+    let base = tree(&scratch.path().join("base"), &["a = 1", "d/x = 1"]);
+    let upper = tree(&scratch.path().join("upper"), &[".wh.a = 1", "d/.wh..wh..opq = 1", "d/y = 1"]);
+    let spec = DiffSpec { own: vec![upper], base: vec![base], driver: OverlayDriver::Fuse, ..DiffSpec::default() };
+    assert_eq!(show(&spec), ["D /a", "D /d/x", "A /d/y"]);
+    let spec = DiffSpec { driver: OverlayDriver::Kernel, ..spec };
+    assert_eq!(show(&spec), ["A /.wh.a", "A /d/.wh..wh..opq", "A /d/y"]);
+}
+
+/// The diff agrees with the kernel: the same changes, made through a real mount.
+#[test]
+fn agrees_with_the_kernel() {
+    let scratch = scratch();
+    let base = tree(&scratch.path().join("base"), &["a = 1", "d/x = 1", "e/x = 1", "f/g/h = 1", "same = 1"]);
+    let (upper, work, merged) = ["upper", "work", "merged"].map(|name| tree(&scratch.path().join(name), &[])).into();
+    let script = "mount -t overlay overlay -o lowerdir=$1,upperdir=$2,workdir=$3 $4 || exit 77; cd $4 && rm a && \
+        rm -r d && mkdir d && echo > d/y && rm -r e && echo > e && mv f/g f/i && chmod 700 f && chown 5 same";
+    let status = std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh"])
+        .args([&base, &upper, &work, &merged])
+        .status();
+    if !status.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let spec = DiffSpec { own: vec![upper], base: vec![base], ..DiffSpec::default() };
+    assert_eq!(
+        show(&spec),
+        ["D /a", "D /d/x", "A /d/y", "[Type] /e", "[Mode] /f", "D /f/g", "A /f/i", "A /f/i/h", "[Owner] /same"]
+    );
+}

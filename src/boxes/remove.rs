@@ -33,6 +33,10 @@ pub fn remove_box(paths: &Paths, id: &BoxId, who: &str, progress: &dyn Progress)
     if !directory.exists() {
         return Err(no_such_box(paths, id.as_str()));
     }
+    crate::paths::create_private(&trash(&paths.data))?;
+    if !directory.path().is_dir() {
+        return discard(&paths.data, directory.path());
+    }
     let lock = match BoxLock::acquire(&directory.lock(), Sharing::Exclusive, who, progress) {
         Err(BoxesError::Io { source, .. }) if !directory.exists() && source.kind() == std::io::ErrorKind::NotFound => {
             return Err(no_such_box(paths, id.as_str()));
@@ -43,7 +47,6 @@ pub fn remove_box(paths: &Paths, id: &BoxId, who: &str, progress: &dyn Progress)
         let name = state::load(&directory).map_or_else(|_| id.to_string(), |record| record.name);
         return Err(BoxesError::Running { name });
     }
-    crate::paths::create_private(&trash(&paths.data))?;
     discard(&paths.data, directory.path())?;
     drop(lock);
     remove_runtime(&directory)?;

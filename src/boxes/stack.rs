@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::{BoxesResult, IoContext};
+use crate::base::OverlayDriver;
 use crate::sys;
 
 /// Prefixes of overlayfs' extended attributes.
@@ -31,6 +32,8 @@ pub(super) struct Stack {
     roots: Vec<OwnedFd>,
     /// Where files with metadata only find their content.
     data_only: Vec<OwnedFd>,
+    /// Whether files may stand for whiteouts: fuse-overlayfs does so, for the kernel they are files like others.
+    whiteout_files: bool,
 }
 
 /// Layers of a stack that have a certain directory, by number, the topmost first.
@@ -58,12 +61,13 @@ pub(super) enum Node {
 
 impl Stack {
     /// Opens directories, the topmost first.
-    pub fn open(layers: &[PathBuf], data_only: &[PathBuf]) -> BoxesResult<Self> {
+    pub fn open(layers: &[PathBuf], data_only: &[PathBuf], driver: OverlayDriver) -> BoxesResult<Self> {
         let open = |paths: &[PathBuf]| {
             let open = |path: &PathBuf| sys::fs::open_path(path).map_err(std::io::Error::from).at("open", path);
             paths.iter().map(open).collect::<BoxesResult<Vec<_>>>()
         };
-        Ok(Self { roots: open(layers)?, data_only: open(data_only)? })
+        let whiteout_files = driver == OverlayDriver::Fuse;
+        Ok(Self { roots: open(layers)?, data_only: open(data_only)?, whiteout_files })
     }
 
     /// Opens the directory `path` (relative to the root) of the layers `shares`.
@@ -108,11 +112,11 @@ impl Merged<'_> {
         for (_, directory) in &self.parts {
             for entry in rustix::fs::Dir::read_from(directory)? {
                 let name = entry?.file_name().to_bytes().to_vec();
-                if matches!(name.as_slice(), b"." | b"..") || name == OPAQUE_MARK {
+                if matches!(name.as_slice(), b"." | b"..") || (self.stack.whiteout_files && name == OPAQUE_MARK) {
                     continue;
                 }
-                let name = name.strip_prefix(WHITEOUT_PREFIX).map(<[u8]>::to_vec).unwrap_or(name);
-                names.insert(OsString::from_vec(name));
+                let hidden = name.strip_prefix(WHITEOUT_PREFIX).filter(|_| self.stack.whiteout_files);
+                names.insert(OsString::from_vec(hidden.map(<[u8]>::to_vec).unwrap_or(name)));
             }
         }
         Ok(names)
@@ -125,7 +129,7 @@ impl Merged<'_> {
         let mut cut = false;
         for (part, (layer, directory)) in self.parts.iter().enumerate() {
             let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
-                if has_whiteout_file(directory, name) {
+                if self.stack.whiteout_files && has_whiteout_file(directory, name) {
                     cut = true;
                     break;
                 }
@@ -144,7 +148,7 @@ impl Merged<'_> {
             }
             shares.push(*layer);
             top.get_or_insert(stat);
-            if is_opaque(directory, name) {
+            if is_opaque(directory, name) || (self.stack.whiteout_files && has_opaque_file(directory, name)) {
                 cut = true;
                 break;
             }
@@ -216,9 +220,12 @@ fn has_whiteout_file(directory: &OwnedFd, name: &OsStr) -> bool {
 }
 
 fn is_opaque(directory: &OwnedFd, name: &OsStr) -> bool {
-    let mark = Path::new(name).join(OsStr::from_bytes(OPAQUE_MARK));
     attribute(directory, name, "opaque").as_deref() == Some(b"y")
-        || rustix::fs::statat(directory, &mark, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+fn has_opaque_file(directory: &OwnedFd, name: &OsStr) -> bool {
+    let mark = Path::new(name).join(OsStr::from_bytes(OPAQUE_MARK));
+    rustix::fs::statat(directory, &mark, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 /// The value of overlayfs' attribute `attribute` of `name`, in whichever name space it is.
