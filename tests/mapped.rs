@@ -69,7 +69,7 @@ fn subuids_are_no_obstacle(offer: &Offer, user: u32) {
         fs::create_dir_all(upper.join("a/locked/deep"))?;
         fs::write(upper.join("a/locked/file"), "x")?;
         chown(upper.join("a/locked"), Some(33), Some(33))?;
-        fs::set_permissions(upper.join("a/locked"), fs::Permissions::from_mode(0))?;
+        fs::set_permissions(upper.join("a/locked"), fs::Permissions::from_mode(0o000))?;
         chown(&upper, Some(5), Some(5))?;
         fs::set_permissions(&upper, fs::Permissions::from_mode(0o700))
     };

@@ -160,7 +160,8 @@ impl LockedBox {
         Ok(())
     }
 
-    fn finish(&mut self, after: AfterStep<'_>) -> BoxesResult<()> {
+    /// Steps 2 to 4.
+    pub(super) fn finish(&mut self, after: AfterStep<'_>) -> BoxesResult<()> {
         let Some(pending) = self.record.pending.clone() else { return Ok(()) };
         let holder = self.directory.upper_holder();
         let data = self.directory.data().to_owned();

@@ -224,10 +224,23 @@ impl<'a> Walker<'a> {
         packages
     }
 
-    /// The host's directories lie between the box's own layers and the rest, where the order cannot say it: this is
-    /// used only below what the box itself did not hide.
     fn reach<T>(&self, shares: &Shares, path: &Path, then: impl FnOnce(&Merged<'_>, &OsStr) -> Option<T>) -> Option<T> {
-        self.stack.reach(shares.clone(), path, &|directory| self.host_share(directory), then)
+        self.stack.reach(shares.clone(), path, |directory, found| self.enter(directory, found), then)
+    }
+
+    /// The layers of a directory. A directory of the host lies above the base's layers and below the box's own.
+    fn enter(&self, path: &Path, found: Node) -> Shares {
+        let is_own = |layer: &usize| *layer < self.own.len();
+        let (mut shares, cut) = match found {
+            Node::Directory { shares, cut, .. } => (shares, cut),
+            Node::Absent => (Vec::new(), false),
+            Node::Whiteout | Node::Leaf { .. } => return Vec::new(),
+        };
+        let hidden = cut && !shares.is_empty() && shares.iter().all(is_own);
+        if let Some(host) = self.host_share(path).filter(|_| !hidden) {
+            shares.insert(shares.iter().take_while(|layer| is_own(layer)).count(), host);
+        }
+        shares
     }
 
     fn read(&self, shares: &Shares, path: &Path) -> Option<Vec<u8>> {

@@ -39,7 +39,6 @@ pub mod snapshot;
 mod stack;
 pub mod state;
 #[cfg(test)]
-#[allow(missing_docs)]
 mod testing;
 pub mod tree;
 

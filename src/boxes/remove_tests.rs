@@ -15,7 +15,7 @@ fn nothing_is_left() {
         shop.create_snapshot(name).unwrap();
     }
     fs::create_dir(shop.directory.upper().join("locked")).unwrap();
-    fs::set_permissions(shop.directory.upper().join("locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(shop.directory.upper().join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::create_dir_all(shop.directory.runtime()).unwrap();
     fs::write(shop.directory.runtime().join("s"), "").unwrap();
     let runtime = shop.directory.runtime();

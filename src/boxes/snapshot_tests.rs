@@ -106,7 +106,7 @@ fn a_cut_change_is_finished_by_the_next_command() {
         ("reset --all", |record, _| plan_reset(record, KeepSnapshots::No), &[]),
     ];
     for (what, plan, sees) in cases {
-        for cut in STEPS {
+        for (cut, cut_again) in STEPS.into_iter().flat_map(|cut| STEPS.map(|again| (cut, again))) {
             let home = Home::new();
             let mut shop = home.create("shop", "/p");
             for (file, snapshot) in [("a", "one"), ("b", "two")] {
@@ -118,12 +118,19 @@ fn a_cut_change_is_finished_by_the_next_command() {
             let fresh = shop.layer_to_freeze().unwrap();
             let pending = plan(&shop.record, fresh);
             let expected = (pending.layers.clone(), pending.snapshots.clone());
-            let result = shop.perform(pending, &mut |step| {
-                if step == cut { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
-            });
-            assert!(result.is_err());
+            let stop_at = |last: Step| {
+                move |step| {
+                    if step == last { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+                }
+            };
+            assert!(shop.perform(pending, &mut stop_at(cut)).is_err());
+            // The repair is cut, too, if there is anything left to repair.
+            let repaired = shop.finish(&mut stop_at(cut_again));
+            assert_eq!(
+                repaired.is_ok(),
+                cut_again == Step::Announced || matches!(cut, Step::Recorded | Step::Collected)
+            );
             drop(shop);
-            // A second crash in the middle of the repair changes nothing: repeating is all there is to it.
             let shop = home.open(&id);
             assert_eq!(shop.sees(), sees, "{what} cut after {cut:?}");
             assert_eq!((shop.record.layers.clone(), shop.record.snapshots.clone()), expected, "{what} {cut:?}");

@@ -79,27 +79,20 @@ impl Stack {
         Ok(Merged { stack: self, parts: parts.collect::<Result<_, Errno>>()? })
     }
 
-    /// Follows `path` through the layers `shares`, then hands its parent and its name to `then`. `host` are
-    /// directories that lie in the layer with this number, too.
+    /// Follows `path` through the layers `shares`, then hands its parent and its name to `then`. `enter` tells which
+    /// layers have the directory that a path on the way was found to be.
     pub fn reach<T>(
         &self,
         mut shares: Shares,
         path: &Path,
-        host: &dyn Fn(&Path) -> Option<usize>,
+        enter: impl Fn(&Path, Node) -> Shares,
         then: impl FnOnce(&Merged<'_>, &OsStr) -> Option<T>,
     ) -> Option<T> {
         let mut here = PathBuf::new();
         for name in path.parent()?.components() {
-            let merged = self.directory(&shares, &here).ok()?;
+            let found = self.directory(&shares, &here).ok()?.look_up(name.as_os_str());
             here.push(name);
-            let found = merged.look_up(name.as_os_str());
-            shares = match found {
-                Node::Directory { shares, .. } => shares,
-                _ => Vec::new(),
-            };
-            if let Some(layer) = host(&here) {
-                shares.insert(0, layer);
-            }
+            shares = enter(&here, found);
         }
         then(&self.directory(&shares, &here).ok()?, path.file_name()?)
     }

@@ -26,7 +26,7 @@ fn removes_everything_and_nothing_else() {
     }
     fs::create_dir(tree.join("a/locked")).unwrap();
     fs::write(tree.join("a/locked/x"), "").unwrap();
-    fs::set_permissions(tree.join("a/locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.join("a/locked"), fs::Permissions::from_mode(0o000)).unwrap();
     assert_eq!(remove_in(scratch.path(), "tree"), Failures::default());
     assert!(!tree.exists());
     assert!(outside.join("kept").exists());
