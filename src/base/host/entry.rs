@@ -15,6 +15,9 @@ use rustix::io::Errno;
 /// cheaper to make (it does not pass through the journal) and to read (no second lookup). Measured: see `mod.rs`.
 pub(super) const COPY_LIMIT: u64 = 4096;
 
+/// Attributes cannot be set on a file that its owner may not write, though it is open for writing.
+const OWNER_WRITES: u32 = 0o200;
+
 /// What the name under construction is called, in a directory that boxes may see.
 const TEMPORARY: &CStr = c".devbox-new";
 
@@ -149,14 +152,15 @@ impl Writer {
     ) -> Result<(), Errno> {
         self.place(to, name, |name| {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = File::from(rustix::fs::openat(to, name, flags, Mode::from_raw_mode(facts.mode & 0o777))?);
+            let file = File::from(rustix::fs::openat(to, name, flags, Mode::from_raw_mode(facts.mode & 0o777 | OWNER_WRITES))?);
             fill(&file)?;
             let chown_needed = self.keep_owners && facts.owner != (0, 0);
             if chown_needed {
                 chown(file.as_fd(), c"", facts.owner)?;
             }
             // Setuid bits last: writing, truncating and changing the owner clear them.
-            if chown_needed || facts.mode & (self.umask | 0o7000) != 0 {
+            let made_so = facts.mode & 0o7000 == 0 && facts.mode & OWNER_WRITES != 0 && facts.mode & self.umask == 0;
+            if chown_needed || !made_so {
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(facts.mode))?;
             }
             rustix::fs::futimens(&file, &times(facts))
