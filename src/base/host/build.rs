@@ -146,10 +146,12 @@ pub(super) fn copied(
     let root = Root::new(handle.as_fd());
     for (name, mode) in &host.selection.directories {
         let made = root.create_directory(Path::new(name))?;
-        rustix::fs::fchmod(&made, Mode::from_raw_mode(*mode)).or_else(|_| {
-            // An `O_PATH` handle cannot be changed through itself.
-            rustix::fs::chmodat(&handle, *name, Mode::from_raw_mode(*mode), AtFlags::empty())
-        }).call(|| format!("chmod `{name}`"))?;
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(*mode))
+            .or_else(|_| {
+                // An `O_PATH` handle cannot be changed through itself.
+                rustix::fs::chmodat(&handle, *name, Mode::from_raw_mode(*mode), AtFlags::empty())
+            })
+            .call(|| format!("chmod `{name}`"))?;
     }
     for (name, target) in &host.selection.symlinks {
         rustix::fs::symlinkat(target, &handle, name).call(|| format!("symlink `{}`", name.display()))?;

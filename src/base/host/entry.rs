@@ -152,7 +152,12 @@ impl Writer {
     ) -> Result<(), Errno> {
         self.place(to, name, |name| {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = File::from(rustix::fs::openat(to, name, flags, Mode::from_raw_mode(facts.mode & 0o777 | OWNER_WRITES))?);
+            let file = File::from(rustix::fs::openat(
+                to,
+                name,
+                flags,
+                Mode::from_raw_mode(facts.mode & 0o777 | OWNER_WRITES),
+            )?);
             fill(&file)?;
             let chown_needed = self.keep_owners && facts.owner != (0, 0);
             if chown_needed {
@@ -167,7 +172,12 @@ impl Writer {
         })
     }
 
-    fn place(self, to: BorrowedFd<'_>, name: &CStr, make: impl FnOnce(&CStr) -> Result<(), Errno>) -> Result<(), Errno> {
+    fn place(
+        self,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        make: impl FnOnce(&CStr) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
         if !self.replace {
             return make(name);
         }

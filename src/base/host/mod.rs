@@ -223,7 +223,8 @@ impl Source {
             state::sweep(&self.store, layout, current).call(|| format!("clean `{}`", self.store.display()))
         };
         sweep(old)?;
-        progress.begin("preparing the host base", Some(old.map_or_else(|| estimate(&self.root), |old| old.report.made)));
+        progress
+            .begin("preparing the host base", Some(old.map_or_else(|| estimate(&self.root), |old| old.report.made)));
         let (metadata, metadata_report) = match driver {
             Driver::Metadata => {
                 let (name, report) = self.metadata(host, observed, layout, old, progress)?;
@@ -248,14 +249,7 @@ impl Source {
         Ok(state)
     }
 
-    fn layers(
-        &self,
-        host: &Host,
-        layout: &str,
-        driver: Driver,
-        metadata: Option<&str>,
-        copied: &str,
-    ) -> RootLayers {
+    fn layers(&self, host: &Host, layout: &str, driver: Driver, metadata: Option<&str>, copied: &str) -> RootLayers {
         let fs = |name: &str| self.store.join(name).join("fs");
         RootLayers {
             id: state::identity(&self.root, layout),

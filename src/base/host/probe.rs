@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use super::Driver;
 use super::entry::{Facts, Writer};
 use super::walk::open_directory;
-use super::Driver;
 use crate::sys::clone::{self, Forked, Namespaces};
 use crate::sys::mount::{Attributes, Mount, Parameter};
 use crate::sys::process::{self, Ended};
@@ -26,11 +26,7 @@ pub struct Probe {
 impl Probe {
     /// The driver that follows, if any.
     pub(super) fn driver(&self) -> Option<Driver> {
-        if self.metadata.is_none() {
-            Some(Driver::Metadata)
-        } else {
-            self.fuse.then_some(Driver::Fuse)
-        }
+        if self.metadata.is_none() { Some(Driver::Metadata) } else { self.fuse.then_some(Driver::Fuse) }
     }
 }
 

@@ -184,7 +184,8 @@ impl Update<'_> {
         let path = directory.join(name);
         match rustix::fs::unlinkat(to, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {
-                remove_tree(&self.walk.layer.join(&path)).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+                remove_tree(&self.walk.layer.join(&path))
+                    .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
                 self.removed.insert(path);
                 self.new.retain(|job| !job.path.starts_with(directory.join(name)));
                 Ok(())

@@ -41,7 +41,8 @@ impl Roots {
 
     /// Files of later roots that a new entry `path` of the layer now stands in front of, as paths in the layer.
     pub fn hidden_by(&self, path: &Path) -> Vec<PathBuf> {
-        let Some((index, (root, _))) = self.roots.iter().enumerate().find(|(_, (root, _))| path.starts_with(root)) else {
+        let Some((index, (root, _))) = self.roots.iter().enumerate().find(|(_, (root, _))| path.starts_with(root))
+        else {
             return Vec::new();
         };
         let Ok(inner) = path.strip_prefix(root) else { return Vec::new() };

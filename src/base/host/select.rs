@@ -356,9 +356,13 @@ mod tests {
 
     #[test]
     fn public_is_what_others_may_read() {
-        for (mode, file, directory) in
-            [(0o644, true, false), (0o755, true, true), (0o640, false, false), (0o711, false, false), (0o4755, true, true)]
-        {
+        for (mode, file, directory) in [
+            (0o644, true, false),
+            (0o755, true, true),
+            (0o640, false, false),
+            (0o711, false, false),
+            (0o4755, true, true),
+        ] {
             assert_eq!((is_public_file(mode), is_public_directory(mode)), (file, directory), "{mode:o}");
         }
     }

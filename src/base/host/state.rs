@@ -18,11 +18,11 @@ use ring::digest::{Context as Digest, SHA256};
 use rustix::fs::{AtFlags, FlockOperation};
 use serde::{Deserialize, Serialize};
 
+use super::Driver;
 use super::entry::Facts;
 use super::mounts::MountPoint;
 use super::refresh::remove_tree;
 use super::walk::Report;
-use super::Driver;
 use crate::base::RootLayers;
 
 /// Counts up when what is on disk is to be made anew.
@@ -133,7 +133,9 @@ impl Observed {
             release: rustix::system::uname().release().to_string_lossy().into_owned(),
             mounts: hex(digest),
             triggers: TRIGGERS.iter().map(|path| see(&root.join(path))).collect(),
-            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0)),
+            now: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0)),
             boot: boot.trim().to_owned(),
         }
     }

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +73,7 @@ pub(super) struct Walk<'a> {
 
 struct Queue {
     jobs: Vec<Job>,
+    /// Threads that have work of their own.
     busy: usize,
     stamps: Vec<Stamp>,
     error: Option<SysError>,
@@ -80,7 +81,12 @@ struct Queue {
 
 struct Shared {
     queue: Mutex<Queue>,
-    wake: Condvar,
+    /// There are jobs, or none will come.
+    work: Condvar,
+    /// The last thread ran out of work.
+    done: Condvar,
+    /// Threads waiting for jobs.
+    idle: AtomicUsize,
     made: AtomicU64,
     private: AtomicU64,
 }
@@ -94,21 +100,23 @@ impl Shared {
 impl Walk<'_> {
     /// Does `jobs` and everything below them. Stamps come in no order.
     pub fn run(&self, jobs: Vec<Job>, progress: &dyn Progress) -> SysResult<(Report, Vec<Stamp>)> {
+        let threads = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(1, 4));
         let shared = Shared {
-            queue: Mutex::new(Queue { jobs, busy: 0, stamps: Vec::new(), error: None }),
-            wake: Condvar::new(),
+            queue: Mutex::new(Queue { jobs, busy: threads, stamps: Vec::new(), error: None }),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            idle: AtomicUsize::new(0),
             made: AtomicU64::new(0),
             private: AtomicU64::new(0),
         };
-        let threads = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(1, 4));
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| self.work(&shared));
             }
             let mut queue = shared.lock();
-            while !(queue.jobs.is_empty() && queue.busy == 0) && queue.error.is_none() {
+            while queue.busy > 0 {
                 queue = shared
-                    .wake
+                    .done
                     .wait_timeout(queue, Duration::from_millis(50))
                     .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
                 progress.advance(shared.made.load(Ordering::Relaxed));
@@ -117,46 +125,30 @@ impl Walk<'_> {
         let queue = shared.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
         match queue.error {
             Some(error) => Err(error),
-            None => Ok((
-                Report { made: shared.made.into_inner(), private: shared.private.into_inner() },
-                queue.stamps,
-            )),
+            None => Ok((Report { made: shared.made.into_inner(), private: shared.private.into_inner() }, queue.stamps)),
         }
     }
 
+    /// One thread: it does its own finds depth first, and gives half of them away when another thread has none.
     fn work(&self, shared: &Shared) {
-        let mut found = Vec::new();
+        let mut own: Vec<Job> = Vec::new();
         let mut stamps = Vec::new();
-        loop {
-            let job = {
-                let mut queue = shared.lock();
-                loop {
-                    if queue.error.is_some() {
-                        return;
-                    }
-                    if let Some(job) = queue.jobs.pop() {
-                        queue.busy += 1;
-                        break job;
-                    }
-                    if queue.busy == 0 {
-                        queue.stamps.append(&mut stamps);
-                        shared.wake.notify_all();
-                        return;
-                    }
-                    queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                }
-            };
-            let result = self.directory(&job, shared, &mut found);
-            let mut queue = shared.lock();
-            queue.busy -= 1;
-            queue.jobs.append(&mut found);
-            match result {
+        while let Some(job) = own.pop().or_else(|| wait_for_job(shared)) {
+            match self.directory(&job, shared, &mut own) {
                 Ok(stamp) => stamps.push(stamp),
-                Err(error) => queue.error = Some(error),
+                Err(error) => {
+                    shared.lock().error = Some(error);
+                    own.clear();
+                }
             }
-            drop(queue);
-            shared.wake.notify_all();
+            if own.len() > 1 && shared.idle.load(Ordering::Relaxed) > 0 {
+                // The front holds the directories nearest to the root, with the most below them.
+                let half = own.len().div_ceil(2);
+                shared.lock().jobs.extend(own.drain(..half));
+                shared.work.notify_one();
+            }
         }
+        shared.lock().stamps.append(&mut stamps);
     }
 
     fn directory(&self, job: &Job, shared: &Shared, found: &mut Vec<Job>) -> SysResult<Stamp> {
@@ -203,6 +195,33 @@ impl Walk<'_> {
         }
         self.writer.copy(from, to, name, facts)
     }
+}
+
+/// The next job of the queue; none when no thread has work that could bring more, or something failed.
+fn wait_for_job(shared: &Shared) -> Option<Job> {
+    let mut queue = shared.lock();
+    queue.busy -= 1;
+    shared.idle.fetch_add(1, Ordering::Relaxed);
+    let job = loop {
+        if queue.error.is_some() {
+            break None;
+        }
+        if let Some(job) = queue.jobs.pop() {
+            queue.busy += 1;
+            break Some(job);
+        }
+        if queue.busy == 0 {
+            break None;
+        }
+        queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+    };
+    shared.idle.fetch_sub(1, Ordering::Relaxed);
+    drop(queue);
+    if job.is_none() {
+        shared.work.notify_all();
+        shared.done.notify_all();
+    }
+    job
 }
 
 fn nothing() -> Facts {
@@ -286,7 +305,8 @@ impl Pass<'_> {
         match facts.kind {
             FileType::Directory => {
                 Writer::directory(self.to, name)?;
-                self.found.push(Job { path: self.job.path.join(OsStr::from_bytes(name.to_bytes())), how: self.job.how });
+                self.found
+                    .push(Job { path: self.job.path.join(OsStr::from_bytes(name.to_bytes())), how: self.job.how });
                 Ok(true)
             }
             FileType::Symlink => self.walk.writer.symlink(self.from, self.to, name, &facts).map(|()| true),
