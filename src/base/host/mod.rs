@@ -1,0 +1,369 @@
+//! The `host` base: the box sees the host's own system directories, and writes into none of them.
+//!
+//! Three ways, chosen by [`prepare`]:
+//!
+//! * An ordinary user, Linux 6.16 or newer. Host files belong to ids that the box has not, so they cannot be copied up.
+//!   A *metadata layer* stands in for them: real directories and symlinks, and for each file an empty one of the right
+//!   size, mode and time that belongs to the box's root and redirects to the host's (`user.overlay.metacopy`,
+//!   `user.overlay.redirect`, data-only lower layers). Above it lies the *copied layer*: `/etc`, package databases, the
+//!   skeleton of `/var`, empty directories. `lower` is `[copied, metadata]`, in that order: overlayfs follows redirects
+//!   from the lowest ordinary layer only.
+//! * An ordinary user, an older kernel, `fuse-overlayfs`: `driver` is [`OverlayDriver::Fuse`], `lower` is `[copied]`, and
+//!   `host_directories` are to be seen below it. The sandbox makes a tmpfs, binds each of them into it at its own path,
+//!   and runs `fuse-overlayfs -o lowerdir=<copied>:<tmpfs>,squash_to_root,...`: the program follows the binds, and shows
+//!   everything as root's.
+//! * The host's root: `lower` is `[copied]`, and each of `host_directories` is overlaid at its own path.
+//!
+//! What is taken: [`select`]. What is on disk: [`state`].
+//!
+//! # What is noticed when
+//!
+//! On each start some thirty paths are looked at (package databases, `/etc`, `/usr/local/bin` ...) and the mount points
+//! inside the trees. If one of them changed, or after ten minutes, each directory of the metadata layer (12,000, about
+//! 20 ms) and each copied file is compared. What is replaced by a rename, as package managers do, is thus seen at the
+//! next start; what is put deep into `/usr` by hand within ten minutes; a file that is rewritten in place is
+//! seen at once as to its content, while its size and time follow when its directory changes.
+//!
+//! # Small files are copied
+//!
+//! On ext4 a redirect costs each file a block of its own, as much as the content of a file up to 4 KiB costs. Measured
+//! on ext4 (2 cores, warm): see [`entry::COPY_LIMIT`].
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ring::digest::{Context as Digest, SHA256};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::{OverlayDriver, RootLayers};
+use crate::paths::{self, Paths, PathsError};
+use crate::progress::Progress;
+use crate::sys::{Context, SysError};
+use crate::userns::idmap::{IdMap, IdMode};
+use crate::userns::stage::{self, StageError};
+
+mod accounts;
+mod build;
+mod entry;
+mod index;
+mod mounts;
+mod probe;
+mod refresh;
+mod roots;
+mod select;
+mod state;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use probe::{Probe, probe};
+pub use walk::Report;
+
+use build::{Below, Host};
+use refresh::Refreshed;
+use state::{Made, Observed, State};
+
+/// The host base could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Neither way is open to an ordinary user.
+    #[error(
+        "the host base needs data-only overlay layers in user namespaces (Linux 6.16) or `fuse-overlayfs`, and this \
+         machine has neither: {reason}"
+    )]
+    Unsupported {
+        /// What the trial mount said.
+        reason: String,
+    },
+    /// The store's directory could not be made.
+    #[error(transparent)]
+    Store(#[from] PathsError),
+    /// Something could not be read or written.
+    #[error(transparent)]
+    System(#[from] SysError),
+    /// The same, in a namespace with the box's ids.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+}
+
+/// Which of the three ways is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A metadata layer.
+    Metadata,
+    /// `fuse-overlayfs`.
+    Fuse,
+    /// Each directory by itself: the host's root.
+    Direct,
+}
+
+/// Makes the host base, or brings it up to date.
+///
+/// Costs a few dozen `stat`s when nothing has changed. The layers may be superseded by another process as soon as this
+/// returns: [`hold`] them, and prepare again if that answers `NotFound`.
+pub fn prepare(paths: &Paths, map: &IdMap, progress: &dyn Progress) -> Result<RootLayers, HostError> {
+    let private = [&paths.data, &paths.config, &paths.cache, &paths.runtime].map(Clone::clone).into_iter();
+    let home = Some(paths.home.clone()).filter(|home| !select::is_shared(home));
+    let source = Source {
+        root: PathBuf::from("/"),
+        store: paths.store().join("host"),
+        private: private.chain(home).collect(),
+        driver: None,
+        copy_limit: entry::COPY_LIMIT,
+    };
+    source.prepare(map, progress)
+}
+
+/// Keeps the layers from being removed for as long as the file is open. Descriptors of it may be inherited.
+///
+/// `NotFound`: they were removed already, prepare again.
+pub fn hold(layers: &RootLayers) -> std::io::Result<File> {
+    let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let path = layers.lower.first().and_then(|copied| copied.parent()).ok_or_else(gone)?.join("lock");
+    let file = File::open(&path)?;
+    rustix::fs::flock(&file, FlockOperation::LockShared)?;
+    // Whoever removes a layer holds the lock, and renames the directory before it lets go.
+    let same = std::fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|own| own.ino() == now.ino()));
+    if same { Ok(file) } else { Err(gone()) }
+}
+
+/// Where the base is made from and to.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The host's root directory: `/`.
+    pub root: PathBuf,
+    /// The directory of the host base in the store.
+    pub store: PathBuf,
+    /// Absolute directories that are left out wherever they lie: ours, and the user's home.
+    pub private: Vec<PathBuf>,
+    /// The way for an ordinary user, instead of the best one that works.
+    pub driver: Option<Driver>,
+    /// Files up to this size (bytes) are copied into the metadata layer.
+    pub copy_limit: u64,
+}
+
+impl Source {
+    /// See [`prepare`].
+    pub fn prepare(&self, map: &IdMap, progress: &dyn Progress) -> Result<RootLayers, HostError> {
+        let layout = map.layout();
+        let mountinfo = std::fs::read("/proc/self/mountinfo").call(|| "read `/proc/self/mountinfo`".to_owned())?;
+        let host = Host::look(&self.root, &self.private, &mountinfo)?;
+        let observed = Observed::now(&self.root, &host.points);
+        if let Some(layers) = self.current(&layout, &observed)? {
+            return Ok(layers);
+        }
+        paths::create_private(&self.store)?;
+        let path = self.store.join(format!("{layout}.lock"));
+        let call = || format!("lock `{}`", path.display());
+        let _lock = match state::lock(&path, FlockOperation::NonBlockingLockExclusive).call(call)? {
+            Some(lock) => Some(lock),
+            None => {
+                progress.note("waiting for another process that prepares the host base");
+                state::lock(&path, FlockOperation::LockExclusive).call(call)?
+            }
+        };
+        // The other process may have done it meanwhile.
+        if let Some(layers) = self.current(&layout, &observed)? {
+            return Ok(layers);
+        }
+        let old = State::load(&self.store, &layout).filter(|old| old.is_usable(&self.store, &observed));
+        let driver = self.choose(map, old.as_ref())?;
+        let old = old.filter(|old| old.driver == driver);
+        let work = || self.update(&host, &observed, map, driver, old.as_ref(), progress);
+        // Where the invoking user is not root in the box, the box's root is another id of the host.
+        let state: State = if map.mode == IdMode::Range && map.user != 0 {
+            stage::run_mapped(map, || work().map_err(|error| error.to_string()))?
+        } else {
+            work()?
+        };
+        Ok(state.layers)
+    }
+
+    /// The layers, if they are there and nothing has changed.
+    fn current(&self, layout: &str, observed: &Observed) -> Result<Option<RootLayers>, SysError> {
+        let Some(mut state) = State::load(&self.store, layout) else { return Ok(None) };
+        let wanted = self.driver.is_none_or(|driver| driver == state.driver || state.driver == Driver::Direct);
+        if !wanted || !state.is_usable(&self.store, observed) || !state.is_fresh(observed) {
+            return Ok(None);
+        }
+        if state.note_durable(observed) {
+            state.save(&self.store, layout).call(|| format!("write the state of `{layout}`"))?;
+        }
+        Ok(Some(state.layers))
+    }
+
+    fn choose(&self, map: &IdMap, old: Option<&State>) -> Result<Driver, HostError> {
+        if map.mode == IdMode::Root {
+            return Ok(Driver::Direct);
+        }
+        if let Some(driver) = self.driver {
+            return Ok(driver);
+        }
+        if let Some(old) = old {
+            return Ok(old.driver);
+        }
+        let probe = probe(&self.store);
+        probe.driver().ok_or_else(|| HostError::Unsupported { reason: probe.metadata.unwrap_or_default() })
+    }
+
+    fn update(
+        &self,
+        host: &Host,
+        observed: &Observed,
+        map: &IdMap,
+        driver: Driver,
+        old: Option<&State>,
+        progress: &dyn Progress,
+    ) -> Result<State, SysError> {
+        let layout = &map.layout();
+        let sweep = |current: Option<&State>| {
+            state::sweep(&self.store, layout, current).call(|| format!("clean `{}`", self.store.display()))
+        };
+        sweep(old)?;
+        progress
+            .begin("preparing the host base", Some(old.map_or_else(|| estimate(&self.root), |old| old.report.made)));
+        let (metadata, metadata_report) = match driver {
+            Driver::Metadata => {
+                let (name, report) = self.metadata(host, observed, layout, old, progress)?;
+                (Some(name), report)
+            }
+            Driver::Fuse | Driver::Direct => (None, None),
+        };
+        let digest = copied_digest(host)?;
+        let same_copy = old.filter(|old| old.copied_digest == digest && old.metadata == metadata);
+        let copied = match same_copy {
+            Some(old) => old.copied.clone(),
+            None => self.copied(host, layout, driver, old, metadata.as_deref(), progress)?,
+        };
+        progress.end();
+        let layers = self.layers(host, layout, driver, metadata.as_deref(), &copied);
+        let written = metadata_report.is_some() || same_copy.is_none();
+        let report = metadata_report.or_else(|| old.map(|old| old.report)).unwrap_or_default();
+        let made = Made { driver, layers, metadata, copied, copied_digest: digest, report, written };
+        let state = State::new(observed, made, old);
+        state.save(&self.store, layout).call(|| format!("write the state of `{layout}`"))?;
+        sweep(Some(&state))?;
+        Ok(state)
+    }
+
+    fn layers(&self, host: &Host, layout: &str, driver: Driver, metadata: Option<&str>, copied: &str) -> RootLayers {
+        let fs = |name: &str| self.store.join(name).join("fs");
+        RootLayers {
+            id: state::identity(&self.root, layout),
+            lower: std::iter::once(copied).chain(metadata).map(fs).collect(),
+            data_only: if driver == Driver::Metadata { host.roots.directories() } else { Vec::new() },
+            host_directories: if driver == Driver::Metadata { Vec::new() } else { host.system_directories() },
+            read_only_binds: host.selection.read_only_binds.clone(),
+            driver: if driver == Driver::Fuse { OverlayDriver::Fuse } else { OverlayDriver::Kernel },
+        }
+    }
+
+    /// The name of the metadata layer, and what was made if anything was.
+    fn metadata(
+        &self,
+        host: &Host,
+        observed: &Observed,
+        layout: &str,
+        old: Option<&State>,
+        progress: &dyn Progress,
+    ) -> Result<(String, Option<Report>), SysError> {
+        if let Some(old) = old
+            && let Some(name) = &old.metadata
+            && old.layers.data_only == host.roots.directories()
+            && let Some(stamps) = index::load(&self.store.join(name).join("index"))
+        {
+            let directory = self.store.join(name);
+            match refresh::refresh(host, &directory.join("fs"), stamps, old.since, self.copy_limit, progress)? {
+                Refreshed::Unchanged => return Ok((name.clone(), None)),
+                Refreshed::Updated(stamps) => {
+                    write_index(&directory, &stamps, observed.now)?;
+                    return Ok((name.clone(), Some(old.report)));
+                }
+                Refreshed::Collision => {}
+            }
+        }
+        let temporary = self.temporary(layout)?;
+        let (report, stamps) = build::metadata(host, &temporary.join("fs"), self.copy_limit, progress)?;
+        write_index(&temporary, &stamps, observed.now)?;
+        Ok((self.publish(&temporary, &format!("{layout}-m"))?, Some(report)))
+    }
+
+    /// The name of a new copied layer.
+    fn copied(
+        &self,
+        host: &Host,
+        layout: &str,
+        driver: Driver,
+        old: Option<&State>,
+        metadata: Option<&str>,
+        progress: &dyn Progress,
+    ) -> Result<String, SysError> {
+        let temporary = self.temporary(layout)?;
+        let write = |name: &str, content: &str| {
+            let path = temporary.join(name);
+            std::fs::write(&path, content).call(|| format!("write `{}`", path.display()))
+        };
+        write("lock", "")?;
+        write("metadata", metadata.unwrap_or_default())?;
+        let below = if driver == Driver::Metadata { Below::Metadata } else { Below::Directories };
+        let previous = old.map(|old| (self.store.join(&old.copied).join("fs"), old.since));
+        let previous = previous.as_ref().map(|(path, since)| (path.as_path(), *since));
+        build::copied(host, &temporary.join("fs"), below, driver == Driver::Direct, previous, progress)?;
+        self.publish(&temporary, &format!("{layout}-c"))
+    }
+
+    /// A new directory with an empty `fs` in it.
+    fn temporary(&self, layout: &str) -> Result<PathBuf, SysError> {
+        let directory = tempfile::Builder::new()
+            .prefix(&state::temporary_prefix(layout))
+            .tempdir_in(&self.store)
+            .call(|| format!("make a directory in `{}`", self.store.display()))?
+            .keep();
+        let fs = directory.join("fs");
+        std::fs::create_dir(&fs).call(|| format!("mkdir `{}`", fs.display()))?;
+        for path in [&directory, &fs] {
+            rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o755))
+                .call(|| format!("chmod `{}`", path.display()))?;
+        }
+        Ok(directory)
+    }
+
+    /// Gives a finished layer its name.
+    fn publish(&self, temporary: &Path, prefix: &str) -> Result<String, SysError> {
+        let random = temporary.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{prefix}{}", random.rsplit('+').next().unwrap_or_default());
+        rustix::fs::rename(temporary, self.store.join(&name)).call(|| format!("rename `{}`", temporary.display()))?;
+        Ok(name)
+    }
+}
+
+fn write_index(directory: &Path, stamps: &[walk::Stamp], started: i64) -> Result<(), SysError> {
+    let (new, path) = (directory.join("index.new"), directory.join("index"));
+    let call = || format!("write `{}`", path.display());
+    std::fs::write(&new, index::write(stamps, started)).call(call)?;
+    std::fs::rename(&new, &path).call(call)
+}
+
+/// Of the facts of everything that the copied layer is made from.
+fn copied_digest(host: &Host) -> Result<String, SysError> {
+    let mut digest = Digest::new(&SHA256);
+    build::each_copied(host, &mut |path, facts| {
+        digest.update(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+        let numbers = [facts.modified.0, facts.modified.1, facts.changed.0, facts.changed.1];
+        for number in numbers {
+            digest.update(&number.to_le_bytes());
+        }
+        digest.update(&facts.mode.to_le_bytes());
+        digest.update(&facts.size.to_le_bytes());
+    })?;
+    Ok(state::hex(digest))
+}
+
+/// How many files there may be, for the progress bar of the first time.
+fn estimate(root: &Path) -> u64 {
+    let used = rustix::fs::statvfs(root.join("usr")).map_or(0, |stat| stat.f_files.saturating_sub(stat.f_ffree));
+    if used == 0 { 150_000 } else { used.min(150_000) }
+}
