@@ -3,7 +3,7 @@
 #[allow(dead_code, reason = "each test executable uses a part of it")]
 mod support;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::devbox::Devbox;
@@ -56,8 +56,8 @@ fn processes_left_behind_are_found_and_killed() {
     let test = Devbox::new();
     let marker = test.path("");
     let mut by_environment = Command::new("sleep").arg("1000").env("HOME", test.home()).spawn().expect("sleep");
-    let script = format!(": {}; sleep 1000", marker.display());
-    let mut by_argument = Command::new("sh").args(["-c", &script]).spawn().expect("sh");
+    let script = format!(": {}; read line", marker.display());
+    let mut by_argument = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().expect("sh");
     let found = belonging_to(&marker);
     for pid in [by_environment.id(), by_argument.id()] {
         assert!(found.iter().any(|process| process.pid == pid), "{found:?}");
