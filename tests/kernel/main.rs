@@ -1,0 +1,7 @@
+//! Real boxes on the real kernel, asserted from inside; run as root and as ordinary users (`DEVBOX_TEST_AS`).
+
+#[allow(dead_code, reason = "each test executable uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod machine;

@@ -1,0 +1,53 @@
+//! What the tests of the real binary share: requirements, a home of their own for each test, a terminal.
+//!
+//! `scripts/test-run` sets the environment read here:
+//! `DEVBOX_BIN` (the binary; cargo's own build otherwise), `DEVBOX_TEST_AS` (`root`, `range` or `plain`),
+//! `DEVBOX_TEST_REQUIRE` (`all`: a skip is a failure), `DEVBOX_TEST_FIXTURES` (a copy of `tests/fixtures`).
+
+pub mod devbox;
+pub mod processes;
+pub mod requirement;
+pub mod terminal;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Whom the tests run as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// The host's root.
+    Root,
+    /// An ordinary user with subuids.
+    Range,
+    /// An ordinary user without.
+    Plain,
+}
+
+/// What `DEVBOX_TEST_AS` says; without it, root or an ordinary user of whom nothing is expected.
+pub fn identity() -> Identity {
+    match environment("DEVBOX_TEST_AS").as_deref().and_then(|value| value.to_str()) {
+        Some("root") => Identity::Root,
+        Some("range") => Identity::Range,
+        Some("plain") => Identity::Plain,
+        Some(other) => panic!("DEVBOX_TEST_AS is `{other}`, not root, range or plain"),
+        None if rustix::process::getuid().is_root() => Identity::Root,
+        None => Identity::Plain,
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    environment("DEVBOX_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_devbox")), PathBuf::from)
+}
+
+/// A file of `tests/fixtures`.
+pub fn fixture(name: &str) -> PathBuf {
+    environment("DEVBOX_TEST_FIXTURES")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), PathBuf::from)
+        .join(name)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests are told by the environment what to run as")]
+pub fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
