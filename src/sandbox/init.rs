@@ -176,10 +176,7 @@ fn serve(listener: &UnixListener, first: UnixStream, events: &EventLog, lifetime
             // Clients that connected just now find the connection closed and start the box anew.
             return Ok(());
         }
-        let mut set = [
-            PollFd::new(listener, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-        ];
+        let mut set = [PollFd::new(listener, PollFlags::IN), PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
         match poll(&mut set, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).call(|| "poll".to_owned()),

@@ -9,7 +9,8 @@ use nix::unistd::Pid;
 
 use super::channel::{Channel, Failure, Phase, Reply};
 use super::init::{self, EventLog, Inheritance};
-use super::net::{Helper, NetPlan, NetTarget};
+use super::net::plan::NetPlan;
+use super::net::{Helper, NetError, NetTarget};
 use super::seccomp::{Program, program_for};
 use super::spec::{Network, SandboxSpec};
 use crate::sys::clone::{self, Forked, Namespaces, exit_now};
@@ -65,8 +66,10 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     if let Err(error) = mapper::write(pid, &spec.id_map) {
         return abandon(pid, gate, &client, &log, &Failure::new(Phase::IdMap, &error));
     }
+    // Before init makes itself undumpable, and its namespaces unreachable by path.
+    let target = NetTarget::of(pid.as_raw());
     gate.write_all(b"m").call(|| "write `gate`".to_owned())?;
-    let mut helper = match start_network(net, pid) {
+    let mut helper = match start_network(net, target) {
         Ok(helper) => helper,
         Err(failure) => return abandon(pid, gate, &client, &log, &failure),
     };
@@ -88,31 +91,25 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     // 4. Nothing to do until init ends, and every process of the box with it.
     let ended = process::wait(pid)?;
     if let Some(helper) = helper.take() {
-        helper.stop();
+        // It may have ended with the namespace already.
+        helper.stop().ok();
     }
     log.append("stopped", &[("status", &ended.status().to_string())]);
     Ok(ended)
 }
 
-fn start_network(net: &NetPlan, pid: Pid) -> Result<Option<Helper>, Failure> {
+fn start_network(net: &NetPlan, target: Result<NetTarget, NetError>) -> Result<Option<Helper>, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::new(Phase::Network, error);
-    let Some(mut helper) =
-        super::net::start(net, NetTarget { init_pid: pid.as_raw() }).map_err(|error| failed(&error))?
-    else {
+    if !net.own_namespace() {
         return Ok(None);
-    };
+    }
+    let mut helper = super::net::start(net, target.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
     helper.ready(NETWORK_TIMEOUT).map_err(|error| failed(&error))?;
     Ok(Some(helper))
 }
 
 /// Init finds its gate closed and ends.
-fn abandon(
-    pid: Pid,
-    gate: std::fs::File,
-    client: &Channel,
-    log: &EventLog,
-    failure: &Failure,
-) -> SysResult<Ended> {
+fn abandon(pid: Pid, gate: std::fs::File, client: &Channel, log: &EventLog, failure: &Failure) -> SysResult<Ended> {
     drop(gate);
     process::wait(pid)?;
     fail(client, log, failure)

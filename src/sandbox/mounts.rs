@@ -46,8 +46,7 @@ pub fn perform(root: Root<'_>, operation: &MountOp) -> SysResult<()> {
                 Err(error) if *optional && error.errno == Errno::NOENT => return Ok(()),
                 other => other?,
             };
-            let place =
-                if is_directory(&from)? { root.create_directory(target)? } else { root.create_file(target)? };
+            let place = if is_directory(&from)? { root.create_directory(target)? } else { root.create_file(target)? };
             let mount = Mount::copy(from.as_fd(), &source.to_string_lossy(), true)?;
             let mut attributes = Attributes::NO_DEVICES | Attributes::NO_SUID;
             if *read_only {

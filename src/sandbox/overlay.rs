@@ -54,12 +54,9 @@ impl Stack {
                 }
                 let joined = Parameter::Value("lowerdir", names.join(":"));
                 let mut old: Vec<Parameter> = vec![joined];
-                old.extend(
-                    parameters.iter().filter(|p| !matches!(p, Parameter::Value("lowerdir+", _))).cloned(),
-                );
-                Mount::new("overlay", &old, Attributes::default()).map_err(|second| {
-                    if error.call.contains('(') { error } else { second }
-                })
+                old.extend(parameters.iter().filter(|p| !matches!(p, Parameter::Value("lowerdir+", _))).cloned());
+                Mount::new("overlay", &old, Attributes::default())
+                    .map_err(|second| if error.call.contains('(') { error } else { second })
             }
             other => other,
         }
@@ -106,8 +103,7 @@ pub fn assemble(spec: &RootSpec) -> SysResult<OwnedFd> {
 }
 
 fn ensure(path: &Path) -> SysResult<PathBuf> {
-    std::fs::create_dir_all(path)
-        .map_err(|error| SysError::from_io(format!("mkdir `{}`", path.display()), &error))?;
+    std::fs::create_dir_all(path).map_err(|error| SysError::from_io(format!("mkdir `{}`", path.display()), &error))?;
     Ok(path.to_owned())
 }
 

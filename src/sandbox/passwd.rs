@@ -29,14 +29,7 @@ impl Account {
     /// The box's root.
     #[must_use]
     pub fn root() -> Self {
-        Self {
-            name: "root".into(),
-            uid: 0,
-            gid: 0,
-            groups: Vec::new(),
-            home: "/root".into(),
-            shell: String::new(),
-        }
+        Self { name: "root".into(), uid: 0, gid: 0, groups: Vec::new(), home: "/root".into(), shell: String::new() }
     }
 
     /// Looks up a name or a number in the files below `etc`. A number without an entry is a user without a name.

@@ -280,10 +280,8 @@ fn prepare(
             .ok_or_else(|| NotStarted { reason: format!("there is no user `{wanted}` in the box"), status: 126 })?,
     };
     account.assume()?;
-    let directory = command
-        .directories
-        .iter()
-        .find(|directory| rustix::process::chdir(Path::new(directory.as_os_str())).is_ok());
+    let directory =
+        command.directories.iter().find(|directory| rustix::process::chdir(Path::new(directory.as_os_str())).is_ok());
     if directory.is_none() {
         rustix::process::chdir("/").call(|| "chdir `/`".to_owned())?;
     }
@@ -303,9 +301,7 @@ fn prepare(
     // Last, so that everything above could still speak to descriptors by number.
     let mut copies = Vec::new();
     for stream in streams {
-        copies.push(
-            rustix::io::fcntl_dupfd_cloexec(stream, 10).call(|| format!("dup `{}`", stream.as_raw_fd()))?,
-        );
+        copies.push(rustix::io::fcntl_dupfd_cloexec(stream, 10).call(|| format!("dup `{}`", stream.as_raw_fd()))?);
     }
     for (number, copy) in (0..).zip(&copies) {
         terminal::install_as_standard(copy.as_fd(), number)?;

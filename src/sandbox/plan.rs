@@ -1,0 +1,150 @@
+//! From what is wanted to what is to be done. Pure.
+
+use std::path::{Path, PathBuf};
+
+use super::spec::{Lifetime, MountOp, Network, RootSpec, SandboxSpec};
+use crate::base::RootLayers;
+use crate::userns::idmap::IdMap;
+
+/// Kernel interfaces that are hidden: they tell of the host, or reach its hardware (the OCI runtime's default list).
+pub const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+
+/// Kernel interfaces that can be read only.
+pub const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What a box is made from.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The host name inside.
+    pub hostname: String,
+    /// Who is who.
+    pub id_map: IdMap,
+    /// The base.
+    pub base: RootLayers,
+    /// Read-only layers of the box above the base, the topmost first.
+    pub layers: Vec<PathBuf>,
+    /// The writable layer.
+    pub upper: PathBuf,
+    /// overlayfs's scratch directory.
+    pub work: PathBuf,
+    /// Where the root is put together.
+    pub staging: PathBuf,
+    /// The box has a network namespace of its own.
+    pub network: Network,
+    /// When the box stops.
+    pub lifetime: Lifetime,
+    /// The project's folder on the host, and where it appears.
+    pub project: Option<(PathBuf, PathBuf, Access)>,
+    /// Paths below the project's place in the box that are hidden.
+    pub mask: Vec<PathBuf>,
+    /// Further binds, in order.
+    pub binds: Vec<MountOp>,
+    /// Files mounted over what the box has: `hosts`, `resolv.conf`.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// What may be done with the project's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read and write.
+    ReadWrite,
+    /// Read.
+    ReadOnly,
+}
+
+/// The whole plan.
+#[must_use]
+pub fn plan(wanted: Wanted) -> SandboxSpec {
+    let tty_group = wanted.id_map.gid_outside(5).is_some();
+    let own_network = wanted.network == Network::Own;
+    let mut mounts = vec![
+        MountOp::Proc { target: "/proc".into() },
+        MountOp::Sys { target: "/sys".into(), own_network },
+        MountOp::Dev { target: "/dev".into(), tty_group },
+        MountOp::Tmpfs { target: "/tmp".into(), mode: 0o1777 },
+        MountOp::Tmpfs { target: "/run".into(), mode: 0o755 },
+        MountOp::Write { target: "/run/.containerenv".into(), content: b"engine=\"devbox\"\n".to_vec(), mode: 0o644 },
+    ];
+    mounts.extend(wanted.files.into_iter().map(|(target, content)| MountOp::File { target, content, mode: 0o644 }));
+    if let Some((source, target, access)) = wanted.project {
+        let read_only = access == Access::ReadOnly;
+        mounts.push(MountOp::Bind { source, target: target.clone(), read_only, optional: false });
+        // Mounts inside the project come after it, and what is hidden comes last: nothing may uncover it.
+        mounts.extend(wanted.binds);
+        mounts.extend(wanted.mask.into_iter().map(|path| MountOp::Mask { target: target.join(path) }));
+    } else {
+        mounts.extend(wanted.binds);
+    }
+    mounts.extend(READ_ONLY.iter().map(|path| MountOp::ReadOnly { target: Path::new(path).into() }));
+    mounts.extend(MASKED.iter().map(|path| MountOp::Mask { target: Path::new(path).into() }));
+
+    let lower = wanted.layers.into_iter().chain(wanted.base.lower).collect();
+    SandboxSpec {
+        hostname: wanted.hostname,
+        id_map: wanted.id_map,
+        root: RootSpec {
+            lower,
+            data_only: wanted.base.data_only,
+            host_directories: wanted.base.host_directories,
+            read_only_binds: wanted.base.read_only_binds,
+            driver: wanted.base.driver,
+            upper: wanted.upper,
+            work: wanted.work,
+            staging: wanted.staging,
+        },
+        mounts,
+        network: wanted.network,
+        lifetime: wanted.lifetime,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_come_after_everything_that_could_uncover_them() {
+        let bind = MountOp::Bind { source: "/a".into(), target: "/p/.git".into(), read_only: false, optional: false };
+        let spec = plan(Wanted {
+            hostname: "shop".into(),
+            id_map: IdMap::single(0, 1000, 1000),
+            base: RootLayers { lower: vec!["/base".into()], ..RootLayers::default() },
+            layers: vec!["/top".into(), "/generated".into()],
+            upper: "/u".into(),
+            work: "/w".into(),
+            staging: "/s".into(),
+            network: Network::Own,
+            lifetime: Lifetime::Session,
+            project: Some(("/p".into(), "/p".into(), Access::ReadOnly)),
+            mask: vec![".env".into()],
+            binds: vec![bind.clone()],
+            files: vec![("/etc/hosts".into(), b"x".to_vec())],
+        });
+        assert_eq!(spec.root.lower, [Path::new("/top"), Path::new("/generated"), Path::new("/base")]);
+        let position = |wanted: &MountOp| spec.mounts.iter().position(|op| op == wanted).unwrap();
+        let mask = position(&MountOp::Mask { target: "/p/.env".into() });
+        assert!(position(&bind) < mask);
+        assert!(spec.mounts.contains(&MountOp::Bind {
+            source: "/p".into(),
+            target: "/p".into(),
+            read_only: true,
+            optional: false
+        }));
+        assert!(spec.mounts.contains(&MountOp::Dev { target: "/dev".into(), tty_group: false }));
+        assert!(spec.mounts.contains(&MountOp::Mask { target: "/proc/kcore".into() }));
+    }
+}
