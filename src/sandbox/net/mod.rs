@@ -141,7 +141,7 @@ pub enum Helper {
 pub fn start(plan: &NetPlan, target: NetTarget) -> Result<Helper, NetError> {
     Ok(match &plan.driver {
         Driver::Host | Driver::Loopback => Helper::Nobody,
-        Driver::Pasta(program) => Helper::Pasta(pasta::start(program, target)?),
+        Driver::Pasta(program) => Helper::Pasta(pasta::start(program, &plan.nameservers, target)?),
         Driver::Slirp(program) => {
             let (running, pipes) = slirp::start(program, target)?;
             Helper::Slirp(running, pipes)

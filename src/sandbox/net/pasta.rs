@@ -6,6 +6,7 @@
 //! messages: one descriptor tells both success and failure.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use crate::process::{ProcessError, Program, Running};
 
 /// The options, without the program. Pure.
 ///
-/// `own_userns` tells whether the box has a user namespace of its own; `root` whether we are the host's root.
+/// `nameservers` are the box's; `own_userns` tells whether the box has a user namespace of its own; `root` whether we are the host's root.
 #[must_use]
-pub fn arguments(own_userns: bool, root: bool) -> Vec<OsString> {
+pub fn arguments(nameservers: &[IpAddr], own_userns: bool, root: bool) -> Vec<OsString> {
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
     // In the foreground it stays our child, and its messages come to us.
@@ -34,15 +35,22 @@ pub fn arguments(own_userns: bool, root: bool) -> Vec<OsString> {
     }
     // Nothing of the box is reachable from outside, and the host's loopback not from the box.
     add(&["--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none", "--no-map-gw"]);
-    add(&["--dns-forward", &DNS_FORWARD_V4.to_string(), "--dns-forward", &DNS_FORWARD_V6.to_string()]);
+    // Only where the box uses it: in Debian 12's version answers of the host's first resolver would come from the forward
+    // address even when they were asked for at its own.
+    for forward in [IpAddr::V4(DNS_FORWARD_V4), IpAddr::V6(DNS_FORWARD_V6)] {
+        if nameservers.contains(&forward) {
+            add(&["--dns-forward", &forward.to_string()]);
+        }
+    }
     add(&["--pid", "/proc/self/fd/2"]);
     arguments.into_iter().map(OsString::from).collect()
 }
 
-/// Starts `program` for `target`.
-pub fn start(program: &Path, target: NetTarget) -> Result<Running, ProcessError> {
+/// Starts `program` for `target`, whose `resolv.conf` names `nameservers`.
+pub fn start(program: &Path, nameservers: &[IpAddr], target: NetTarget) -> Result<Running, ProcessError> {
     let root = rustix::process::geteuid().is_root();
-    let mut command = Program::new(program).args(arguments(target.user.is_some(), root)).stdin(target.net).long_lived();
+    let mut command =
+        Program::new(program).args(arguments(nameservers, target.user.is_some(), root)).stdin(target.net).long_lived();
     if let Some(user) = target.user {
         command = command.stdout(user);
     }
@@ -61,12 +69,20 @@ mod tests {
 
     #[test]
     fn arguments_by_who_runs_it() {
-        let has = |own_userns, root, word: &str| arguments(own_userns, root).iter().any(|argument| argument == word);
+        let has =
+            |own_userns, root, word: &str| arguments(&[], own_userns, root).iter().any(|argument| argument == word);
         for (own_userns, root) in [(true, false), (true, true), (false, true)] {
-            assert!(has(own_userns, root, "--no-map-gw"));
+            assert!(has(own_userns, root, "--no-map-gw") && !has(own_userns, root, "--dns-forward"));
             assert_eq!(has(own_userns, root, "--userns"), own_userns);
             assert_eq!(has(own_userns, root, "--netns-only"), !own_userns);
             assert_eq!(has(own_userns, root, "--runas"), root);
         }
+    }
+
+    #[test]
+    fn forwards_only_what_the_box_uses() {
+        let arguments = arguments(&["192.0.2.1".parse().unwrap(), IpAddr::V4(DNS_FORWARD_V4)], true, false);
+        let forwards = arguments.windows(2).filter(|pair| pair[0] == "--dns-forward");
+        assert_eq!(forwards.map(|pair| pair[1].to_str().unwrap()).collect::<Vec<_>>(), ["169.254.1.1"]);
     }
 }

@@ -1,6 +1,8 @@
 //! The helpers on the real kernel, on a host of the test's own: a network namespace with a default route, a resolver on
 //! loopback, a server on another address. The test starts itself again inside it.
 
+#![expect(clippy::print_stdout, reason = "a skipped test says why, and how long a helper took is worth seeing")]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
@@ -92,8 +94,8 @@ const UPLINK: &str = "ip link add up0 type veth peer name up1; ip addr add 198.5
     ip link set up0 up; ip link set up1 up; ip route add default via 198.51.100.1";
 
 /// Resolver, server and closed door of the host; what the box sees of them.
-fn check_box(found: &Found, gateway: &str) {
-    let resolver = UdpSocket::bind("127.0.0.1:53").unwrap();
+fn check_box(found: &Found, gateway: &str, resolver: &str) {
+    let resolver = UdpSocket::bind((resolver, 53)).unwrap();
     std::thread::spawn(move || {
         let mut query = [0; 512];
         while let Ok((_, from)) = resolver.recv_from(&mut query) {
@@ -136,14 +138,25 @@ fn pasta_connects_a_box() {
     if inside_a_host("pasta_connects_a_box", "pasta", UPLINK) {
         let found = probe(PATH);
         assert!(found.default_route && found.resolver.nameservers[0].local);
-        check_box(&Found { slirp: None, ..found }, "198.51.100.1");
+        check_box(&Found { slirp: None, ..found }, "198.51.100.1", "127.0.0.1");
+    }
+}
+
+#[test]
+fn pasta_leaves_a_remote_resolver_alone() {
+    let set_up = format!("{UPLINK}; echo nameserver 203.0.113.1 > /mnt/resolv.conf");
+    if inside_a_host("pasta_leaves_a_remote_resolver_alone", "pasta", &set_up) {
+        let mut found = Found { slirp: None, ..probe(PATH) };
+        // Only this test's host has no other machine to put a resolver on.
+        found.resolver.nameservers[0].local = false;
+        check_box(&found, "198.51.100.1", "203.0.113.1");
     }
 }
 
 #[test]
 fn slirp_connects_a_box() {
     if inside_a_host("slirp_connects_a_box", "slirp4netns", UPLINK) {
-        check_box(&Found { pasta: None, ..probe(PATH) }, "10.0.2.2");
+        check_box(&Found { pasta: None, ..probe(PATH) }, "10.0.2.2", "127.0.0.1");
     }
 }
 
