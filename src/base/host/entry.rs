@@ -8,12 +8,23 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
-/// Files up to this many bytes are copied instead of being redirected.
+/// Files up to this many bytes are copied on ext4 instead of being redirected, see [`copy_limit`].
+pub(super) const COPY_LIMIT: u64 = 4096;
+
+/// `EXT4_SUPER_MAGIC`, statfs(2).
+const EXT4: u64 = 0xEF53;
+
+/// Up to which size (bytes) files are copied instead of being redirected, in a layer that lies in `directory`.
 ///
 /// On ext4 the redirect does not fit into the inode (24 bytes are left beside the names of the two attributes), so that
-/// each file of metadata has a 4 KiB block of attributes. A copy of a small file has a block of data instead, which is
-/// cheaper to make (it does not pass through the journal) and to read (no second lookup). Measured: see `mod.rs`.
-pub(super) const COPY_LIMIT: u64 = 4096;
+/// each file of metadata has a 4 KiB block of attributes, which passes through the journal. A copy of a small file has a
+/// block of data instead. Of 116,000 files in `/usr` and `/opt`, 77,000 are that small: copying them took 4.1 s of CPU
+/// time, redirecting them 4.6 s, and both took 545 MB of disk; a copy is also read without a second lookup. Elsewhere (xfs, btrfs,
+/// tmpfs) attributes of this size take no block, and nothing is copied.
+pub(super) fn copy_limit(directory: &Path) -> u64 {
+    let kind = rustix::fs::statfs(directory).map_or(0, |stat| u64::try_from(stat.f_type).unwrap_or(0));
+    if kind == EXT4 { COPY_LIMIT } else { 0 }
+}
 
 /// Attributes cannot be set on a file that its owner may not write, though it is open for writing.
 const OWNER_WRITES: u32 = 0o200;
@@ -209,9 +220,17 @@ fn copy_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: u64) -> Result<(
             Err(errno) => return Err(errno),
         }
     }
-    let mut buffer = [0_u8; 64 * 1024];
+    // Clearing a large buffer for each small file would be a measurable part of the whole.
+    let (mut small, mut large);
+    let buffer: &mut [u8] = if size < COPY_LIMIT {
+        small = [0_u8; 4096];
+        &mut small
+    } else {
+        large = vec![0_u8; 64 * 1024];
+        &mut large
+    };
     loop {
-        let count = rustix::io::read(from, &mut buffer)?;
+        let count = rustix::io::read(from, &mut *buffer)?;
         let mut rest = &buffer[..count];
         while !rest.is_empty() {
             let written = rustix::io::write(to, rest)?;

@@ -14,7 +14,7 @@
 //!   everything as root's.
 //! * The host's root: `lower` is `[copied]`, and each of `host_directories` is overlaid at its own path.
 //!
-//! What is taken: [`select`]. What is on disk: [`state`].
+//! What is taken: `select`. What is on disk: `state`.
 //!
 //! # What is noticed when
 //!
@@ -24,12 +24,17 @@
 //! next start; what is put deep into `/usr` by hand within ten minutes; a file that is rewritten in place is
 //! seen at once as to its content, while its size and time follow when its directory changes.
 //!
-//! # Small files are copied
+//! # Small files
 //!
-//! On ext4 a redirect costs each file a block of its own, as much as the content of a file up to 4 KiB costs. Measured
-//! on ext4 (2 cores, warm): see [`entry::COPY_LIMIT`].
+//! They are copied into the metadata layer on ext4, where that is cheaper than a redirect (`entry::copy_limit`).
+//!
+//! # What gets lost
+//!
+//! Owners: everything is the box's root's, whoever owns it on the host. Setuid and setgid bits are kept, file capabilities
+//! are not. Hard links of the host are separate files.
 
 use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +45,8 @@ use serde::{Deserialize, Serialize};
 use super::{OverlayDriver, RootLayers};
 use crate::paths::{self, Paths, PathsError};
 use crate::progress::Progress;
-use crate::sys::{Context, SysError};
+use crate::sys::clone::{self, Forked};
+use crate::sys::{Context, SysError, process, terminal};
 use crate::userns::idmap::{IdMap, IdMode};
 use crate::userns::stage::{self, StageError};
 
@@ -112,7 +118,7 @@ pub fn prepare(paths: &Paths, map: &IdMap, progress: &dyn Progress) -> Result<Ro
         store: paths.store().join("host"),
         private: private.chain(home).collect(),
         driver: None,
-        copy_limit: entry::COPY_LIMIT,
+        copy_limit: None,
     };
     source.prepare(map, progress)
 }
@@ -141,8 +147,20 @@ pub struct Source {
     pub private: Vec<PathBuf>,
     /// The way for an ordinary user, instead of the best one that works.
     pub driver: Option<Driver>,
-    /// Files up to this size (bytes) are copied into the metadata layer.
-    pub copy_limit: u64,
+    /// Files up to this size (bytes) are copied into the metadata layer; `None`: what suits the store's file system.
+    pub copy_limit: Option<u64>,
+}
+
+/// One update.
+struct Task<'a> {
+    host: &'a Host,
+    observed: &'a Observed,
+    layout: &'a str,
+    driver: Driver,
+    /// What there is, if it can be built upon.
+    old: Option<&'a State>,
+    /// The layout's lock.
+    lock: Option<&'a File>,
 }
 
 impl Source {
@@ -158,7 +176,7 @@ impl Source {
         paths::create_private(&self.store)?;
         let path = self.store.join(format!("{layout}.lock"));
         let call = || format!("lock `{}`", path.display());
-        let _lock = match state::lock(&path, FlockOperation::NonBlockingLockExclusive).call(call)? {
+        let lock = match state::lock(&path, FlockOperation::NonBlockingLockExclusive).call(call)? {
             Some(lock) => Some(lock),
             None => {
                 progress.note("waiting for another process that prepares the host base");
@@ -172,7 +190,9 @@ impl Source {
         let old = State::load(&self.store, &layout).filter(|old| old.is_usable(&self.store, &observed));
         let driver = self.choose(map, old.as_ref())?;
         let old = old.filter(|old| old.driver == driver);
-        let work = || self.update(&host, &observed, map, driver, old.as_ref(), progress);
+        let task =
+            Task { host: &host, observed: &observed, layout: &layout, driver, old: old.as_ref(), lock: lock.as_ref() };
+        let work = || self.update(&task, progress);
         // Where the invoking user is not root in the box, the box's root is another id of the host.
         let state: State = if map.mode == IdMode::Range && map.user != 0 {
             stage::run_mapped(map, || work().map_err(|error| error.to_string()))?
@@ -209,16 +229,8 @@ impl Source {
         probe.driver().ok_or_else(|| HostError::Unsupported { reason: probe.metadata.unwrap_or_default() })
     }
 
-    fn update(
-        &self,
-        host: &Host,
-        observed: &Observed,
-        map: &IdMap,
-        driver: Driver,
-        old: Option<&State>,
-        progress: &dyn Progress,
-    ) -> Result<State, SysError> {
-        let layout = &map.layout();
+    fn update(&self, task: &Task<'_>, progress: &dyn Progress) -> Result<State, SysError> {
+        let Task { host, observed, layout, driver, old, lock } = *task;
         let sweep = |current: Option<&State>| {
             state::sweep(&self.store, layout, current).call(|| format!("clean `{}`", self.store.display()))
         };
@@ -227,7 +239,7 @@ impl Source {
             .begin("preparing the host base", Some(old.map_or_else(|| estimate(&self.root), |old| old.report.made)));
         let (metadata, metadata_report) = match driver {
             Driver::Metadata => {
-                let (name, report) = self.metadata(host, observed, layout, old, progress)?;
+                let (name, report) = self.metadata(task, progress)?;
                 (Some(name), report)
             }
             Driver::Fuse | Driver::Direct => (None, None),
@@ -236,7 +248,7 @@ impl Source {
         let same_copy = old.filter(|old| old.copied_digest == digest && old.metadata == metadata);
         let copied = match same_copy {
             Some(old) => old.copied.clone(),
-            None => self.copied(host, layout, driver, old, metadata.as_deref(), progress)?,
+            None => self.copied(task, metadata.as_deref(), progress)?,
         };
         progress.end();
         let layers = self.layers(host, layout, driver, metadata.as_deref(), &copied);
@@ -245,7 +257,14 @@ impl Source {
         let made = Made { driver, layers, metadata, copied, copied_digest: digest, report, written };
         let state = State::new(observed, made, old);
         state.save(&self.store, layout).call(|| format!("write the state of `{layout}`"))?;
-        sweep(Some(&state))?;
+        let keep: Vec<_> = lock.iter().map(AsRawFd::as_raw_fd).collect();
+        let detached = in_background(&keep, || {
+            // What is left is found by the next update.
+            sweep(Some(&state)).ok();
+        });
+        if detached.is_err() {
+            sweep(Some(&state))?;
+        }
         Ok(state)
     }
 
@@ -262,21 +281,16 @@ impl Source {
     }
 
     /// The name of the metadata layer, and what was made if anything was.
-    fn metadata(
-        &self,
-        host: &Host,
-        observed: &Observed,
-        layout: &str,
-        old: Option<&State>,
-        progress: &dyn Progress,
-    ) -> Result<(String, Option<Report>), SysError> {
+    fn metadata(&self, task: &Task<'_>, progress: &dyn Progress) -> Result<(String, Option<Report>), SysError> {
+        let Task { host, observed, layout, old, .. } = *task;
+        let copy_limit = self.copy_limit.unwrap_or_else(|| entry::copy_limit(&self.store));
         if let Some(old) = old
             && let Some(name) = &old.metadata
             && old.layers.data_only == host.roots.directories()
             && let Some(stamps) = index::load(&self.store.join(name).join("index"))
         {
             let directory = self.store.join(name);
-            match refresh::refresh(host, &directory.join("fs"), stamps, old.since, self.copy_limit, progress)? {
+            match refresh::refresh(host, &directory.join("fs"), stamps, old.since, copy_limit, progress)? {
                 Refreshed::Unchanged => return Ok((name.clone(), None)),
                 Refreshed::Updated(stamps) => {
                     write_index(&directory, &stamps, observed.now)?;
@@ -286,21 +300,14 @@ impl Source {
             }
         }
         let temporary = self.temporary(layout)?;
-        let (report, stamps) = build::metadata(host, &temporary.join("fs"), self.copy_limit, progress)?;
+        let (report, stamps) = build::metadata(host, &temporary.join("fs"), copy_limit, progress)?;
         write_index(&temporary, &stamps, observed.now)?;
         Ok((self.publish(&temporary, &format!("{layout}-m"))?, Some(report)))
     }
 
     /// The name of a new copied layer.
-    fn copied(
-        &self,
-        host: &Host,
-        layout: &str,
-        driver: Driver,
-        old: Option<&State>,
-        metadata: Option<&str>,
-        progress: &dyn Progress,
-    ) -> Result<String, SysError> {
+    fn copied(&self, task: &Task<'_>, metadata: Option<&str>, progress: &dyn Progress) -> Result<String, SysError> {
+        let Task { host, layout, driver, old, .. } = *task;
         let temporary = self.temporary(layout)?;
         let write = |name: &str, content: &str| {
             let path = temporary.join(name);
@@ -337,6 +344,29 @@ impl Source {
         let name = format!("{prefix}{}", random.rsplit('+').next().unwrap_or_default());
         rustix::fs::rename(temporary, self.store.join(&name)).call(|| format!("rename `{}`", temporary.display()))?;
         Ok(name)
+    }
+}
+
+/// Runs `work` in a process of its own that nobody waits for and that holds nothing of ours open but `keep` (a pipe of
+/// the caller's output would not end otherwise). Removing an old layer takes longer than making a new one.
+fn in_background(keep: &[RawFd], work: impl FnOnce()) -> Result<(), SysError> {
+    match clone::fork()? {
+        Forked::Child => {
+            // Forked twice: the caller must not find a child that it does not know.
+            let alone = || {
+                let null = File::options().read(true).write(true).open("/dev/null")?;
+                for number in 0..3 {
+                    terminal::install_as_standard(null.as_fd(), number)?;
+                }
+                rustix::process::setsid()?;
+                process::close_all_but(keep).map_err(std::io::Error::from)
+            };
+            if matches!(clone::fork(), Ok(Forked::Child)) && alone().is_ok() {
+                work();
+            }
+            clone::exit_now(0)
+        }
+        Forked::Parent { pid, .. } => process::wait(pid).map(drop),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn refresh(
     copy_limit: u64,
     progress: &dyn Progress,
 ) -> SysResult<Refreshed> {
-    let (kept, changed): (Vec<_>, Vec<_>) = stamps.into_iter().partition(|stamp| is_current(host, stamp));
+    let (kept, changed) = compare(host, stamps);
     if changed.is_empty() {
         return Ok(Refreshed::Unchanged);
     }
@@ -76,6 +76,25 @@ pub(super) fn refresh(
     let mut all: Vec<Stamp> = kept.into_iter().chain(fresh).filter(|stamp| !gone(&stamp.path)).collect();
     all.extend(made);
     Ok(Refreshed::Updated(all))
+}
+
+/// Which directories are as they were, and which are not.
+fn compare(host: &Host, stamps: Vec<Stamp>) -> (Vec<Stamp>, Vec<Stamp>) {
+    let threads = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(1, 4));
+    let chunk = stamps.len().div_ceil(threads).max(1);
+    let current: Vec<bool> = std::thread::scope(|scope| {
+        let workers: Vec<_> = stamps
+            .chunks(chunk)
+            .map(|part| {
+                let work = || part.iter().map(|stamp| is_current(host, stamp)).collect::<Vec<_>>();
+                (part.len(), scope.spawn(work))
+            })
+            .collect();
+        // A thread that panicked knows nothing: its directories are done again.
+        workers.into_iter().flat_map(|(count, worker)| worker.join().unwrap_or_else(|_| vec![false; count])).collect()
+    });
+    let mut current = current.into_iter();
+    stamps.into_iter().partition(|_| current.next().unwrap_or(false))
 }
 
 fn is_current(host: &Host, stamp: &Stamp) -> bool {

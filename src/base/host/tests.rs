@@ -80,6 +80,8 @@ impl Fake {
     fn write(&self, path: &str, size: usize, mode: u32) {
         let path = self.at(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // A file without write permission is replaced, as package managers do.
+        std::fs::remove_file(&path).unwrap_or_default();
         std::fs::write(&path, "x".repeat(size)).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 123_456_789);
@@ -97,7 +99,7 @@ impl Fake {
             // Given as on a host whose root is `/`.
             private: vec!["/usr/ours".into()],
             driver: Some(driver),
-            copy_limit: entry::COPY_LIMIT,
+            copy_limit: Some(entry::COPY_LIMIT),
         }
     }
 
