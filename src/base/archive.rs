@@ -1,1 +1,200 @@
+//! A tar archive as the base: unpacked once into a layer that is named after its content.
+//!
+//! What is known of an archive's content is remembered in `store/archives/`, so that starting from an unchanged archive
+//! costs a `stat` and the reading of one small file.
 
+use std::fs::{File, Metadata};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::BaseError;
+use super::{OverlayDriver, RootLayers, root};
+use crate::image::digest;
+use crate::image::layer::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
+use crate::image::store::{LayerBuild, LayerRecord, Store, write_durably};
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::userns::idmap::{IdMap, IdMode};
+use crate::userns::stage;
+
+/// The digest of an archive as long as these stay the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    version: u32,
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    size_bytes: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Changes with everything, also with what sets the modification time back.
+    changed: (i64, i64),
+    /// Hexadecimal SHA-256 of the content.
+    digest: String,
+}
+
+impl Known {
+    fn new(path: &Path, meta: &Metadata, digest: String) -> Self {
+        Self {
+            version: 1,
+            path: path.to_owned(),
+            device: meta.dev(),
+            inode: meta.ino(),
+            size_bytes: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+            digest,
+        }
+    }
+
+    /// Where it is remembered.
+    fn file(store: &Store, path: &Path) -> PathBuf {
+        store.path().join("archives").join(digest::of_bytes(path.as_os_str().as_encoded_bytes()))
+    }
+
+    /// What is remembered of `path`, if it still is the same file. Anything unreadable is forgotten.
+    fn load(store: &Store, path: &Path, meta: &Metadata) -> Option<Self> {
+        let text = std::fs::read(Self::file(store, path)).ok()?;
+        let known: Self = serde_json::from_slice(&text).ok()?;
+        (known == Self::new(path, meta, known.digest.clone())).then_some(known)
+    }
+}
+
+/// Unpacks `archive` (absolute) for `map` unless that has been done. The caller must be single-threaded.
+pub fn prepare(paths: &Paths, map: &IdMap, archive: &Path, progress: &dyn Progress) -> Result<RootLayers, BaseError> {
+    let store = Store::open(&paths.store())?;
+    let read = |source| BaseError::Read { path: archive.to_owned(), source };
+    let meta = std::fs::metadata(archive).map_err(read)?;
+    if !meta.is_file() {
+        return Err(BaseError::NotAFile { path: archive.to_owned() });
+    }
+    if let Some(known) = Known::load(&store, archive, &meta)
+        && let Some(tree) = store.tree(&layer_name(&known.digest), &map.layout())
+    {
+        return Ok(layers(&layer_name(&known.digest), tree));
+    }
+    let file = File::open(archive).map_err(read)?;
+    // Of the file that was opened: the name may have got another one meanwhile.
+    let meta = file.metadata().map_err(read)?;
+    let digest = match Known::load(&store, archive, &meta) {
+        Some(known) => known.digest,
+        None => {
+            progress.begin(&format!("reading {}", archive.display()), Some(meta.len()));
+            let digest = digest::of_reader(&file, |done| progress.advance(done));
+            progress.end();
+            digest.map_err(read)?
+        }
+    };
+    let name = layer_name(&digest);
+    let _using = store.lock_shared()?;
+    let _making = store.lock_name(&name)?;
+    let tree = match store.tree(&name, &map.layout()) {
+        Some(tree) => tree,
+        None => unpack(&store, map, archive, &file, &digest, progress)?,
+    };
+    let known = Known::new(archive, &meta, digest);
+    let text = serde_json::to_vec(&known).map_err(std::io::Error::from).map_err(read)?;
+    write_durably(&Known::file(&store, archive), &text)?;
+    Ok(layers(&name, tree))
+}
+
+fn layer_name(digest: &str) -> String {
+    format!("archive-{digest}")
+}
+
+fn layers(name: &str, tree: PathBuf) -> RootLayers {
+    RootLayers { id: name.to_owned(), lower: vec![tree], driver: OverlayDriver::Kernel, ..RootLayers::default() }
+}
+
+fn unpack(
+    store: &Store,
+    map: &IdMap,
+    archive: &Path,
+    file: &File,
+    digest: &str,
+    progress: &dyn Progress,
+) -> Result<PathBuf, BaseError> {
+    store.sweep(map)?;
+    let build = store.begin(map)?;
+    let report = unpack_into(&build, map, archive, file, progress)?;
+    if report.blob != format!("sha256:{digest}") {
+        return Err(BaseError::Changed { path: archive.to_owned() });
+    }
+    let mut record = LayerRecord::new(&layer_name(digest), map, &archive.display().to_string());
+    record.diff_id = Some(report.diff_id);
+    record.entries = report.entries;
+    record.size_bytes = report.size_bytes;
+    Ok(build.commit(record)?.tree())
+}
+
+/// Unpacks an open archive into the tree of `build`, as root of a namespace with `map`, and checks that the result
+/// looks like a root file system. `shown` names the archive in errors and notes.
+pub(super) fn unpack_into(
+    build: &LayerBuild,
+    map: &IdMap,
+    shown: &Path,
+    file: &File,
+    progress: &dyn Progress,
+) -> Result<UnpackReport, BaseError> {
+    use std::io::Seek;
+    let read = |source| BaseError::Read { path: shown.to_owned(), source };
+    let size = file.metadata().map_err(read)?.len();
+    let mut reader = file;
+    reader.rewind().map_err(read)?;
+    let tree = crate::sys::fs::open_directory(&build.tree()).map_err(|error| read(error.into()))?;
+    let owners = if map.mode == IdMode::Single { Owners::Squash } else { Owners::Keep };
+    progress.begin(&format!("unpacking {}", shown.display()), Some(size));
+    let result = stage::run_mapped(map, || {
+        // Often enough for a bar, seldom enough to cost nothing.
+        let told = std::cell::Cell::new(0);
+        let advance = |done: u64| {
+            if done >= told.get() + (1 << 20) {
+                told.set(done);
+                progress.advance(done);
+            }
+        };
+        let options = UnpackOptions { owners, whiteouts: Whiteouts::Literal, advance: Some(&advance) };
+        unpack_layer(file, tree.as_fd(), options).map_err(|error| chain(&error))
+    });
+    progress.end();
+    let report = result.map_err(|source| BaseError::Unpack { path: shown.to_owned(), source })?;
+    root::check(&build.tree(), shown)?;
+    for note in notes(&report, map) {
+        progress.note(&note);
+    }
+    Ok(report)
+}
+
+/// What was left out and may be missed. Devices are not: a box has its own.
+fn notes(report: &UnpackReport, map: &IdMap) -> Vec<String> {
+    let mut notes = Vec::new();
+    if report.owners_lost > 0 {
+        notes.push(format!(
+            "{} files belong to root: their owners do not exist in {} mode",
+            report.owners_lost, map.mode
+        ));
+    }
+    if report.xattrs_skipped > 0 {
+        notes.push(format!("{} extended attributes of files could not be kept", report.xattrs_skipped));
+    }
+    notes
+}
+
+/// An error and its causes in one text: it crosses a process boundary.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "archive_tests.rs"]
+mod tests;

@@ -8,8 +8,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub mod archive;
+pub mod directory;
 pub mod distro;
+pub mod error;
 pub mod host;
+mod root;
+
+#[cfg(test)]
+mod tests;
 
 /// What a profile names as the base. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

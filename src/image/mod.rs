@@ -1,4 +1,6 @@
-//! Root file systems as layers: [`layer`] unpacks them, [`store`] keeps them.
+//! Root file systems as layers: [`layer`] unpacks them, [`store`] keeps them, [`remove`] takes them away.
 
+pub mod digest;
 pub mod layer;
+pub mod remove;
 pub mod store;

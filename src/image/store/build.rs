@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::files::{sync_directory, write_durably};
-use super::{At, Layer, LayerRecord, Store, StoreError, load_record, remove_tree};
+use super::{At, Layer, LayerRecord, Store, StoreError, load_record};
+use crate::image::remove::remove_tree;
 use crate::userns::idmap::IdMap;
 
 /// A directory in `tmp/` that becomes a layer. Dropping it removes it.

@@ -18,7 +18,6 @@
 
 mod build;
 mod files;
-mod remove;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -28,8 +27,8 @@ use serde::{Deserialize, Serialize};
 
 pub use build::LayerBuild;
 pub use files::write_durably;
-pub use remove::{RemoveError, remove_tree};
 
+use crate::image::remove::{RemoveError, remove_tree};
 use crate::userns::idmap::IdMap;
 
 /// The format that this program writes and reads.

@@ -39,21 +39,26 @@ pub fn remove_tree(path: &Path, map: &IdMap) -> Result<(), RemoveError> {
 }
 
 fn remove(path: &Path) -> SysResult<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(SysError::new(format!("remove `{}`", path.display()), Errno::INVAL));
-    };
-    let parent = crate::sys::fs::open_directory(parent)?;
-    let name = CString::new(name.as_bytes())
-        .map_err(|_| SysError::new(format!("remove `{}`", path.display()), Errno::INVAL))?;
-    let Some(top) = (match rustix::fs::unlinkat(&parent, &name, AtFlags::empty()) {
+    let invalid = || SysError::new(format!("remove `{}`", path.display()), Errno::INVAL);
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(invalid()) };
+    let name = CString::new(name.as_bytes()).map_err(|_| invalid())?;
+    match crate::sys::fs::open_directory(parent) {
+        Err(error) if error.errno == Errno::NOENT => Ok(()),
+        parent => remove_at(parent?.as_fd(), &name),
+    }
+}
+
+/// Removes `name` in `parent` and everything below it, crossing no symlink. One that is not there is fine.
+pub(super) fn remove_at(parent: BorrowedFd<'_>, name: &CStr) -> SysResult<()> {
+    let call = || format!("remove `{}`", OsStr::from_bytes(name.to_bytes()).display());
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => open(parent.as_fd(), &name)?,
-        Err(errno) => return Err(SysError::new(format!("remove `{}`", path.display()), errno)),
-    }) else {
-        return Err(SysError::new(format!("remove `{}`", path.display()), Errno::NOTDIR));
-    };
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(errno) => return Err(SysError::new(call(), errno)),
+    }
+    let top = open(parent, name)?.ok_or_else(|| SysError::new(call(), Errno::NOTDIR))?;
     Remover { top: top.as_fd(), moved: 0 }.empty(top.as_fd(), 0)?;
-    rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR).call(|| format!("rmdir `{}`", path.display()))
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).call(call)
 }
 
 struct Remover<'a> {

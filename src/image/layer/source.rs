@@ -1,0 +1,108 @@
+//! The stream below a tar archive: detecting and undoing its compression, and its digest, in a thread of its own.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
+
+use flate2::read::MultiGzDecoder;
+
+use super::error::UnpackError;
+use crate::image::digest::Sha256;
+
+/// Bytes per piece handed from the decompressor to the unpacker. A multiple of the tar block size.
+const CHUNK: usize = 1 << 18;
+
+/// How the archive is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// Reads the first bytes and tells the compression; the bytes are to be put back.
+pub(super) fn detect(reader: &mut impl Read) -> Result<(Compression, Vec<u8>), UnpackError> {
+    let mut magic = Vec::with_capacity(8);
+    reader.take(6).read_to_end(&mut magic).map_err(|source| UnpackError::Read { bytes: 0, source })?;
+    let refused = |name| Err(UnpackError::Compression { name });
+    let compression = match magic.as_slice() {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => return refused("xz"),
+        [b'B', b'Z', b'h', ..] => return refused("bzip2"),
+        [0x04, 0x22, 0x4d, 0x18, ..] => return refused("lz4"),
+        _ => Compression::None,
+    };
+    Ok((compression, magic))
+}
+
+/// Counts and hashes what passes.
+struct Counting<'a, R> {
+    reader: R,
+    digest: Sha256,
+    count: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.digest.update(&buffer[..count]);
+        self.count.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Pieces of the uncompressed archive, or why there are no more. Ends when the sender is gone.
+pub(super) type Pieces = Receiver<io::Result<Vec<u8>>>;
+
+/// Sends the uncompressed archive in pieces until it ends, fails, or nobody wants more; gives the blob's digest.
+///
+/// `used` gives buffers back; `count` follows the position in the blob.
+pub(super) fn pump(
+    reader: impl Read,
+    compression: Compression,
+    pieces: &SyncSender<io::Result<Vec<u8>>>,
+    used: &Receiver<Vec<u8>>,
+    count: &AtomicU64,
+) -> Sha256 {
+    let mut counting = Counting { reader, digest: Sha256::default(), count };
+    match compression {
+        Compression::None => send(&mut counting, pieces, used),
+        Compression::Gzip => send(&mut MultiGzDecoder::new(&mut counting), pieces, used),
+        Compression::Zstd => match zstd::stream::read::Decoder::new(&mut counting) {
+            Ok(mut decoder) => send(&mut decoder, pieces, used),
+            Err(error) => report(pieces, Err(error)),
+        },
+    }
+    counting.digest
+}
+
+fn send(reader: &mut impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>, used: &Receiver<Vec<u8>>) {
+    loop {
+        let mut piece = used.try_recv().unwrap_or_default();
+        piece.clear();
+        piece.reserve_exact(CHUNK);
+        // Whole pieces, so that headers seldom straddle two.
+        let result = reader.by_ref().take(CHUNK as u64).read_to_end(&mut piece);
+        let is_last = piece.len() < CHUNK;
+        if !piece.is_empty() && pieces.send(Ok(piece)).is_err() {
+            return;
+        }
+        if let Err(error) = result {
+            return report(pieces, Err(error));
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// Nobody listening any more is no error: the unpacker has failed and says why.
+fn report(pieces: &SyncSender<io::Result<Vec<u8>>>, piece: io::Result<Vec<u8>>) {
+    if pieces.send(piece).is_err() {}
+}
+
+/// Gives a buffer back to [`pump`], which may be gone.
+pub(super) fn give_back(used: &Sender<Vec<u8>>, buffer: Vec<u8>) {
+    if used.send(buffer).is_err() {}
+}

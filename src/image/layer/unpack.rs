@@ -1,0 +1,326 @@
+//! Turning the entries of an archive into files.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{channel, sync_channel};
+
+use rustix::fs::{Gid, Mode, Timespec, Uid, XattrFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::archive::Archive;
+use super::entry::{Entry, Kind, beneath};
+use super::error::{EntryError, UnpackError, printable};
+use super::ids::Ids;
+use super::source::{self, detect};
+use super::tree::{Owner, Tree, times};
+pub use super::whiteout::Whiteouts;
+use super::whiteout::{Meaning, parse};
+use crate::sys::{Context, SysError};
+
+/// What becomes of the owners in an archive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// Files get them, as ids of the namespace that the process is in.
+    #[default]
+    Keep,
+    /// Everything belongs to the process: only one id is mapped.
+    Squash,
+}
+
+/// How to unpack.
+#[derive(Clone, Copy, Default)]
+pub struct UnpackOptions<'a> {
+    /// What becomes of owners.
+    pub owners: Owners,
+    /// What becomes of whiteouts.
+    pub whiteouts: Whiteouts,
+    /// Is told how many bytes of the (compressed) archive are done.
+    pub advance: Option<&'a dyn Fn(u64)>,
+}
+
+/// What was unpacked, and what was left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpackReport {
+    /// `sha256:<hex>` of the archive as it was read.
+    pub blob: String,
+    /// `sha256:<hex>` of the uncompressed archive.
+    pub diff_id: String,
+    /// Size of the archive as it was read.
+    pub blob_bytes: u64,
+    /// Files, directories, links and whiteouts made.
+    pub entries: u64,
+    /// Bytes of all regular files.
+    pub size_bytes: u64,
+    /// Whiteouts and opaque directories made.
+    pub whiteouts: u64,
+    /// The layer hides everything below it. overlayfs cannot say that of its root: the caller must not stack it.
+    pub hides_everything: bool,
+    /// Devices left out. A box has its own `/dev`; a device node in a layer could only be a hole.
+    pub devices_skipped: u64,
+    /// Extended attributes left out: not allowed in this namespace, on this file system, or in any layer.
+    pub xattrs_skipped: u64,
+    /// Files that belong to root because their owner does not exist in the namespace.
+    pub owners_lost: u64,
+}
+
+/// Unpacks the archive that `reader` gives into the directory `root`, which should be empty.
+///
+/// The process should be root of the user namespace whose ids the files are to get, and alone with the directory. On
+/// an error the directory holds a part of the archive, for the caller to remove.
+pub fn unpack_layer(
+    mut reader: impl Read + Send,
+    root: BorrowedFd<'_>,
+    options: UnpackOptions<'_>,
+) -> Result<UnpackReport, UnpackError> {
+    let (compression, magic) = detect(&mut reader)?;
+    let (pieces_in, pieces) = sync_channel(4);
+    let (used, used_out) = channel();
+    let count = AtomicU64::new(0);
+    let (unpacked, blob) = std::thread::scope(|scope| {
+        let whole = magic.chain(reader);
+        let count = &count;
+        let pumping = scope.spawn(move || source::pump(whole, compression, &pieces_in, &used_out, count));
+        let archive = Archive::new(pieces, used, compression);
+        let unpacked = Unpacker::new(root, options).run(archive, count);
+        (unpacked, pumping.join())
+    });
+    let (mut report, diff) = unpacked?;
+    let blob = blob.map_err(|_| UnpackError::Read {
+        bytes: count.load(Ordering::Relaxed),
+        source: std::io::Error::other("the decompressor failed"),
+    })?;
+    report.blob = blob.digest();
+    report.diff_id = diff.unwrap_or_else(|| report.blob.clone());
+    report.blob_bytes = count.into_inner();
+    Ok(report)
+}
+
+/// What is set on a directory when nothing is put into it any more.
+struct Pending {
+    path: Vec<u8>,
+    inode: u64,
+    mode: u32,
+    modified: Timespec,
+}
+
+struct Unpacker<'a> {
+    ids: Ids,
+    tree: Tree<'a>,
+    root: BorrowedFd<'a>,
+    options: UnpackOptions<'a>,
+    directories: Vec<Pending>,
+    report: UnpackReport,
+}
+
+impl<'a> Unpacker<'a> {
+    fn new(root: BorrowedFd<'a>, options: UnpackOptions<'a>) -> Self {
+        let default_owner = (options.owners == Owners::Keep).then_some((Uid::ROOT, Gid::ROOT));
+        Self {
+            ids: Ids::of_this_namespace(),
+            tree: Tree::new(root, default_owner),
+            root,
+            options,
+            directories: Vec::new(),
+            report: UnpackReport::default(),
+        }
+    }
+
+    /// The report without what only the pump knows, and the digest of the tar if that differs from the blob's.
+    fn run(mut self, mut archive: Archive, count: &AtomicU64) -> Result<(UnpackReport, Option<String>), UnpackError> {
+        if self.options.owners == Owners::Keep {
+            rustix::fs::fchown(self.root, Some(Uid::ROOT), Some(Gid::ROOT)).call(|| "chown `.`".to_owned())?;
+        }
+        rustix::fs::fchmod(self.root, Mode::from_raw_mode(0o755)).call(|| "chmod `.`".to_owned())?;
+        while let Some(entry) = archive.next()? {
+            self.unpack(&entry, &mut archive)?;
+            if let Some(advance) = self.options.advance {
+                advance(count.load(Ordering::Relaxed));
+            }
+        }
+        archive.drain()?;
+        self.finish_directories()?;
+        Ok((self.report, archive.into_digest().map(crate::image::digest::Sha256::digest)))
+    }
+
+    fn unpack(&mut self, entry: &Entry, archive: &mut Archive) -> Result<(), UnpackError> {
+        let at = |source| UnpackError::Entry { path: printable(&entry.untrusted_path), source };
+        let path = beneath(&entry.untrusted_path).ok_or(EntryError::Escapes).map_err(at)?;
+        if self.options.whiteouts == Whiteouts::Convert && self.whiteout(&path).map_err(at)? {
+            return archive.skip(entry.stored_size);
+        }
+        if path.is_empty() && !matches!(entry.kind, Kind::Directory | Kind::Nothing) {
+            return Err(at(EntryError::Root));
+        }
+        match entry.kind {
+            Kind::File => {
+                let fd = self.tree.file(&path).map_err(at)?;
+                match &entry.sparse {
+                    Some(sparse) => {
+                        for &(offset, length) in &sparse.map {
+                            write(archive, &fd, &entry.untrusted_path, offset, length)?;
+                        }
+                        rustix::fs::ftruncate(&fd, sparse.real_size)
+                            .call(|| format!("truncate to {} bytes", sparse.real_size))
+                            .map_err(|error| at(error.into()))?;
+                        self.report.size_bytes = self.report.size_bytes.saturating_add(sparse.real_size);
+                    }
+                    None => {
+                        write(archive, &fd, &entry.untrusted_path, 0, entry.stored_size)?;
+                        self.report.size_bytes += entry.stored_size;
+                    }
+                }
+                self.file_attributes(&fd, entry).map_err(|error| at(error.into()))?;
+            }
+            Kind::Directory => self.directory(path, entry).map_err(at)?,
+            Kind::Symlink if entry.untrusted_target.is_empty() => return Err(at(EntryError::NoTarget)),
+            Kind::Symlink => {
+                let owner = self.owner(entry);
+                self.report.xattrs_skipped += entry.xattrs.len() as u64;
+                self.tree
+                    .symlink(&path, &entry.untrusted_target)
+                    .and_then(|()| self.tree.attributes(&path, owner, None, entry.modified))
+                    .map_err(at)?;
+            }
+            Kind::HardLink => self.hard_link(&path, &entry.untrusted_target).map_err(at)?,
+            Kind::Fifo => {
+                let owner = self.owner(entry);
+                self.report.xattrs_skipped += entry.xattrs.len() as u64;
+                self.tree
+                    .fifo(&path)
+                    .and_then(|()| self.tree.attributes(&path, owner, Some(entry.mode), entry.modified))
+                    .map_err(at)?;
+            }
+            Kind::Device => {
+                self.report.devices_skipped += 1;
+                return Ok(());
+            }
+            Kind::Nothing => return archive.skip(entry.stored_size),
+        }
+        self.report.entries += 1;
+        Ok(())
+    }
+
+    /// Whether `path` was a whiteout, which has been dealt with.
+    fn whiteout(&mut self, path: &[u8]) -> Result<bool, EntryError> {
+        let (directory, _) = super::entry::split(path);
+        match parse(path) {
+            Meaning::Plain => return Ok(false),
+            Meaning::Ignored => return Ok(true),
+            Meaning::Invalid => return Err(EntryError::Whiteout),
+            Meaning::Opaque if directory.is_empty() => self.report.hides_everything = true,
+            Meaning::Opaque => self.tree.opaque(path)?,
+            Meaning::Gone(name) => {
+                let mut gone = directory.to_vec();
+                if !gone.is_empty() {
+                    gone.push(b'/');
+                }
+                gone.extend_from_slice(name);
+                self.tree.whiteout(&gone)?;
+            }
+        }
+        self.report.whiteouts += 1;
+        self.report.entries += 1;
+        Ok(true)
+    }
+
+    fn directory(&mut self, path: Vec<u8>, entry: &Entry) -> Result<(), EntryError> {
+        let fd = if path.is_empty() { self.tree.root()? } else { self.tree.directory(&path)? };
+        if let Some((uid, gid)) = self.owner(entry) {
+            rustix::fs::fchown(&fd, Some(uid), Some(gid)).call(|| "chown".to_owned())?;
+        }
+        self.xattrs(&fd, entry)?;
+        let inode = rustix::fs::fstat(&fd).call(|| "stat".to_owned())?.st_ino;
+        self.directories.push(Pending { path, inode, mode: entry.mode, modified: entry.modified });
+        Ok(())
+    }
+
+    fn hard_link(&mut self, path: &[u8], untrusted_target: &[u8]) -> Result<(), EntryError> {
+        if untrusted_target.is_empty() {
+            return Err(EntryError::NoTarget);
+        }
+        let target =
+            beneath(untrusted_target).ok_or_else(|| EntryError::LinkEscapes { target: printable(untrusted_target) })?;
+        self.tree.hard_link(path, &target)
+    }
+
+    /// Owner before mode, because a change of owner takes setuid bits and file capabilities away.
+    fn file_attributes(&mut self, fd: &OwnedFd, entry: &Entry) -> Result<(), SysError> {
+        if let Some((uid, gid)) = self.owner(entry) {
+            rustix::fs::fchown(fd, Some(uid), Some(gid)).call(|| "chown".to_owned())?;
+        }
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode)).call(|| "chmod".to_owned())?;
+        self.xattrs(fd, entry)?;
+        rustix::fs::futimens(fd, &times(entry.modified)).call(|| "utimensat".to_owned())
+    }
+
+    /// The owner to set. Ids that the namespace does not have become root's, and are counted.
+    fn owner(&mut self, entry: &Entry) -> Option<Owner> {
+        if self.options.owners == Owners::Squash {
+            return None;
+        }
+        let (uid, gid) = (self.ids.uid(entry.uid), self.ids.gid(entry.gid));
+        if uid.is_none() || gid.is_none() {
+            self.report.owners_lost += 1;
+        }
+        Some((Uid::from_raw(uid.unwrap_or(0)), Gid::from_raw(gid.unwrap_or(0))))
+    }
+
+    /// Sets the attributes that a layer may have: those of users and the capabilities of programs. Never overlayfs'
+    /// own, with which an archive could make files of other layers appear under names of its choice.
+    fn xattrs(&mut self, fd: &OwnedFd, entry: &Entry) -> Result<(), SysError> {
+        for (name, value) in &entry.xattrs {
+            let allowed = name == b"security.capability"
+                || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && name != b"user.overlay");
+            if !allowed {
+                self.report.xattrs_skipped += 1;
+                continue;
+            }
+            match rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty()) {
+                Ok(()) => {}
+                Err(Errno::PERM | Errno::NOTSUP | Errno::ACCESS) => self.report.xattrs_skipped += 1,
+                Err(errno) => return Err(SysError::new(format!("setxattr `{}`", printable(name)), errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Times and modes last: making a file changes its directory's time, and a mode may forbid it. The last entry of a
+    /// directory counts; children come before their parents.
+    fn finish_directories(&mut self) -> Result<(), UnpackError> {
+        let mut done = HashSet::with_capacity(self.directories.len());
+        for pending in self.directories.iter().rev() {
+            if done.insert(pending.inode) {
+                self.tree.finish_directory(&pending.path, pending.inode, pending.mode, pending.modified)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the next `length` bytes of the archive's content to `fd` at `offset`.
+fn write(
+    archive: &mut Archive,
+    fd: &OwnedFd,
+    untrusted_path: &[u8],
+    mut offset: u64,
+    length: u64,
+) -> Result<(), UnpackError> {
+    let end = offset + length;
+    while offset < end {
+        let mut piece = archive.content(end - offset)?;
+        while !piece.is_empty() {
+            let written = match rustix::io::pwrite(fd.as_fd(), piece, offset) {
+                Err(Errno::INTR) => continue,
+                other => other
+                    .call(|| "write".to_owned())
+                    .map_err(|error| UnpackError::Entry { path: printable(untrusted_path), source: error.into() })?,
+            };
+            offset += written as u64;
+            piece = &piece[written..];
+        }
+    }
+    Ok(())
+}
