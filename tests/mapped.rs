@@ -81,8 +81,7 @@ fn killed_commands_lose_nothing(offer: &Offer) {
             Forked::Parent { pid, .. } => {
                 // Somewhere in an operation that takes a few milliseconds.
                 std::thread::sleep(std::time::Duration::from_micros(1000 + round * 377 % 20_000));
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.as_raw_pid()), nix::sys::signal::SIGKILL)
-                    .unwrap();
+                nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
                 wait(pid).unwrap();
             }
         }
