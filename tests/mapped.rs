@@ -1,4 +1,4 @@
-//! The state of a box whose files belong to subuids: frozen, compared and removed by the user who cannot touch them.
+//! The state of a box where it meets the kernel: killed commands, real overlays, files that belong to subuids.
 //!
 //! Work in a mapped namespace forks, and so needs a process with one thread: this file has a `main` of its own. It says
 //! why when there is nothing to see.
@@ -25,6 +25,8 @@ fn main() {
     let offer = Offer::probe();
     killed_commands_lose_nothing(&offer);
     println!("test killed_commands_lose_nothing ... ok");
+    the_diff_agrees_with_the_kernel(&offer);
+    println!("test the_diff_agrees_with_the_kernel ... ok");
     if offer.mode() == IdMode::Range {
         for user in [0, 1000] {
             subuids_are_no_obstacle(&offer, user);
@@ -35,7 +37,7 @@ fn main() {
     }
     println!("test subuids_are_no_obstacle ... ok");
     // As the runner of the other tests says it: a failure is a panic before this line.
-    println!("\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+    println!("\ntest result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
 }
 
 fn paths(root: &Path) -> Paths {
@@ -148,6 +150,55 @@ fn subuids_are_no_obstacle(offer: &Offer, user: u32) {
     // The map is that of the layer: the fallback could not remove anything.
     empty_trash(&paths, &IdMap::single(0, offer.uid, offer.gid), &Silent).unwrap();
     assert_eq!(fs::read_dir(paths.data.join("trash")).unwrap().count(), 0);
+}
+
+/// The same changes, made through a real mount, are what the diff says.
+fn the_diff_agrees_with_the_kernel(offer: &Offer) {
+    let scratch = tempfile::tempdir().unwrap();
+    let [base, upper, work, merged] = ["base", "upper", "work", "merged"].map(|name| scratch.path().join(name));
+    for directory in [&base, &upper, &work, &merged] {
+        fs::create_dir(directory).unwrap();
+    }
+    for file in ["a", "d/x", "e/x", "f/g/h", "same"] {
+        fs::create_dir_all(base.join(file).parent().unwrap()).unwrap();
+        fs::write(base.join(file), "1").unwrap();
+    }
+    // An ordinary user has one id in this namespace, and extended attributes of the `user.` name space.
+    let (unshare, options, owner) = match offer.mode() {
+        IdMode::Root => ("-m", "xino=off", "chown 5 same"),
+        IdMode::Range | IdMode::Single => ("-Urm", "userxattr", "true"),
+    };
+    let script = format!(
+        "mount -t overlay overlay -o {options},lowerdir=$1,upperdir=$2,workdir=$3 $4 || exit 77
+        cd $4 && rm a && rm -r d && mkdir d && echo > d/y && rm -r e && echo > e && mv f/g f/i && chmod 700 f && {owner}"
+    );
+    let output = std::process::Command::new("unshare")
+        .args([unshare, "sh", "-c", &script, "sh"])
+        .args([&base, &upper, &work, &merged])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if matches!(output.status.code(), Some(1 | 77)) {
+        eprintln!("SKIP the_diff_agrees_with_the_kernel: no overlay here: {}", said.trim());
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let spec = DiffSpec { own: vec![upper], base: vec![base], ..DiffSpec::default() };
+    let found = diff(&spec, &offer.map(0)).unwrap();
+    let shown: Vec<_> =
+        found.changes.iter().map(|it| format!("{:?} {} {:?}", it.kind, it.path.display(), it.aspects)).collect();
+    let mut expected = vec![
+        "Removed /a []",
+        "Removed /d/x []",
+        "Added /d/y []",
+        "Changed /e [Type]",
+        "Changed /f [Mode]",
+        "Removed /f/g []",
+        "Added /f/i []",
+        "Added /f/i/h []",
+    ];
+    expected.extend((offer.mode() == IdMode::Root).then_some("Changed /same [Owner]"));
+    assert_eq!(shown, expected);
 }
 
 /// Not a test: what the operations cost.

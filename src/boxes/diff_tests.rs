@@ -256,36 +256,3 @@ fn whiteout_files_count_only_for_fuse() {
     let spec = DiffSpec { driver: OverlayDriver::Kernel, ..spec };
     assert_eq!(show(&spec), ["A /.wh.a", "A /d/.wh..wh..opq", "A /d/y"]);
 }
-
-/// The diff agrees with the kernel: the same changes, made through a real mount.
-#[test]
-fn agrees_with_the_kernel() {
-    let scratch = scratch();
-    let base = tree(&scratch.path().join("base"), &["a = 1", "d/x = 1", "e/x = 1", "f/g/h = 1", "same = 1"]);
-    let (upper, work, merged) = ["upper", "work", "merged"].map(|name| tree(&scratch.path().join(name), &[])).into();
-    let is_root = rustix::process::geteuid().is_root();
-    // An ordinary user has one id in the namespace, and extended attributes of the `user.` name space.
-    let (unshare, options, owner) =
-        if is_root { ("-m", "xino=off", "chown 5 same") } else { ("-Urm", "userxattr", "true") };
-    let script = format!(
-        "mount -t overlay overlay -o {options},lowerdir=$1,upperdir=$2,workdir=$3 $4 || exit 77
-        cd $4 && rm a && rm -r d && mkdir d && echo > d/y && rm -r e && echo > e && mv f/g f/i && chmod 700 f && {owner}"
-    );
-    let output = std::process::Command::new("unshare")
-        .args([unshare, "sh", "-c", &script, "sh"])
-        .args([&base, &upper, &work, &merged])
-        .output()
-        .unwrap();
-    if matches!(output.status.code(), Some(1 | 77)) {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        std::io::Write::write_all(&mut std::io::stderr(), format!("SKIP no overlay here: {reason}").as_bytes())
-            .unwrap();
-        return;
-    }
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let spec = DiffSpec { own: vec![upper], base: vec![base], ..DiffSpec::default() };
-    let mut expected =
-        vec!["D /a", "D /d/x", "A /d/y", "[Type] /e", "[Mode] /f", "D /f/g", "A /f/i", "A /f/i/h", "[Owner] /same"];
-    expected.truncate(if is_root { 9 } else { 8 });
-    assert_eq!(show(&spec), expected);
-}
