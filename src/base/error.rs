@@ -8,6 +8,9 @@ use crate::userns::stage::StageError;
 /// A base could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
+    /// The host base could not be made.
+    #[error(transparent)]
+    Host(#[from] super::host::HostError),
     /// The base is not there or cannot be read.
     #[error("cannot read the base `{}`", path.display())]
     Read {

@@ -7,12 +7,18 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::userns::idmap::IdMap;
+
 pub mod archive;
 pub mod directory;
 pub mod distro;
 pub mod error;
 pub mod host;
 mod root;
+
+pub use error::BaseError;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +35,21 @@ pub enum BaseSpec {
     Archive(PathBuf),
     /// `distribution:release`, bootstrapped with the distribution's own tool.
     Distro(String),
+}
+
+/// Makes the base ready for a box with the ids of `map`, or finds it ready. The caller must be single-threaded.
+pub fn prepare(
+    paths: &Paths,
+    map: &IdMap,
+    base: &BaseSpec,
+    progress: &dyn Progress,
+) -> Result<RootLayers, BaseError> {
+    match base {
+        BaseSpec::Host => Ok(host::prepare(paths, map, progress)?),
+        BaseSpec::Directory(path) => directory::prepare(paths, path),
+        BaseSpec::Archive(path) => archive::prepare(paths, map, path, progress),
+        BaseSpec::Distro(name) => archive::prepare(paths, map, std::path::Path::new(name), progress),
+    }
 }
 
 /// Directories that make up a root file system, ready for overlayfs.

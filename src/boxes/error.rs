@@ -18,6 +18,14 @@ pub enum BoxesError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The generated layer of a box could not be made.
+    #[error("cannot make the generated layer `{}`", path.display())]
+    Generated {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        source: StageError,
+    },
     /// A record is not what we wrote.
     #[error("`{}` is damaged", path.display())]
     Damaged {

@@ -88,6 +88,12 @@ impl BoxLock {
     }
 }
 
+impl std::os::fd::AsFd for BoxLock {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 impl Drop for BoxLock {
     fn drop(&mut self) {
         // A fork that drops its copy must not release the lock of the process that took it.

@@ -21,6 +21,11 @@
 //! `fs` lies one level below what is renamed because the box owns it: renaming a directory to another parent needs
 //! write permission on the directory itself, and a box may give its `/` any owner and mode.
 
+pub mod describe;
+pub mod environment;
+pub mod generated;
+pub mod session;
+pub mod view;
 pub mod change;
 pub mod clone;
 pub mod diff;

@@ -45,7 +45,12 @@ pub enum Outcome {
 }
 
 /// Runs `command` over `channel` (its streams and terminal are filled in here) until it has ended.
-pub fn attach(channel: &Channel, mut command: Command) -> io::Result<Outcome> {
+pub fn attach(channel: &Channel, command: Command) -> io::Result<Outcome> {
+    attach_with(channel, command, || ())
+}
+
+/// As [`attach`]; calls `started` once the command has been executed.
+pub fn attach_with(channel: &Channel, mut command: Command, started: impl Fn()) -> io::Result<Outcome> {
     let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let own_terminal = terminal::is_terminal(standard[0]) && terminal::is_terminal(standard[1]);
     let mut relays = Vec::new();
@@ -83,7 +88,7 @@ pub fn attach(channel: &Channel, mut command: Command) -> io::Result<Outcome> {
     }
     drop(borrowed);
     drop(handed);
-    let mut client = Client { channel, signals, relays, screen: None, started: false };
+    let mut client = Client { channel, signals, relays, screen: None, started: false, on_start: &started };
     let outcome = client.run();
     if matches!(outcome, Ok(Outcome::Ended(_))) {
         client.drain();
@@ -181,6 +186,7 @@ struct Client<'a> {
     relays: Vec<Relay>,
     screen: Option<Screen>,
     started: bool,
+    on_start: &'a dyn Fn(),
 }
 
 impl Client<'_> {
@@ -265,6 +271,7 @@ impl Client<'_> {
 
     fn start(&mut self, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         self.started = true;
+        (self.on_start)();
         if let Some(master) = descriptors.into_iter().next() {
             rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK)?;
             let mode = RawMode::enter(rustix::stdio::stdin())?;

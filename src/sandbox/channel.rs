@@ -53,8 +53,8 @@ pub enum Request {
 pub struct Command {
     /// The program and its arguments. The program is looked up in the environment's `PATH`, inside the box.
     pub arguments: Vec<Bytes>,
-    /// `argv[0]`, if it differs from the program (a login shell's leading dash).
-    pub argument_zero: Option<Bytes>,
+    /// Programs (absolute) to execute instead when the first argument's does not exist, in order.
+    pub alternatives: Vec<Bytes>,
     /// The whole environment.
     pub environment: Vec<(Bytes, Bytes)>,
     /// The working directory; the first that exists is taken.
@@ -258,7 +258,7 @@ mod tests {
         let (left, right) = UnixStream::pair().unwrap();
         let request = Request::Run(Command {
             arguments: vec![Bytes(vec![0xff, b'a']), Bytes::from("b")],
-            argument_zero: None,
+            alternatives: vec![],
             environment: vec![(Bytes::from("A"), Bytes::from("x".repeat(300_000)))],
             directories: vec![],
             user: None,

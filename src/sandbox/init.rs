@@ -95,7 +95,7 @@ pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 
 fn build(spec: &SandboxSpec, filter: &Program, gate: OwnedFd, keep: &[i32]) -> Result<(), Failure> {
     let at = |phase: Phase| move |error: crate::sys::SysError| Failure::new(phase, &error);
     let mut gate = std::fs::File::from(gate);
-    let mut pass = || {
+    let pass = |gate: &mut std::fs::File| {
         let mut byte = [0];
         matches!(gate.read(&mut byte), Ok(1))
     };
@@ -104,7 +104,7 @@ fn build(spec: &SandboxSpec, filter: &Program, gate: OwnedFd, keep: &[i32]) -> R
 
     // 1. Wait for the id map; without it nothing here has an owner.
     process::die_with_parent().map_err(at(Phase::Namespaces))?;
-    if !pass() {
+    if !pass(&mut gate) {
         return Err(abandoned(Phase::IdMap));
     }
     let groups_can_be_set = spec.id_map.gids.len() > 1 || spec.id_map.gids.iter().any(|extent| extent.count > 1);
@@ -134,11 +134,12 @@ fn build(spec: &SandboxSpec, filter: &Program, gate: OwnedFd, keep: &[i32]) -> R
     if spec.network == Network::Own {
         net::bring_up_loopback().map_err(at(Phase::Network))?;
     }
-    if !pass() {
+    if !pass(&mut gate) {
         return Err(abandoned(Phase::Network));
     }
 
     // 5. Restrictions, last: they forbid what the steps above needed.
+    drop((gate, root));
     process::close_all_but(keep).map_err(at(Phase::Restrictions))?;
     silence_standard_streams().map_err(at(Phase::Restrictions))?;
     rustix::thread::set_keep_capabilities(false)

@@ -27,7 +27,7 @@ impl Stack {
     fn mount(&self) -> SysResult<Mount> {
         let mut handles = Vec::new();
         let mut parameters = Vec::new();
-        let mut hand = |key: &'static str, path: &Path, handles: &mut Vec<OwnedFd>| -> SysResult<Parameter> {
+        let hand = |key: &'static str, path: &Path, handles: &mut Vec<OwnedFd>| -> SysResult<Parameter> {
             let handle = open_path(path)?;
             let value = proc_path(&handle).to_string_lossy().into_owned();
             handles.push(handle);

@@ -292,9 +292,9 @@ fn prepare(
         environment.iter().find(|(key, _)| key.0 == name.as_bytes()).map(|(_, value)| value.as_os_str().to_owned())
     };
     let program = command.arguments.first().map(|first| first.as_os_str().to_owned()).unwrap_or_default();
-    let programs = candidates(&program, variable("PATH").as_deref().unwrap_or(OsStr::new("/usr/bin:/bin")));
-    let zero = command.argument_zero.clone().unwrap_or_else(|| Bytes::from(&program));
-    let arguments = std::iter::once(zero).chain(command.arguments.iter().skip(1).cloned());
+    let mut programs = candidates(&program, variable("PATH").as_deref().unwrap_or(OsStr::new("/usr/bin:/bin")));
+    programs.extend(command.alternatives.iter().cloned());
+    let arguments = command.arguments.iter().cloned();
     let pairs = environment.iter().map(|(key, value)| Bytes([&key.0[..], b"=", &value.0[..]].concat()));
     let execution = (programs.into_iter().map(c_string).collect(), c_strings(arguments)?, c_strings(pairs)?);
 

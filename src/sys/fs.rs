@@ -63,6 +63,16 @@ impl<'a> Root<'a> {
         Err(SysError::new(format!("openat2 `{}`", path.display()), Errno::AGAIN))
     }
 
+    /// Opens `path` with `flags` where no part of it, the last included, is a symlink.
+    pub fn open_plain(self, path: &Path, flags: OFlags) -> SysResult<OwnedFd> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        rustix::fs::openat2(self.0, relative, flags, Mode::empty(), resolve)
+            .call(|| format!("openat2 `{}`", path.display()))
+    }
+
     /// The directory `path`, made with its missing parents (mode 0755). A dangling symlink on the way is an error.
     pub fn create_directory(self, path: &Path) -> SysResult<OwnedFd> {
         let mut current = PathBuf::new();

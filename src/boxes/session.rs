@@ -1,0 +1,503 @@
+//! Running something in a project's box: joining it where it runs, starting it where it does not.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::directory::BoxDir;
+use super::environment::{self, Context};
+use super::error::{BoxesError, BoxesResult, IoContext};
+use super::events::EventLog;
+use super::generated::{self, Made};
+use super::lock::{BoxLock, Sharing};
+use super::{BoxId, BoxRecord, change::LockedBox, clone, list, pool, running};
+use crate::base::{self, BaseError, BaseSpec, RootLayers};
+use crate::paths::{self, Paths};
+use crate::profile::{self, LoadedProfile, Profile};
+use crate::progress::Progress;
+use crate::sandbox::attach::{self, Outcome};
+use crate::sandbox::channel::{Channel, Failure, Phase, Reply, Request};
+use crate::sandbox::etc::{hosts, resolv};
+use crate::sandbox::launch::{self, Resources};
+use crate::sandbox::net::plan::{Mode, NetPlan, plan as plan_network};
+use crate::sandbox::net::{self, NetError};
+use crate::sandbox::plan::{Access, Wanted, plan};
+use crate::sandbox::spec::{Lifetime, MountOp, Network, SandboxSpec};
+use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sys::process::Ended;
+use crate::userns::idmap::IdMap;
+use crate::userns::mapper::Offer;
+
+pub use super::environment::What;
+
+/// A box that stops between two looks at it is started anew, this often at most.
+const MAX_ATTEMPTS: u32 = 10;
+
+/// The uid in the box of a named user.
+const NAMED_USER_ID: u32 = 1000;
+
+/// How a session is to be run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Another network than the profile's.
+    pub network: Option<profile::NetworkMode>,
+    /// The box goes on after its last session.
+    pub keep: bool,
+    /// What the session changes is thrown away.
+    pub throw_away: bool,
+    /// The caller's working directory.
+    pub directory: PathBuf,
+}
+
+/// A session could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The box's state.
+    #[error(transparent)]
+    Boxes(#[from] BoxesError),
+    /// Its base.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// Its network.
+    #[error(transparent)]
+    Network(#[from] NetError),
+    /// The start of the box.
+    #[error("cannot start the box: {}", .0.causes.join(": "))]
+    Start(Failure),
+    /// The command.
+    #[error("cannot run `{program}`: {reason}")]
+    NotExecuted {
+        /// What was tried.
+        program: String,
+        /// Why not.
+        reason: String,
+        /// 126 or 127.
+        status: i32,
+    },
+    /// The box stopped while the command ran.
+    #[error("the box stopped")]
+    Lost,
+    /// Something else refused.
+    #[error("cannot {action}")]
+    Io {
+        /// The operation.
+        action: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn io(action: &'static str) -> impl Fn(std::io::Error) -> SessionError {
+    move |source| SessionError::Io { action, source }
+}
+
+/// Runs `what` in the box of `loaded`'s project; returns the exit status. The caller must be single-threaded.
+pub fn run(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    what: &What,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<i32, SessionError> {
+    for _ in 0..MAX_ATTEMPTS {
+        let outcome = match join(paths, loaded, what, options)? {
+            Some(outcome) => outcome,
+            None => start(paths, loaded, what, options, progress)?,
+        };
+        return match outcome {
+            // It stopped just then: once more from the beginning.
+            Outcome::Refused => continue,
+            Outcome::Ended(ended) => Ok(ended.status()),
+            Outcome::Failed(failure) => Err(SessionError::Start(failure)),
+            Outcome::NotExecuted { program, reason, status } => {
+                Err(SessionError::NotExecuted { program, reason, status })
+            }
+            Outcome::Lost => Err(SessionError::Lost),
+        };
+    }
+    Err(SessionError::Lost)
+}
+
+/// Runs `what` in the box if it runs.
+fn join(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    what: &What,
+    options: &Options,
+) -> Result<Option<Outcome>, SessionError> {
+    if options.throw_away {
+        return Ok(None);
+    }
+    let Some(id) = list::find_by_project(paths, &loaded.project)? else { return Ok(None) };
+    let directory = BoxDir::new(paths, &id);
+    let Some(stream) = running::connect(&directory) else { return Ok(None) };
+    let made = Made::load(&directory.generated());
+    let command = command(loaded, what, options, &made);
+    attach::attach(&Channel::new(stream), command).map(Some).map_err(io("talk to the running box"))
+}
+
+fn command(
+    loaded: &LoadedProfile,
+    what: &What,
+    options: &Options,
+    made: &Made,
+) -> crate::sandbox::channel::Command {
+    let mut variables = made.environment.clone();
+    variables.extend(share_variables(&loaded.profile));
+    environment::command(
+        &loaded.profile,
+        what,
+        &Context {
+            project: &loaded.project,
+            directory: &options.directory,
+            made: &variables,
+            get: &|name| paths::variable(name),
+        },
+    )
+}
+
+/// Starts the box and runs `what` as its first session.
+fn start(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    what: &What,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Outcome, SessionError> {
+    let map = id_map(paths, loaded)?;
+    let base = base::prepare(paths, &map, &loaded.profile.base, progress)?;
+    let new = clone::NewBox {
+        name: loaded.profile.name.clone(),
+        project: loaded.project.clone(),
+        id_map: map,
+        base_id: base.id.clone(),
+    };
+    let mut locked = clone::open_or_create(paths, new, "devbox run", progress)?;
+    // Somebody may have started it while the base was prepared.
+    if running::probe(&locked.directory) {
+        if options.throw_away {
+            return Err(BoxesError::Running { name: locked.record.name }.into());
+        }
+        return Ok(Outcome::Refused);
+    }
+    if locked.record.base_id != base.id {
+        if kind(&locked.record.base_id) != kind(&base.id) {
+            progress.note("the base is another one than the box was made on; `devbox reset` begins anew");
+        }
+        locked.record.base_id.clone_from(&base.id);
+        locked.save()?;
+    }
+    let scratch = if options.throw_away { Some(Scratch::new(paths, &locked)?) } else { None };
+    let outcome = launch_box(paths, loaded, what, options, progress, &base, locked, scratch.as_ref());
+    if let Some(scratch) = scratch {
+        scratch.discard(paths)?;
+    }
+    outcome
+}
+
+/// `layer-9f..` is a layer, `host-..` the host.
+fn kind(base_id: &str) -> &str {
+    base_id.split(['-', ':']).next().unwrap_or(base_id)
+}
+
+/// A writable layer for one session.
+struct Scratch {
+    holder: PathBuf,
+}
+
+impl Scratch {
+    fn new(paths: &Paths, locked: &LockedBox) -> BoxesResult<Self> {
+        let holder = locked.directory.path().join(format!("scratch-{}", super::directory::fresh_name()?));
+        pool::make_layer(&holder, &locked.record.id_map, Some(&locked.directory.upper()))
+            .inspect_err(|_| drop(pool::discard(&paths.data, &holder)))?;
+        Ok(Self { holder })
+    }
+
+    fn discard(&self, paths: &Paths) -> BoxesResult<()> {
+        pool::discard(&paths.data, &self.holder)
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where everything about a start comes together")]
+fn launch_box(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    what: &What,
+    options: &Options,
+    progress: &dyn Progress,
+    base: &RootLayers,
+    locked: LockedBox,
+    scratch: Option<&Scratch>,
+) -> Result<Outcome, SessionError> {
+    let (net, mode) = network(loaded, options)?;
+    if let Some(note) = net.note.as_deref().filter(|_| mode == Mode::Auto) {
+        progress.note(note);
+    }
+    let hold = if loaded.profile.base == BaseSpec::Host {
+        Some(base::host::hold(base).map_err(io("hold the host base"))?)
+    } else {
+        None
+    };
+    let made = make_generated(&locked.directory, &locked.record, loaded, base)?;
+    let spec = sandbox(loaded, options, base, &locked.directory, &locked.record, &net, scratch);
+
+    let (directory, _record, lock) = locked.into_parts();
+    paths::create_private(&directory.runtime()).map_err(BoxesError::from)?;
+    paths::create_private(&spec.root.staging).map_err(BoxesError::from)?;
+    // The previous supervisor may still be cleaning up.
+    let running_path = directory.path().join("running");
+    touch(&running_path)?;
+    let supervised = BoxLock::acquire(&running_path, Sharing::Exclusive, "the box's supervisor", progress)?;
+    let address = running::socket_address(&directory)?;
+    match std::fs::remove_file(address.shown()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(BoxesError::Io { action: "remove", path: address.shown().into(), source: error }.into());
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(address.path()).at("bind", address.shown())?;
+    let (ours, theirs) = UnixStream::pair().map_err(io("make a socket pair"))?;
+    let events = events(&directory)?;
+
+    match fork().map_err(|error| SessionError::Io { action: "fork", source: error.into() })? {
+        Forked::Child => {
+            drop(ours);
+            let held: Vec<OwnedFd> = hold.into_iter().map(OwnedFd::from).collect();
+            let keep: Vec<RawFd> = [listener.as_raw_fd(), theirs.as_raw_fd(), events.as_raw_fd()]
+                .into_iter()
+                .chain([lock.as_fd().as_raw_fd(), supervised.as_fd().as_raw_fd()])
+                .chain(held.iter().map(AsRawFd::as_raw_fd))
+                .collect();
+            let resources = Resources { listener, first: theirs, events: Some(events) };
+            let status = launch::detach(&keep)
+                .and_then(|()| launch::supervise(&spec, &net, resources, || drop(lock)))
+                .map_or(1, Ended::status);
+            std::fs::remove_file(address.shown()).ok();
+            drop((supervised, held));
+            exit_now(status)
+        }
+        Forked::Parent { .. } => {
+            drop((theirs, listener, supervised, events, hold));
+            let command = command(loaded, what, options, &made);
+            let channel = Channel::new(ours);
+            // The lock is released when the command has ended in any case; a second client joins without it.
+            let release = std::cell::Cell::new(Some(lock));
+            let outcome = attach::attach_with(&channel, command, || drop(release.take()))
+                .map_err(io("talk to the box"))?;
+            drop(release);
+            // Nobody answered: the supervisor died without a word.
+            Ok(if outcome == Outcome::Refused {
+                Outcome::Failed(Failure {
+                    phase: Phase::Namespaces,
+                    causes: vec!["the box's supervisor ended unexpectedly".to_owned()],
+                })
+            } else {
+                outcome
+            })
+        }
+    }
+}
+
+fn touch(path: &Path) -> BoxesResult<()> {
+    std::fs::OpenOptions::new().create(true).append(true).open(path).map(drop).at("create", path)
+}
+
+fn events(directory: &BoxDir) -> BoxesResult<OwnedFd> {
+    let path = directory.events();
+    // Puts a log aside that has become too long.
+    drop(EventLog::open(&path)?);
+    std::fs::OpenOptions::new().append(true).create(true).open(&path).map(OwnedFd::from).at("open", &path)
+}
+
+/// The ids of an existing box stay what they were made with.
+fn id_map(paths: &Paths, loaded: &LoadedProfile) -> BoxesResult<IdMap> {
+    if let Some(id) = list::find_by_project(paths, &loaded.project)? {
+        return Ok(super::state::load(&BoxDir::new(paths, &id))?.id_map);
+    }
+    let user = if loaded.profile.user == "root" { 0 } else { NAMED_USER_ID };
+    Ok(Offer::probe().map(user))
+}
+
+fn network(loaded: &LoadedProfile, options: &Options) -> Result<(NetPlan, Mode), SessionError> {
+    let mode = match options.network.unwrap_or(loaded.profile.network.mode) {
+        profile::NetworkMode::Auto => Mode::Auto,
+        profile::NetworkMode::Private => Mode::Private,
+        profile::NetworkMode::Host => Mode::Host,
+        profile::NetworkMode::None => Mode::None,
+    };
+    let path = paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default();
+    Ok((plan_network(mode, &net::probe(&path))?, mode))
+}
+
+/// Layers of the box above its base, the topmost first.
+fn above(directory: &BoxDir, record: &BoxRecord) -> Vec<PathBuf> {
+    let mut layers = directory.frozen_layers(record);
+    layers.push(generated::tree(&directory.generated()));
+    layers
+}
+
+fn make_generated(
+    directory: &BoxDir,
+    record: &BoxRecord,
+    loaded: &LoadedProfile,
+    base: &RootLayers,
+) -> BoxesResult<Made> {
+    let profile = &loaded.profile;
+    let user = (profile.user != "root").then_some(profile.user.as_str());
+    let mut mount_points: Vec<PathBuf> =
+        ["/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/root"].into_iter().map(PathBuf::from).collect();
+    mount_points.push(profile.project.path.clone());
+    mount_points.extend(profile.mounts.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()));
+    mount_points.extend(user.map(|user| Path::new("/home").join(user)));
+    let inputs = generated::Inputs {
+        id: record.id.as_str(),
+        name: &record.name,
+        base,
+        above: &[],
+        map: &record.id_map,
+        user,
+        certificates: profile.share.ca_certificates,
+        mount_points,
+        language: paths::variable("LANG").and_then(|value| value.into_string().ok()),
+    };
+    generated::prepare_directory(&directory.generated())?;
+    generated::make(&directory.generated(), &inputs)
+}
+
+fn sandbox(
+    loaded: &LoadedProfile,
+    options: &Options,
+    base: &RootLayers,
+    directory: &BoxDir,
+    record: &BoxRecord,
+    net: &NetPlan,
+    scratch: Option<&Scratch>,
+) -> SandboxSpec {
+    let profile = &loaded.profile;
+    let hostname = hosts::host_name(&record.name);
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let host_network = !net.own_namespace();
+    let resolv = resolv::resolv_conf(net, read("/etc/resolv.conf").filter(|_| host_network).as_deref());
+    let hosts = hosts::hosts_file(&hostname, read("/etc/hosts").filter(|_| host_network).as_deref());
+    let mut layers = above(directory, record);
+    let (upper, work) = match scratch {
+        None => (directory.upper(), directory.work()),
+        Some(scratch) => {
+            layers.insert(0, directory.upper());
+            (scratch.holder.join("fs"), scratch.holder.join("work"))
+        }
+    };
+    let keep = options.keep || profile.lifetime == profile::Lifetime::Keep;
+    plan(Wanted {
+        hostname,
+        id_map: record.id_map.clone(),
+        base: base.clone(),
+        layers,
+        upper,
+        work,
+        staging: directory.runtime().join("root"),
+        network: if host_network { Network::Host } else { Network::Own },
+        lifetime: if keep && scratch.is_none() { Lifetime::Keep } else { Lifetime::Session },
+        project: Some((
+            loaded.project.clone(),
+            profile.project.path.clone(),
+            if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite },
+        )),
+        mask: profile.project.mask.clone(),
+        binds: binds(profile),
+        files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
+    })
+}
+
+/// Where the agent's socket appears.
+const AGENT: &str = "/run/devbox/ssh-agent";
+
+fn binds(profile: &Profile) -> Vec<MountOp> {
+    let mut binds: Vec<MountOp> = profile
+        .mounts
+        .iter()
+        .map(|mount| MountOp::Bind {
+            source: mount.source.clone(),
+            target: mount.target.clone(),
+            read_only: mount.read_only,
+            optional: false,
+        })
+        .collect();
+    if let Some(socket) = agent(profile) {
+        binds.push(MountOp::Bind { source: socket.into(), target: AGENT.into(), read_only: false, optional: true });
+    }
+    if profile.share.git_config
+        && let Some(home) = dirs::home_dir()
+    {
+        let inside =
+            if profile.user == "root" { PathBuf::from("/root") } else { Path::new("/home").join(&profile.user) };
+        for name in [".gitconfig", ".config/git"] {
+            binds.push(MountOp::Bind {
+                source: home.join(name),
+                target: inside.join(name),
+                read_only: true,
+                optional: true,
+            });
+        }
+    }
+    binds
+}
+
+fn agent(profile: &Profile) -> Option<OsString> {
+    paths::variable("SSH_AUTH_SOCK").filter(|path| profile.share.ssh_agent && Path::new(path).is_absolute())
+}
+
+fn share_variables(profile: &Profile) -> Vec<(String, String)> {
+    agent(profile).map(|_| ("SSH_AUTH_SOCK".to_owned(), AGENT.to_owned())).into_iter().collect()
+}
+
+/// What `run` would do, as text. Nothing is changed but the base, which is prepared.
+pub fn describe(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    what: &What,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<String, SessionError> {
+    let map = id_map(paths, loaded)?;
+    let base = base::prepare(paths, &map, &loaded.profile.base, progress)?;
+    let id = match list::find_by_project(paths, &loaded.project)? {
+        Some(id) => id,
+        None => BoxId::new(&loaded.profile.name, &loaded.project),
+    };
+    let directory = BoxDir::new(paths, &id);
+    let record = super::state::load(&directory).unwrap_or_else(|_| BoxRecord {
+        version: super::state::RECORD_VERSION,
+        name: loaded.profile.name.clone(),
+        project: loaded.project.clone(),
+        created: String::new(),
+        base_id: base.id.clone(),
+        hooks_done: Vec::new(),
+        layers: Vec::new(),
+        snapshots: Vec::new(),
+        pending: None,
+        id_map: map,
+        id,
+    });
+    let (net, _) = network(loaded, options)?;
+    let spec = sandbox(loaded, options, &base, &directory, &record, &net, None);
+    Ok(super::describe::text(&spec, &net, &command(loaded, what, options, &Made::load(&directory.generated()))))
+}
+
+/// Ends the box's sessions and the box; returns whether it ran. Processes that do not end by themselves are killed
+/// after `grace`.
+pub fn stop(paths: &Paths, id: &BoxId, grace: Duration) -> BoxesResult<bool> {
+    let directory = BoxDir::new(paths, id);
+    let Some(stream) = running::connect(&directory) else { return Ok(false) };
+    let channel = Channel::new(stream);
+    let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+    let shown = running::socket_address(&directory)?;
+    channel.send(&Request::Stop { grace_ms }, &[]).at("write", shown.shown())?;
+    // The connection closes with the box's last process.
+    while channel.receive::<Reply>().at("read", shown.shown())?.is_some() {}
+    // And the supervisor gives up its lock when everything is cleaned up.
+    BoxLock::acquire(&directory.path().join("running"), Sharing::Exclusive, "devbox stop", &crate::progress::Silent)?;
+    Ok(true)
+}
