@@ -257,7 +257,7 @@ impl Source {
         let made = Made { driver, layers, metadata, copied, copied_digest: digest, report, written };
         let state = State::new(observed, made, old);
         state.save(&self.store, layout).call(|| format!("write the state of `{layout}`"))?;
-        let keep: Vec<_> = lock.iter().map(AsRawFd::as_raw_fd).collect();
+        let keep: Vec<_> = lock.iter().map(|file| file.as_raw_fd()).collect();
         let detached = in_background(&keep, || {
             // What is left is found by the next update.
             sweep(Some(&state)).ok();
