@@ -38,12 +38,7 @@ pub enum BaseSpec {
 }
 
 /// Makes the base ready for a box with the ids of `map`, or finds it ready. The caller must be single-threaded.
-pub fn prepare(
-    paths: &Paths,
-    map: &IdMap,
-    base: &BaseSpec,
-    progress: &dyn Progress,
-) -> Result<RootLayers, BaseError> {
+pub fn prepare(paths: &Paths, map: &IdMap, base: &BaseSpec, progress: &dyn Progress) -> Result<RootLayers, BaseError> {
     match base {
         BaseSpec::Host => Ok(host::prepare(paths, map, progress)?),
         BaseSpec::Directory(path) => directory::prepare(paths, path),

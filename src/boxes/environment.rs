@@ -138,11 +138,9 @@ fn directories(profile: &Profile, context: &Context<'_>) -> Vec<PathBuf> {
 /// Every variable, each once; what the profile sets wins.
 fn variables(profile: &Profile, context: &Context<'_>) -> Vec<(Bytes, Bytes)> {
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
-    let mut set = |key: &OsStr, value: OsString| {
-        match variables.iter_mut().find(|(known, _)| known == key) {
-            Some(entry) => entry.1 = value,
-            None => variables.push((key.to_owned(), value)),
-        }
+    let mut set = |key: &OsStr, value: OsString| match variables.iter_mut().find(|(known, _)| known == key) {
+        Some(entry) => entry.1 = value,
+        None => variables.push((key.to_owned(), value)),
     };
     set(OsStr::new("PATH"), PATH.into());
     set(OsStr::new("container"), "devbox".into());

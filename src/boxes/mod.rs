@@ -21,17 +21,15 @@
 //! `fs` lies one level below what is renamed because the box owns it: renaming a directory to another parent needs
 //! write permission on the directory itself, and a box may give its `/` any owner and mode.
 
-pub mod describe;
-pub mod environment;
-pub mod generated;
-pub mod session;
-pub mod view;
 pub mod change;
 pub mod clone;
+pub mod describe;
 pub mod diff;
 pub mod directory;
+pub mod environment;
 pub mod error;
 pub mod events;
+pub mod generated;
 pub mod id;
 pub mod list;
 pub mod lock;
@@ -40,12 +38,14 @@ pub mod path_text;
 pub mod pool;
 pub mod remove;
 pub mod running;
+pub mod session;
 pub mod snapshot;
 mod stack;
 pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod view;
 
 pub use directory::BoxDir;
 pub use error::BoxesError;

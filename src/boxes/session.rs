@@ -138,12 +138,7 @@ fn join(
     attach::attach(&Channel::new(stream), command).map(Some).map_err(io("talk to the running box"))
 }
 
-fn command(
-    loaded: &LoadedProfile,
-    what: &What,
-    options: &Options,
-    made: &Made,
-) -> crate::sandbox::channel::Command {
+fn command(loaded: &LoadedProfile, what: &What, options: &Options, made: &Made) -> crate::sandbox::channel::Command {
     let mut variables = made.environment.clone();
     variables.extend(share_variables(&loaded.profile));
     environment::command(
@@ -284,8 +279,8 @@ fn launch_box(
             let channel = Channel::new(ours);
             // The lock is released when the command has ended in any case; a second client joins without it.
             let release = std::cell::Cell::new(Some(lock));
-            let outcome = attach::attach_with(&channel, command, || drop(release.take()))
-                .map_err(io("talk to the box"))?;
+            let outcome =
+                attach::attach_with(&channel, command, || drop(release.take())).map_err(io("talk to the box"))?;
             drop(release);
             // Nobody answered: the supervisor died without a word.
             Ok(if outcome == Outcome::Refused {

@@ -26,11 +26,8 @@ impl View {
     #[must_use]
     pub fn new(above: &[PathBuf], base: &RootLayers) -> Self {
         let layers = above.iter().chain(&base.lower).filter_map(|path| open_path(path).ok()).collect();
-        let host = base
-            .host_directories
-            .iter()
-            .filter_map(|path| Some((path.clone(), open_path(path).ok()?)))
-            .collect();
+        let host =
+            base.host_directories.iter().filter_map(|path| Some((path.clone(), open_path(path).ok()?))).collect();
         Self { layers, host }
     }
 
@@ -40,8 +37,12 @@ impl View {
             let rest = path.strip_prefix(place).ok()?;
             Root::new(directory.as_fd()).open_plain(rest, flags).ok()
         });
-        let found =
-            self.layers.iter().filter_map(|layer| Root::new(layer.as_fd()).open_plain(path, flags).ok()).chain(below).next()?;
+        let found = self
+            .layers
+            .iter()
+            .filter_map(|layer| Root::new(layer.as_fd()).open_plain(path, flags).ok())
+            .chain(below)
+            .next()?;
         let stat = rustix::fs::fstat(&found).ok()?;
         let whiteout = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0;
         (!whiteout).then_some(found)

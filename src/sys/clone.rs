@@ -1,10 +1,8 @@
 //! New processes: `fork`, and `clone3` into new namespaces.
 
-use std::os::fd::{FromRawFd, OwnedFd};
-
 use nix::unistd::Pid;
 
-use super::{SysError, SysResult};
+use super::{Context, SysError, SysResult};
 
 /// Which namespaces a child gets of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +33,7 @@ impl std::ops::BitOr for Namespaces {
 }
 
 /// Which side of a fork this is.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forked {
     /// The new process.
     Child,
@@ -43,23 +41,16 @@ pub enum Forked {
     Parent {
         /// The child, as the parent's pid namespace numbers it.
         pid: Pid,
-        /// The child, immune to reuse of its number.
-        pidfd: OwnedFd,
     },
 }
 
-/// Forks into new namespaces (none: an ordinary fork). The process must have one thread only.
+/// Forks into new namespaces. The process must have one thread only.
 pub fn clone(namespaces: Namespaces) -> SysResult<Forked> {
     let call = || format!("clone3 `{:#x}`", namespaces.0);
-    if !is_single_threaded() {
-        // The child would inherit locks held by threads that do not exist in it.
-        return Err(SysError::new(call(), rustix::io::Errno::BUSY));
-    }
-    let mut pidfd: libc::c_int = -1;
+    require_single_thread(call)?;
     // SAFETY: all fields of `clone_args` are integers, for which zero is the documented default.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = namespaces.0 | libc::CLONE_PIDFD as u64;
-    arguments.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    arguments.flags = namespaces.0;
     arguments.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: without CLONE_VM this is a fork: the child has its own copy of memory, on the same stack address. The
     // process is single-threaded (checked above), so that no lock of the allocator is held by a thread that is gone.
@@ -69,17 +60,23 @@ pub fn clone(namespaces: Namespaces) -> SysResult<Forked> {
     match result {
         -1 => Err(SysError::last(call())),
         0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent {
-            pid: Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)),
-            // SAFETY: the kernel stored a new descriptor, which nobody else owns.
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        }),
+        pid => Ok(Forked::Parent { pid: Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)) }),
     }
 }
 
-/// Forks. The process must have one thread only.
+/// Forks, also where a box's filter refuses `clone3`. The process must have one thread only.
 pub fn fork() -> SysResult<Forked> {
-    clone(Namespaces::default())
+    require_single_thread(|| "fork".to_owned())?;
+    // SAFETY: the process is single-threaded (checked above): no lock is held by a thread that the child lacks.
+    match unsafe { nix::unistd::fork() }.call(|| "fork".to_owned())? {
+        nix::unistd::ForkResult::Child => Ok(Forked::Child),
+        nix::unistd::ForkResult::Parent { child } => Ok(Forked::Parent { pid: child }),
+    }
+}
+
+/// The child of a fork would inherit locks held by threads that do not exist in it.
+fn require_single_thread(call: impl Fn() -> String) -> SysResult<()> {
+    if is_single_threaded() { Ok(()) } else { Err(SysError::new(call(), rustix::io::Errno::BUSY)) }
 }
 
 /// `/proc/self/task` has one sub-directory per thread, and a directory's link count counts them.
