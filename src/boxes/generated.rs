@@ -87,7 +87,7 @@ pub fn make(directory: &Path, inputs: &Inputs<'_>) -> BoxesResult<Made> {
 /// Files of the host that go into the layer are told by their identity: reading them all costs more than a start.
 fn key(inputs: &Inputs<'_>) -> String {
     let mut text = format!(
-        "2 {} {} {} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "3 {} {} {} {:?} {:?} {:?} {:?} {:?} {:?}",
         inputs.id,
         inputs.name,
         inputs.base.id,

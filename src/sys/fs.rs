@@ -68,7 +68,9 @@ impl<'a> Root<'a> {
         let relative = path.strip_prefix("/").unwrap_or(path);
         let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        // A FIFO must not hold us up; a handle is never opened, and refuses the flag.
+        let patience = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK };
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | patience;
         rustix::fs::openat2(self.0, relative, flags, Mode::empty(), resolve)
             .call(|| format!("openat2 `{}`", path.display()))
     }
