@@ -1,1 +1,168 @@
+//! Every error as it is shown: a sentence, its causes, and what can be done.
+//!
+//! Modules below return facts; this is the one place where a fact gets its hint.
 
+use std::error::Error as StdError;
+
+use crate::base::BaseError;
+use crate::base::host::HostError;
+use crate::boxes::BoxesError;
+use crate::boxes::session::SessionError;
+use crate::paths::PathsError;
+use crate::profile::ProfileError;
+use crate::sandbox::net::NetError;
+
+/// What the user sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The sentence, or a drawing with the line of a file, which then has its own `error:`.
+    pub message: Message,
+    /// Each cause on its own, the nearest first.
+    pub causes: Vec<String>,
+    /// What to do, each an action.
+    pub hints: Vec<String>,
+    /// The exit status.
+    pub status: i32,
+}
+
+/// How an error begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// One sentence.
+    Sentence(String),
+    /// A report that is complete in itself.
+    Report(Box<crate::profile::Diagnostic>),
+}
+
+/// The exit status of a command of devbox that failed.
+pub const FAILED: i32 = 1;
+/// The exit status of `run` and `enter` when devbox itself failed, so that it differs from the command's own.
+pub const COULD_NOT_RUN: i32 = 125;
+
+impl Error {
+    /// A sentence without causes.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: Message::Sentence(message.into()),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            status: FAILED,
+        }
+    }
+
+    /// Adds what can be done.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// With another exit status.
+    #[must_use]
+    pub fn with_status(mut self, status: i32) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The chain of `error`.
+    fn chain(error: &dyn StdError) -> Self {
+        let mut shown = Self::new(error.to_string());
+        let mut next = error.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // A transparent or forwarding error repeats its source.
+            if shown.causes.last() != Some(&text) && shown.message != Message::Sentence(text.clone()) {
+                shown.causes.push(text);
+            }
+            next = cause.source();
+        }
+        shown
+    }
+}
+
+impl From<ProfileError> for Error {
+    fn from(error: ProfileError) -> Self {
+        match error.diagnostic() {
+            Some(diagnostic) => {
+                Self { message: Message::Report(Box::new(diagnostic.clone())), ..Self::chain(&error) }
+            }
+            None => Self::chain(&error),
+        }
+    }
+}
+
+impl From<PathsError> for Error {
+    fn from(error: PathsError) -> Self {
+        let shown = Self::chain(&error);
+        match error {
+            PathsError::ForeignOwner { .. } => {
+                shown.hint("set `XDG_DATA_HOME` to a directory of your own, or `HOME` after `su` and `sudo`")
+            }
+            PathsError::NoHome { .. } => shown.hint("set `HOME`"),
+            PathsError::Create { .. } => shown,
+        }
+    }
+}
+
+impl From<BoxesError> for Error {
+    fn from(error: BoxesError) -> Self {
+        let shown = Self::chain(&error);
+        match error {
+            BoxesError::Running { .. } => shown.hint("`devbox stop` ends it"),
+            BoxesError::Damaged { .. } | BoxesError::Misplaced { .. } => {
+                shown.hint("`devbox rm --force NAME` removes the box")
+            }
+            BoxesError::NoSuchBox { .. } => shown.hint("`devbox list` shows the boxes there are"),
+            BoxesError::Newer { .. } => shown.hint("update devbox"),
+            _ => shown,
+        }
+    }
+}
+
+impl From<BaseError> for Error {
+    fn from(error: BaseError) -> Self {
+        let shown = Self::chain(&error);
+        match error {
+            BaseError::Host(HostError::Unsupported { .. }) => shown
+                .hint("install the package `fuse-overlayfs`")
+                .hint("or name another base in `devbox.toml`: `distro = \"debian:bookworm\"` or `rootfs = \"./root.tar\"`"),
+            BaseError::HostRoot => shown.hint("`base = \"host\"` is a copy-on-write view of this machine"),
+            _ => shown,
+        }
+    }
+}
+
+impl From<NetError> for Error {
+    fn from(error: NetError) -> Self {
+        let remedy = error.remedy();
+        Self::chain(&error).hint(remedy).hint("or choose `--network none` or `--network host`")
+    }
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Self {
+        let shown = match error {
+            SessionError::Boxes(error) => error.into(),
+            SessionError::Base(error) => error.into(),
+            SessionError::Network(error) => error.into(),
+            SessionError::NotExecuted { ref program, status, .. } => {
+                let missing = status == 127;
+                let shown = Self::chain(&error).with_status(status);
+                return if missing && !program.contains('/') {
+                    shown.hint("a task needs an entry in `[tasks]`; a program must be installed in the box")
+                } else {
+                    shown
+                };
+            }
+            SessionError::Start(failure) => {
+                let mut causes = failure.causes.clone().into_iter();
+                let mut shown = Self::new("cannot start the box");
+                shown.causes.extend(causes.by_ref());
+                shown.hints = crate::doctor::explain(failure.phase, &failure.causes);
+                shown
+            }
+            SessionError::Lost | SessionError::Io { .. } => Self::chain(&error),
+        };
+        shown.with_status(COULD_NOT_RUN)
+    }
+}

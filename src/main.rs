@@ -1,1 +1,5 @@
-fn main() {}
+//! The `devbox` program.
+
+fn main() -> std::process::ExitCode {
+    devbox::cli::run()
+}

@@ -37,17 +37,13 @@ impl EventLog {
         Self(file)
     }
 
-    /// Appends `{"time": .., "event": .., ..details}`. A full disk must not end a session, so failure is not an error.
+    /// Appends `{"time": .., "event": .., "details": {..}}`, the form that `boxes::events` reads. A full disk must not end a session, so failure is not an error.
     pub fn append(&self, event: &str, details: &[(&str, &str)]) {
         let Some(file) = &self.0 else { return };
-        let mut line = serde_json::Map::new();
-        line.insert("time".into(), jiff::Timestamp::now().to_string().into());
-        line.insert("event".into(), event.into());
-        for (key, value) in details {
-            line.insert((*key).into(), (*value).into());
-        }
-        let mut text = serde_json::Value::Object(line).to_string();
-        text.push('\n');
+        let details: serde_json::Map<_, _> =
+            details.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+        let time = jiff::Timestamp::now().to_string();
+        let text = format!("{}\n", serde_json::json!({ "time": time, "event": event, "details": details }));
         rustix::io::write(file, text.as_bytes()).ok();
     }
 }
@@ -86,7 +82,7 @@ pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 
     match serve(&listener, first, &events, spec.lifetime) {
         Ok(()) => 0,
         Err(error) => {
-            events.append("init_failed", &[("error", &error.to_string())]);
+            events.append("failed", &[("error", &error.to_string())]);
             1
         }
     }

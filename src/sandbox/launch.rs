@@ -116,7 +116,7 @@ fn abandon(pid: Pid, gate: std::fs::File, client: &Channel, log: &EventLog, fail
 }
 
 fn fail(client: &Channel, log: &EventLog, failure: &Failure) -> SysResult<Ended> {
-    log.append("start_failed", &[("error", &failure.causes.join(": "))]);
+    log.append("failed", &[("error", &failure.causes.join(": "))]);
     client.send(&Reply::Failed(failure.clone()), &[]).ok();
     Ok(Ended::Exited(1))
 }

@@ -1,1 +1,153 @@
+//! The terminal: what is printed, how long work shows itself, and questions.
+//!
+//! Only this module and `cli` write to the standard streams.
 
+use std::cell::RefCell;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::error::{Error, Message};
+use crate::progress::Progress;
+use crate::text::sanitize;
+
+/// Shorter work shows no bar.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// Prints to standard output. A reader that went away ends the program quietly, as `head` expects.
+pub fn print(text: &str) -> std::io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Prints one line to standard error.
+pub fn say(text: &str) {
+    // Nothing can be done about a standard error that cannot be written to.
+    writeln!(anstream::stderr().lock(), "{text}").ok();
+}
+
+/// Whether `stderr` shows colours: a terminal, and no `NO_COLOR`.
+#[must_use]
+pub fn color_on_stderr() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// Shows an error with its causes and hints.
+pub fn show_error(error: &Error) {
+    match &error.message {
+        Message::Sentence(text) => say(&format!("{ERROR}error:{ERROR:#} {}", sanitize(text))),
+        Message::Report(diagnostic) => say(diagnostic.render(color_on_stderr()).trim_end()),
+    }
+    if matches!(error.message, Message::Sentence(_)) {
+        for cause in &error.causes {
+            say(&format!("  cause: {}", sanitize(cause)));
+        }
+    }
+    for hint in &error.hints {
+        say(&format!("{HINT}hint:{HINT:#} {}", sanitize_lines(hint)));
+    }
+}
+
+/// A hint may hold a file to write, of several lines.
+fn sanitize_lines(text: &str) -> String {
+    text.lines().map(sanitize).collect::<Vec<_>>().join("\n")
+}
+
+/// Asks on the terminal; anything but "y" or "yes" is no.
+pub fn confirm(question: &str) -> std::io::Result<bool> {
+    let mut err = std::io::stderr().lock();
+    write!(err, "{question} [y/N] ")?;
+    err.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Whether somebody can be asked.
+#[must_use]
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Rows of words in columns, the last one ragged.
+#[must_use]
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|word| word.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    let mut text = String::new();
+    for row in rows {
+        let line: Vec<String> = row.iter().zip(&widths).map(|(word, width)| format!("{word:<width$}")).collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Progress on standard error: a bar on a terminal once work takes long, nothing of it elsewhere; notes always.
+///
+/// The bar is drawn from the thread that does the work: a second thread would forbid the fork that starts a box.
+#[derive(Debug, Default)]
+pub struct Terminal {
+    work: RefCell<Option<Work>>,
+}
+
+#[derive(Debug)]
+struct Work {
+    what: String,
+    total: Option<u64>,
+    since: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress for Terminal {
+    fn begin(&self, what: &str, total: Option<u64>) {
+        self.end();
+        *self.work.borrow_mut() = Some(Work { what: what.to_owned(), total, since: Instant::now(), bar: None });
+    }
+
+    fn advance(&self, done: u64) {
+        let mut work = self.work.borrow_mut();
+        let Some(work) = work.as_mut() else { return };
+        if work.bar.is_none() && work.since.elapsed() > PATIENCE && std::io::stderr().is_terminal() {
+            let bar = work.total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta}") {
+                bar.set_style(style);
+            }
+            bar.set_message(work.what.clone());
+            work.bar = Some(bar);
+        }
+        if let Some(bar) = &work.bar {
+            bar.set_position(done);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(Work { bar: Some(bar), .. }) = self.work.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn note(&self, text: &str) {
+        say(&format!("devbox: {}", sanitize(text)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let row = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(table(&[row(&["NAME", "STATE"]), row(&["shop-front", "running"])]), "NAME        STATE\nshop-front  running\n");
+        assert_eq!(table(&[]), "");
+    }
+}

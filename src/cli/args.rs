@@ -1,0 +1,274 @@
+//! What can be typed. Types only: the doc comments are the help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::engine::ArgValueCandidates;
+
+use super::complete;
+
+/// A rootless sandbox for developer environments
+///
+/// In a project's folder, `devbox enter` gives a shell as root in a root file system of the project's own. The folder
+/// is there, at the same path; nothing else of the host can be touched.
+#[derive(Debug, Parser)]
+#[command(name = "devbox", version, propagate_version = true, subcommand_required = true)]
+pub struct Cli {
+    /// Behave as if started in this folder
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented devbox.toml for the project in this folder
+    Init(Init),
+    /// Open a shell in the project's box; without a terminal, run the script on standard input
+    Enter(Session),
+    /// Run a task of the profile, or a command, in the project's box
+    Run(Run),
+    /// List the boxes of this user
+    #[command(visible_alias = "ls")]
+    List(Listing),
+    /// Show one box
+    Status(StatusArgs),
+    /// Stop a box and everything that runs in it
+    Stop(Stop),
+    /// Remove a box and everything it holds
+    Rm(Remove),
+    /// Throw away what was changed in a box
+    Reset(Reset),
+    /// Keep and restore states of a box
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+    /// Show what a box changed of its base
+    Diff(StatusArgs),
+    /// Make a box for another folder that begins as this one is now
+    Clone(CloneArgs),
+    /// Show what happened to a box
+    Logs(Logs),
+    /// Look at profiles
+    #[command(subcommand)]
+    Profile(Profile),
+    /// Look for what this machine lacks, and say how to mend it
+    Doctor(Listing),
+    /// Show where devbox keeps its files
+    Config(Listing),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Write the manual pages
+    Man(Man),
+}
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Which network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NetworkArg {
+    /// Its own if there is a helper program, else the host's
+    Auto,
+    /// Its own, or an error
+    Private,
+    /// The host's
+    Host,
+    /// Loopback only
+    None,
+}
+
+/// A format option alone.
+#[derive(Debug, Args)]
+pub struct Listing {
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// Which box.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The box; by default that of this folder's project
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
+    pub name: Option<String>,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Replace an existing devbox.toml
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Options of a session.
+#[derive(Debug, Args)]
+pub struct Session {
+    /// Another network than the profile's
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub network: Option<NetworkArg>,
+    /// Leave the box running after its last session
+    #[arg(long)]
+    pub keep: bool,
+    /// Throw away what the session changes
+    #[arg(long, conflicts_with = "keep")]
+    pub rm: bool,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// How
+    #[command(flatten)]
+    pub session: Session,
+    /// A task of the profile
+    #[arg(value_name = "TASK", add = ArgValueCandidates::new(complete::tasks), required_unless_present = "command")]
+    pub task: Option<String>,
+    /// A program and its arguments; after a task, arguments of the task
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// `status` and `diff`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which
+    #[command(flatten)]
+    pub target: Target,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `stop`.
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// Which
+    #[command(flatten)]
+    pub target: Target,
+    /// Stop every box
+    #[arg(long, conflicts_with = "name")]
+    pub all: bool,
+    /// Kill what has not ended after this many seconds
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    pub time: u32,
+}
+
+/// `rm`.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Which
+    #[command(flatten)]
+    pub target: Target,
+    /// Stop it first if it runs; having no box is no error
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `reset`.
+#[derive(Debug, Args)]
+pub struct Reset {
+    /// Which
+    #[command(flatten)]
+    pub target: Target,
+    /// Throw the snapshots away, too
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `snapshot`.
+#[derive(Debug, Subcommand)]
+pub enum Snapshot {
+    /// Keep the state of a box under a name
+    Create(SnapshotArgs),
+    /// List the snapshots of a box
+    List(StatusArgs),
+    /// Return a box to a snapshot; what was changed since is lost
+    Restore(SnapshotArgs),
+    /// Remove a snapshot
+    Rm(SnapshotArgs),
+}
+
+/// A snapshot.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// The snapshot's name
+    #[arg(value_name = "SNAPSHOT", add = ArgValueCandidates::new(complete::snapshots))]
+    pub snapshot: String,
+    /// Its box
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `clone`.
+#[derive(Debug, Args)]
+pub struct CloneArgs {
+    /// The folder that gets the new box
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The new box's name; by default the folder's
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Which
+    #[command(flatten)]
+    pub target: Target,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `profile`.
+#[derive(Debug, Subcommand)]
+pub enum Profile {
+    /// List the profiles that `extends` can name
+    List(Listing),
+    /// Show what applies to this folder, and where each part comes from
+    Show,
+    /// Check a profile
+    Check {
+        /// The file; by default all that apply to this folder
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON schema of devbox.toml
+    Schema,
+    /// Allow what this folder's profile wants of the host
+    Trust,
+    /// Take that back
+    Untrust,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Where the pages go
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}
