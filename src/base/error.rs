@@ -86,7 +86,7 @@ pub enum BaseError {
     ProgramMissing {
         /// The distribution asked for.
         distro: String,
-        /// Name of the program and of its package.
+        /// Its name.
         program: &'static str,
     },
     /// The host has no package source for this distribution.
@@ -127,6 +127,8 @@ impl BaseError {
                     .to_owned()
             }
             Self::HostRoot => "use `base = \"host\"`: it never shows the box your private files".to_owned(),
+            // A part of every Debian.
+            Self::ProgramMissing { program: "setpriv", .. } => "install the package `util-linux`".to_owned(),
             Self::ProgramMissing { program, .. } => {
                 format!("install the package `{program}`, for example with `sudo apt-get install {program}`")
             }

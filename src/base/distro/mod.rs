@@ -39,6 +39,12 @@ const VARIABLES: [&str; 10] = [
 const SETTINGS: [&str; 5] =
     ["Acquire::http::", "Acquire::https::", "Acquire::Retries ", "Acquire::ForceIPv", "Acquire::Check-Valid-Until "];
 
+/// Runs mmdebstrap so that all of it ends when we die. Its processes outlive it when it alone is killed, and wait for
+/// each other for ever; told to end as a group, they end at once and remove what they have made below `/tmp`. The shell
+/// leads that group, and our death tells it.
+const GUARD: &str = "exec 3<&0; trap 'trap \"\" TERM; kill -TERM 0' TERM; \"$@\" <&3 & \
+                     while :; do wait $!; status=$?; kill -0 $! 2>/dev/null || exit $status; done";
+
 /// Makes the distribution `name` (`debian:bookworm`) for `map` unless that has been done. The caller must be
 /// single-threaded.
 pub fn prepare(paths: &Paths, map: &IdMap, name: &str, progress: &dyn Progress) -> Result<RootLayers, BaseError> {
@@ -110,8 +116,11 @@ fn make(
     };
     std::fs::write(&list, &selected).map_err(at(&list))?;
     let output = File::create_new(&tar).map_err(at(&tar))?;
-    let mut bootstrap = Program::new(&program)
-        .args(["--quiet", "--variant=minbase", "--format=tar"])
+    let setpriv = find_program(&distro, "setpriv")?;
+    let mut bootstrap = Program::new(&setpriv)
+        .args(["--pdeathsig", "TERM", "setsid", "sh", "-c", GUARD, "sh"])
+        .arg(&program)
+        .args(["--variant=minbase", "--format=tar"])
         .arg(format!("--mode={mode}"))
         .arg(format!("--include={INCLUDE}"))
         .args(apt_options())
@@ -131,7 +140,7 @@ fn make(
     progress.begin(&format!("making {distro} with mmdebstrap (once; a minute or so)"), None);
     let result = bootstrap.run();
     progress.end();
-    result.map_err(|error| failed(&distro, error))?;
+    result.map_err(|error| failed(&distro, &program, error))?;
     let file = File::open(&tar).map_err(at(&tar))?;
     let report = archive::unpack_into(&build, map, Path::new(&distro), &file, progress)?;
     let inputs = digest::of_bytes(format!("{INCLUDE}\n{mode}\n{selected}").as_bytes());
@@ -147,8 +156,15 @@ fn find_program(distro: &str, program: &'static str) -> Result<PathBuf, BaseErro
     which::which(program).map_err(|_| BaseError::ProgramMissing { distro: distro.to_owned(), program })
 }
 
-fn failed(distro: &str, error: ProcessError) -> BaseError {
-    BaseError::Bootstrap { distro: distro.to_owned(), source: error }
+/// The error is the bootstrapping program's, not the guard's.
+fn failed(distro: &str, program: &Path, error: ProcessError) -> BaseError {
+    let source = match error {
+        ProcessError::Failed { status, stderr, .. } => {
+            ProcessError::Failed { program: program.to_owned(), status, stderr }
+        }
+        other => other,
+    };
+    BaseError::Bootstrap { distro: distro.to_owned(), source }
 }
 
 /// All sources of the host, in apt's order. What cannot be read is left out.
