@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::image::store::StoreError;
+use crate::process::ProcessError;
 use crate::userns::stage::StageError;
 
 /// A base could not be prepared.
@@ -85,7 +86,7 @@ pub enum BaseError {
     ProgramMissing {
         /// The distribution asked for.
         distro: String,
-        /// Name of the program and of its package.
+        /// Its name.
         program: &'static str,
     },
     /// The host has no package source for this distribution.
@@ -94,23 +95,21 @@ pub enum BaseError {
         /// The distribution asked for.
         distro: String,
     },
-    /// Bootstrapping needs more ids than there are.
-    #[error("`{distro}` cannot be bootstrapped with a single user id")]
+    /// With one user id, a program that pretends to have more is needed.
+    #[error("`{distro}` needs the program `{program}` on this machine to be made with a single user id")]
     SingleId {
         /// The distribution asked for.
         distro: String,
-        /// The last lines of the program, when it was tried.
-        stderr: String,
+        /// Name of the missing program and of its package.
+        program: &'static str,
     },
     /// The bootstrapping program failed.
-    #[error("`{program}` failed to make `{distro}`:\n{stderr}")]
+    #[error("cannot make `{distro}`")]
     Bootstrap {
-        /// The program.
-        program: &'static str,
         /// The distribution asked for.
         distro: String,
-        /// Its last lines.
-        stderr: String,
+        /// The program, how it ended, and its last lines.
+        source: ProcessError,
     },
     /// The layer store failed.
     #[error(transparent)]
@@ -128,6 +127,8 @@ impl BaseError {
                     .to_owned()
             }
             Self::HostRoot => "use `base = \"host\"`: it never shows the box your private files".to_owned(),
+            // A part of every Debian.
+            Self::ProgramMissing { program: "setpriv", .. } => "install the package `util-linux`".to_owned(),
             Self::ProgramMissing { program, .. } => {
                 format!("install the package `{program}`, for example with `sudo apt-get install {program}`")
             }
@@ -138,10 +139,10 @@ impl BaseError {
                      `/etc/apt/sources.list.d/`; it may say `Enabled: no` if this machine is not to use it itself"
                 )
             }
-            Self::SingleId { .. } => "ask the administrator for a subuid range (`usermod --add-subuids 100000-165535 \
-                                      --add-subgids 100000-165535 USER`, package `uidmap`), or use an archive made \
-                                      elsewhere as the base"
-                .to_owned(),
+            Self::SingleId { program, .. } => format!(
+                "install the package `{program}`, or have a subuid range added (`usermod --add-subuids 100000-165535 \
+                 --add-subgids 100000-165535 USER`, package `uidmap`), or use an archive made elsewhere as the base"
+            ),
             _ => return None,
         })
     }

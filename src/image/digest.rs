@@ -28,12 +28,8 @@ impl Sha256 {
     /// The 64 hexadecimal digits.
     #[must_use]
     pub fn hexadecimal(self) -> String {
-        use fmt::Write as _;
-        self.0.finish().as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a string cannot fail.
-            if write!(text, "{byte:02x}").is_err() {}
-            text
-        })
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+        self.0.finish().as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 
     /// `sha256:<hex>`.

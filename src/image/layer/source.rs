@@ -99,10 +99,10 @@ fn send(reader: &mut impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>, used: 
 
 /// Nobody listening any more is no error: the unpacker has failed and says why.
 fn report(pieces: &SyncSender<io::Result<Vec<u8>>>, piece: io::Result<Vec<u8>>) {
-    if pieces.send(piece).is_err() {}
+    pieces.send(piece).unwrap_or_default();
 }
 
 /// Gives a buffer back to [`pump`], which may be gone.
 pub(super) fn give_back(used: &Sender<Vec<u8>>, buffer: Vec<u8>) {
-    if used.send(buffer).is_err() {}
+    used.send(buffer).unwrap_or_default();
 }

@@ -211,12 +211,19 @@ impl Store {
 
     /// All complete layers, in no particular order.
     pub fn layers(&self) -> Result<Vec<Layer>, StoreError> {
+        self.layers_named("")
+    }
+
+    /// The complete layers whose names begin with `prefix`, in no particular order; only their records are read.
+    pub fn layers_named(&self, prefix: &str) -> Result<Vec<Layer>, StoreError> {
         let directory = self.path.join("layers");
         let mut layers = Vec::new();
         for entry in std::fs::read_dir(&directory).at("list", &directory)? {
-            let path = entry.at("list", &directory)?.path();
-            if let Ok(record) = load_record(&path) {
-                layers.push(Layer { path, record });
+            let entry = entry.at("list", &directory)?;
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())
+                && let Ok(record) = load_record(&entry.path())
+            {
+                layers.push(Layer { path: entry.path(), record });
             }
         }
         Ok(layers)

@@ -86,7 +86,7 @@ fn what_is_dropped_is_removed() {
         let build = store.begin(&own_map()).unwrap();
         std::fs::create_dir(build.tree().join("closed")).unwrap();
         std::fs::write(build.tree().join("closed/file"), "x").unwrap();
-        std::fs::set_permissions(build.tree().join("closed"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(build.tree().join("closed"), PermissionsExt::from_mode(0o000)).unwrap();
         drop(build);
         assert_eq!(tmp_entries(store), 0);
     });
