@@ -42,12 +42,7 @@ pub const COULD_NOT_RUN: i32 = 125;
 impl Error {
     /// A sentence without causes.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: Message::Sentence(message.into()),
-            causes: Vec::new(),
-            hints: Vec::new(),
-            status: FAILED,
-        }
+        Self { message: Message::Sentence(message.into()), causes: Vec::new(), hints: Vec::new(), status: FAILED }
     }
 
     /// Adds what can be done.
@@ -83,9 +78,7 @@ impl Error {
 impl From<ProfileError> for Error {
     fn from(error: ProfileError) -> Self {
         match error.diagnostic() {
-            Some(diagnostic) => {
-                Self { message: Message::Report(Box::new(diagnostic.clone())), ..Self::chain(&error) }
-            }
+            Some(diagnostic) => Self { message: Message::Report(Box::new(diagnostic.clone())), ..Self::chain(&error) },
             None => Self::chain(&error),
         }
     }
@@ -123,11 +116,13 @@ impl From<BaseError> for Error {
     fn from(error: BaseError) -> Self {
         let shown = Self::chain(&error);
         match error {
-            BaseError::Host(HostError::Unsupported { .. }) => shown
-                .hint("install the package `fuse-overlayfs`")
-                .hint("or name another base in `devbox.toml`: `distro = \"debian:bookworm\"` or `rootfs = \"./root.tar\"`"),
-            BaseError::HostRoot => shown.hint("`base = \"host\"` is a copy-on-write view of this machine"),
-            _ => shown,
+            BaseError::Host(HostError::Unsupported { .. }) => shown.hint("install the package `fuse-overlayfs`").hint(
+                "or name another base in `devbox.toml`: `distro = \"debian:bookworm\"` or `rootfs = \"./root.tar\"`",
+            ),
+            other => match other.hint() {
+                Some(hint) => shown.hint(hint),
+                None => shown,
+            },
         }
     }
 }
@@ -144,6 +139,7 @@ impl From<SessionError> for Error {
         let shown = match error {
             SessionError::Boxes(error) => error.into(),
             SessionError::Base(error) => error.into(),
+            SessionError::Profile(error) => error.into(),
             SessionError::Network(error) => error.into(),
             SessionError::NotExecuted { ref program, status, .. } => {
                 let missing = status == 127;

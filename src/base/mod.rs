@@ -43,7 +43,7 @@ pub fn prepare(paths: &Paths, map: &IdMap, base: &BaseSpec, progress: &dyn Progr
         BaseSpec::Host => Ok(host::prepare(paths, map, progress)?),
         BaseSpec::Directory(path) => directory::prepare(paths, path),
         BaseSpec::Archive(path) => archive::prepare(paths, map, path, progress),
-        BaseSpec::Distro(name) => archive::prepare(paths, map, std::path::Path::new(name), progress),
+        BaseSpec::Distro(name) => distro::prepare(paths, map, name, progress),
     }
 }
 

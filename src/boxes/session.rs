@@ -57,6 +57,9 @@ pub enum SessionError {
     /// The box's state.
     #[error(transparent)]
     Boxes(#[from] BoxesError),
+    /// The profile.
+    #[error(transparent)]
+    Profile(#[from] profile::ProfileError),
     /// Its base.
     #[error(transparent)]
     Base(#[from] BaseError),
@@ -185,7 +188,7 @@ fn start(
         locked.save()?;
     }
     let scratch = if options.throw_away { Some(Scratch::new(paths, &locked)?) } else { None };
-    let outcome = launch_box(paths, loaded, what, options, progress, &base, locked, scratch.as_ref());
+    let outcome = launch_box(loaded, what, options, progress, &base, locked, scratch.as_ref());
     if let Some(scratch) = scratch {
         scratch.discard(paths)?;
     }
@@ -217,7 +220,6 @@ impl Scratch {
 
 #[expect(clippy::too_many_arguments, reason = "the one place where everything about a start comes together")]
 fn launch_box(
-    paths: &Paths,
     loaded: &LoadedProfile,
     what: &What,
     options: &Options,
@@ -495,4 +497,31 @@ pub fn stop(paths: &Paths, id: &BoxId, grace: Duration) -> BoxesResult<bool> {
     // And the supervisor gives up its lock when everything is cleaned up.
     BoxLock::acquire(&directory.path().join("running"), Sharing::Exclusive, "devbox stop", &crate::progress::Silent)?;
     Ok(true)
+}
+
+/// What a box changed of its base. The base is that of the profile which applies to the box's project.
+pub fn diff(paths: &Paths, id: &BoxId, progress: &dyn Progress) -> Result<super::diff::Diff, SessionError> {
+    let directory = BoxDir::new(paths, id);
+    let record = super::state::load(&directory)?;
+    let loaded = Profile::load(paths, &record.project)?;
+    let base = base::prepare(paths, &record.id_map, &loaded.profile.base, progress)?;
+    let mut own = vec![directory.upper()];
+    own.extend(directory.frozen_layers(&record));
+    let mut below = vec![generated::tree(&directory.generated())];
+    below.extend(base.lower.iter().cloned());
+    let mut ignore: Vec<PathBuf> = ["/proc", "/sys", "/dev", "/run", "/tmp", "/etc/hosts", "/etc/resolv.conf"]
+        .into_iter()
+        .map(PathBuf::from)
+        .collect();
+    ignore.push(loaded.profile.project.path.clone());
+    ignore.extend(loaded.profile.mounts.iter().map(|mount| mount.target.clone()));
+    let spec = super::diff::DiffSpec {
+        own,
+        base: below,
+        data_only: base.data_only,
+        host_directories: base.host_directories,
+        ignore,
+        driver: base.driver,
+    };
+    Ok(super::diff::diff(&spec, &record.id_map)?)
 }

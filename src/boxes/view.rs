@@ -81,16 +81,15 @@ mod tests {
     fn the_topmost_layer_answers_and_links_are_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let layer = |name: &str| directory.path().join(name);
-        for (path, content) in [("top/etc/a", "top"), ("bottom/etc/a", "bottom"), ("bottom/etc/b", "b"), ("host/x", "x")] {
+        for (path, content) in
+            [("top/etc/a", "top"), ("bottom/etc/a", "bottom"), ("bottom/etc/b", "b"), ("host/x", "x")]
+        {
             std::fs::create_dir_all(layer(path).parent().unwrap()).unwrap();
             std::fs::write(layer(path), content).unwrap();
         }
         std::os::unix::fs::symlink("/etc", layer("bottom/link")).unwrap();
-        let base = RootLayers {
-            lower: vec![layer("bottom")],
-            host_directories: vec![layer("host")],
-            ..RootLayers::default()
-        };
+        let base =
+            RootLayers { lower: vec![layer("bottom")], host_directories: vec![layer("host")], ..RootLayers::default() };
         let view = View::new(&[layer("top")], &base);
         assert_eq!(view.read(Path::new("/etc/a")).unwrap(), b"top");
         assert_eq!(view.read(Path::new("/etc/b")).unwrap(), b"b");

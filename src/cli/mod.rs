@@ -1,1 +1,99 @@
+//! The commands: each builds a request from what was typed, calls, and prints.
 
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::error::Error;
+use crate::ui;
+
+pub mod args;
+pub mod commands;
+pub mod complete;
+
+use args::{Cli, Command};
+
+/// What a command gives: the exit status.
+pub type Outcome = Result<i32, Error>;
+
+/// The whole program.
+pub fn run() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => dispatch(cli),
+        Err(error) => {
+            // Help and version are no errors, and go to standard output.
+            let status = if error.use_stderr() { 2 } else { 0 };
+            return match error.print() {
+                Ok(()) => exit_code(status),
+                Err(_) => exit_code(crate::error::FAILED),
+            };
+        }
+    };
+    match outcome {
+        Ok(status) => exit_code(status),
+        Err(error) => {
+            ui::show_error(&error);
+            exit_code(error.status)
+        }
+    }
+}
+
+/// The one place where a status leaves the program. Signals are 128 + n, and nothing is above 255.
+fn exit_code(status: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1))
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    let folder = match cli.directory {
+        None => current_folder().map_err(|error| {
+            Error::new("cannot tell the current folder").hint(format!("`cd` somewhere that exists ({error})"))
+        })?,
+        Some(folder) => std::fs::canonicalize(&folder)
+            .map_err(|error| Error::new(format!("cannot enter `{}`: {error}", folder.display())))?,
+    };
+    use commands::*;
+    match cli.command {
+        Command::Init(args) => init::run(&folder, &args),
+        Command::Enter(args) => session::enter(&folder, &args),
+        Command::Run(args) => session::run(&folder, args),
+        Command::List(args) => list::run(args.format),
+        Command::Status(args) => status::run(&folder, &args),
+        Command::Stop(args) => stop::run(&folder, &args),
+        Command::Rm(args) => rm::run(&folder, &args),
+        Command::Reset(args) => reset::run(&folder, &args),
+        Command::Snapshot(command) => snapshot::run(&folder, &command),
+        Command::Diff(args) => diff::run(&folder, &args),
+        Command::Clone(args) => clone::run(&folder, &args),
+        Command::Logs(args) => logs::run(&folder, &args),
+        Command::Profile(command) => profile::run(&folder, &command),
+        Command::Doctor(args) => doctor::run(args.format),
+        Command::Config(args) => config::run(args.format),
+        Command::Completions(args) => completions::run(args.shell),
+        Command::Man(args) => man::run(&args.directory),
+    }
+}
+
+/// The folder that the shell shows, if `PWD` says so truly: a path through a symlink stays as it was typed.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks")]
+pub fn current_folder() -> io::Result<PathBuf> {
+    std::env::current_dir()
+}
+
+/// Prints; a reader that went away is no failure.
+pub fn print(text: &str) -> Outcome {
+    match ui::print(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(0),
+    }
+}
+
+/// Prints a value as JSON.
+pub fn print_json<T: serde::Serialize>(value: &T) -> Outcome {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(error.to_string()))?;
+    print(&format!("{text}\n"))
+}

@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let row = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(table(&[row(&["NAME", "STATE"]), row(&["shop-front", "running"])]), "NAME        STATE\nshop-front  running\n");
+        assert_eq!(
+            table(&[row(&["NAME", "STATE"]), row(&["shop-front", "running"])]),
+            "NAME        STATE\nshop-front  running\n"
+        );
         assert_eq!(table(&[]), "");
     }
 }

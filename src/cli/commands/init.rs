@@ -1,0 +1,34 @@
+//! `devbox init`.
+
+use std::path::Path;
+
+use crate::cli::args::Init;
+use crate::cli::{Outcome, print};
+use crate::error::Error;
+use crate::profile::load::PROFILE_FILE;
+use crate::profile::{detect, validate};
+
+/// Writes a commented profile for the kind of project that `folder` looks like.
+pub fn run(folder: &Path, args: &Init) -> Outcome {
+    let path = folder.join(PROFILE_FILE);
+    if path.symlink_metadata().is_ok() && !args.force {
+        return Err(Error::new(format!("`{}` exists", path.display())).hint("`devbox init --force` replaces it"));
+    }
+    let read = |error| Error::new(format!("cannot read `{}`: {error}", folder.display()));
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .map_err(read)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    let detected = detect::detect(names.iter().map(String::as_str));
+    let text = detect::init_text(&validate::default_name(folder), &detected);
+    let write = |error: &dyn std::fmt::Display| Error::new(format!("cannot write `{}`: {error}", path.display()));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| write(&error))?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| write(&error))?;
+    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .map_err(|error| write(&error))?;
+    file.persist(&path).map_err(|error| write(&error.error))?;
+    let kinds: Vec<&str> = detected.iter().map(|kind| kind.kind.profile()).collect();
+    let what = if kinds.is_empty() { String::new() } else { format!(" for {}", kinds.join(", ")) };
+    print(&format!("wrote {PROFILE_FILE}{what}; `devbox enter` opens the box\n"))
+}

@@ -1,0 +1,46 @@
+//! One file per command.
+
+use std::path::Path;
+
+use super::args::Target;
+use crate::boxes::{BoxId, list as boxes_list};
+use crate::error::Error;
+use crate::paths::Paths;
+use crate::profile::Profile;
+
+pub mod clone;
+pub mod completions;
+pub mod config;
+pub mod diff;
+pub mod doctor;
+pub mod init;
+pub mod list;
+pub mod logs;
+pub mod man;
+pub mod profile;
+pub mod reset;
+pub mod rm;
+pub mod session;
+pub mod snapshot;
+pub mod status;
+pub mod stop;
+
+/// The box that is meant: the named one, or that of the project in `folder`.
+fn find(paths: &Paths, folder: &Path, target: &Target) -> Result<BoxId, Error> {
+    if let Some(name) = &target.name {
+        return Ok(boxes_list::find_by_name(paths, name)?);
+    }
+    let project = project(paths, folder)?;
+    boxes_list::find_by_project(paths, &project)?.ok_or_else(|| {
+        Error::new(format!("the project `{}` has no box yet", project.display()))
+            .hint("`devbox enter` makes it; `devbox list` shows the boxes there are")
+    })
+}
+
+/// The folder of the project. A broken profile must not keep its box from being stopped or removed.
+fn project(paths: &Paths, folder: &Path) -> Result<std::path::PathBuf, Error> {
+    match Profile::load(paths, folder) {
+        Ok(loaded) => Ok(loaded.project),
+        Err(_) => Ok(crate::profile::load::find(folder, &paths.home)?.project),
+    }
+}

@@ -1,0 +1,67 @@
+//! `devbox profile`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::args::{Format, Profile as Command};
+use crate::cli::{Outcome, print, print_json};
+use crate::paths::Paths;
+use crate::profile::{Profile, resolve, schema, show, trust};
+use crate::text::sanitize;
+use crate::ui;
+
+/// The sub-commands.
+pub fn run(folder: &Path, command: &Command) -> Outcome {
+    let paths = Paths::from_environment()?;
+    match command {
+        Command::List(args) => list(&paths, args.format),
+        Command::Show => print(&show::show(&Profile::load(&paths, folder)?)),
+        Command::Check { file: None } => {
+            Profile::load(&paths, folder)?;
+            Ok(0)
+        }
+        Command::Check { file: Some(file) } => {
+            Profile::check(&paths, &folder.join(file))?;
+            Ok(0)
+        }
+        Command::Schema => print(&schema::schema_json()),
+        Command::Trust => {
+            let loaded = Profile::load(&paths, folder)?;
+            if loaded.wants.is_empty() {
+                return print("this profile wants nothing of the host\n");
+            }
+            trust::trust(&paths, &loaded)?;
+            let wishes = trust::describe(&loaded.wants);
+            let list: String = wishes.iter().map(|wish| format!("  {}\n", sanitize(wish))).collect();
+            print(&format!("the profile may now\n{list}"))
+        }
+        Command::Untrust => {
+            let project = super::project(&paths, folder)?;
+            let count = trust::untrust(&paths, &project)?;
+            print(&format!("took back {count} {}\n", if count == 1 { "permission" } else { "permissions" }))
+        }
+    }
+}
+
+fn list(paths: &Paths, format: Format) -> Outcome {
+    let profiles = resolve::list(paths);
+    if format == Format::Json {
+        let rows: Vec<_> = profiles
+            .iter()
+            .map(|profile| {
+                json!({
+                    "name": profile.name,
+                    "summary": profile.summary,
+                    "source": profile.source.label().to_string_lossy(),
+                })
+            })
+            .collect();
+        return print_json(&rows);
+    }
+    let rows: Vec<Vec<String>> = profiles
+        .iter()
+        .map(|profile| vec![sanitize(&profile.name).into_owned(), sanitize(&profile.summary).into_owned()])
+        .collect();
+    print(&ui::table(&rows))
+}

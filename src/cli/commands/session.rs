@@ -1,0 +1,94 @@
+//! `devbox enter` and `devbox run`.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::boxes::session::{self, Options, What};
+use crate::cli::args::{NetworkArg, Run, Session};
+use crate::cli::{Outcome, print};
+use crate::error::{COULD_NOT_RUN, Error};
+use crate::paths::Paths;
+use crate::profile::{LoadedProfile, NetworkMode, Profile, trust};
+use crate::text::{closest, sanitize};
+use crate::ui;
+
+/// `devbox enter`.
+pub fn enter(folder: &Path, args: &Session) -> Outcome {
+    start(folder, args, |_| Ok(What::Shell))
+}
+
+/// `devbox run`.
+pub fn run(folder: &Path, args: Run) -> Outcome {
+    let Run { session, task, command } = args;
+    start(folder, &session, move |loaded| match task {
+        None => Ok(What::Command(command)),
+        Some(name) => find_task(loaded, &name, command),
+    })
+}
+
+fn start(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfile) -> Result<What, Error>) -> Outcome {
+    prepare_and_run(folder, args, what)
+        .map_err(|error| if error.status == crate::error::FAILED { error.with_status(COULD_NOT_RUN) } else { error })
+}
+
+fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfile) -> Result<What, Error>) -> Outcome {
+    let paths = Paths::from_environment()?;
+    let loaded = Profile::load(&paths, folder)?;
+    let what = what(&loaded)?;
+    let options = Options {
+        network: args.network.map(|mode| match mode {
+            NetworkArg::Auto => NetworkMode::Auto,
+            NetworkArg::Private => NetworkMode::Private,
+            NetworkArg::Host => NetworkMode::Host,
+            NetworkArg::None => NetworkMode::None,
+        }),
+        keep: args.keep,
+        throw_away: args.rm,
+        directory: folder.to_owned(),
+    };
+    let progress = ui::Terminal::default();
+    if args.dry_run {
+        return print(&session::describe(&paths, &loaded, &what, &options, &progress)?);
+    }
+    require_trust(&paths, &loaded)?;
+    Ok(session::run(&paths, &loaded, &what, &options, &progress)?)
+}
+
+/// Asks once; the answer is remembered until what is wanted changes.
+fn require_trust(paths: &Paths, loaded: &LoadedProfile) -> Result<(), Error> {
+    if trust::is_trusted(paths, loaded)? {
+        return Ok(());
+    }
+    let wishes = trust::describe(&loaded.wants);
+    let list: Vec<String> = wishes.iter().map(|wish| format!("  {}", sanitize(wish))).collect();
+    let text =
+        format!("the profile of `{}` wants to\n{}", sanitize(&loaded.project.to_string_lossy()), list.join("\n"));
+    if ui::can_ask() {
+        ui::say(&text);
+        let yes = ui::confirm("allow that?").map_err(|error| Error::new(format!("cannot ask: {error}")))?;
+        if yes {
+            return Ok(trust::trust(paths, loaded)?);
+        }
+        return Err(Error::new("not allowed"));
+    }
+    ui::say(&text);
+    Err(Error::new("this profile is not trusted").hint("`devbox profile trust` allows it, after you have read it"))
+}
+
+fn find_task(loaded: &LoadedProfile, name: &str, rest: Vec<OsString>) -> Result<What, Error> {
+    let tasks = &loaded.profile.tasks;
+    let Some(line) = tasks.get(name) else {
+        let error = Error::new(format!("there is no task `{}`", sanitize(name)));
+        return Err(match closest(name, tasks.keys().map(String::as_str)) {
+            Some(known) => error.hint(format!("did you mean `{known}`?")),
+            None => error.hint(format!("`devbox run -- {}` runs a program", sanitize(name))),
+        });
+    };
+    if rest.is_empty() {
+        return Ok(What::Task(line.clone()));
+    }
+    // The shell splices the arguments in where the task says "$@", or at its end.
+    let line = if line.contains("$@") { line.clone() } else { format!("{line} \"$@\"") };
+    let head = ["/bin/sh", "-c", &line, name].map(OsString::from);
+    Ok(What::Command(head.into_iter().chain(rest).collect()))
+}

@@ -1,0 +1,194 @@
+//! The table of checks. Pure: each judges what [`Machine`] holds.
+
+use super::machine::{Cgroup, Machine};
+use super::{Finding, State};
+use crate::sandbox::net::plan::{Mode, plan};
+use crate::userns::idmap::IdMode;
+use crate::userns::mapper::MINIMUM_RANGE;
+use crate::userns::subid::total;
+
+/// Every check, in the order of a start.
+pub const ALL: [fn(&Machine) -> Finding; 11] =
+    [kernel, namespaces, apparmor, subuids, mappers, host_base, overlay, network, cgroups, data_directory, program];
+
+/// `mount_setattr`.
+const OLDEST_KERNEL: (u32, u32) = (5, 12);
+/// NFS, SMB, CIFS, FUSE-based network file systems do not carry an overlay's writable layer.
+const NETWORK_FILE_SYSTEMS: [(i64, &str); 5] =
+    [(0x6969, "NFS"), (0x517b, "SMB"), (0xff53_4d42, "CIFS"), (0xfe53_4d42, "SMB2"), (0x6b41_4653, "AFS")];
+const TMPFS: i64 = 0x0102_1994;
+const LITTLE_SPACE_BYTES: u64 = 1 << 30;
+
+/// "6.18.44-x" is (6, 18).
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn kernel(machine: &Machine) -> Finding {
+    let release = &machine.kernel;
+    match version(release) {
+        Some(found) if found < OLDEST_KERNEL => {
+            Finding::new("kernel", State::Blocker, format!("Linux {release} lacks `mount_setattr` (5.12)"))
+                .remedy("install a newer kernel")
+        }
+        _ => Finding::new("kernel", State::Ok, format!("Linux {release}")),
+    }
+}
+
+fn namespaces(machine: &Machine) -> Finding {
+    let Some(error) = &machine.namespaces else {
+        return Finding::new("namespaces", State::Ok, "user namespaces work");
+    };
+    let blocker = |summary: String| Finding::new("namespaces", State::Blocker, summary);
+    if machine.max_user_namespaces == Some(0) {
+        return blocker("`user.max_user_namespaces` is 0".into())
+            .remedy("sudo sysctl -w user.max_user_namespaces=15000");
+    }
+    if machine.unprivileged_userns_clone == Some(0) {
+        return blocker("`kernel.unprivileged_userns_clone` is 0".into())
+            .remedy("sudo sysctl -w kernel.unprivileged_userns_clone=1");
+    }
+    if machine.seccomp {
+        return blocker(format!("the container around this shell forbids user namespaces ({error})"))
+            .remedy("start it with `--security-opt seccomp=unconfined` (docker, podman)");
+    }
+    blocker(format!("a user namespace cannot be made: {error}"))
+}
+
+fn apparmor(machine: &Machine) -> Finding {
+    if machine.apparmor_restricts != Some(1) || machine.offer.uid == 0 {
+        return Finding::new("apparmor", State::Ok, "AppArmor does not restrict user namespaces");
+    }
+    let program = machine.program.display();
+    let profile = format!(
+        "printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile devbox {program} flags=(unconfined) {{\\n  userns,\\n}}\\n' \
+         | sudo tee /etc/apparmor.d/devbox && sudo apparmor_parser -r /etc/apparmor.d/devbox"
+    );
+    if machine.namespaces.is_none() {
+        return Finding::new("apparmor", State::Ok, "AppArmor allows this program user namespaces");
+    }
+    Finding::new("apparmor", State::Blocker, "AppArmor restricts user namespaces to known programs").remedy(profile)
+}
+
+fn subuids(machine: &Machine) -> Finding {
+    let offer = &machine.offer;
+    if offer.uid == 0 {
+        return Finding::new(
+            "subuids",
+            State::Ok,
+            "not needed by root; an ordinary user is the safer way to run boxes",
+        );
+    }
+    let (uids, gids) = (total(&offer.subuids), total(&offer.subgids));
+    if uids >= MINIMUM_RANGE && gids >= MINIMUM_RANGE {
+        return Finding::new("subuids", State::Ok, format!("{uids} subordinate uids, {gids} gids"));
+    }
+    let (first, last) = (machine.free_range, machine.free_range + 65_535);
+    let user = &machine.user;
+    Finding::new("subuids", State::Warning, format!("{uids} subordinate uids, {gids} gids: boxes have a single user"))
+        .remedy(format!("sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}"))
+}
+
+fn mappers(machine: &Machine) -> Finding {
+    if machine.offer.uid == 0 {
+        return Finding::new("newuidmap", State::Ok, "not needed by root");
+    }
+    for (name, found) in &machine.mappers {
+        match found {
+            None => {
+                return Finding::new(
+                    "newuidmap",
+                    State::Warning,
+                    format!("`{name}` is missing: boxes have a single user"),
+                )
+                .remedy("sudo apt-get install uidmap");
+            }
+            Some((path, false)) => {
+                let path = path.display();
+                let what = if name == "newuidmap" { "cap_setuid" } else { "cap_setgid" };
+                return Finding::new("newuidmap", State::Blocker, format!("`{path}` has lost its privilege"))
+                    .remedy(format!("sudo setcap {what}=ep {path}"));
+            }
+            Some((_, true)) => {}
+        }
+    }
+    Finding::new("newuidmap", State::Ok, "`newuidmap` and `newgidmap` are there")
+}
+
+fn host_base(machine: &Machine) -> Finding {
+    let name = "host base";
+    if machine.offer.mode() == IdMode::Root {
+        return Finding::new(name, State::Ok, "plain overlays");
+    }
+    match (&machine.host_base.metadata, machine.host_base.fuse) {
+        (None, _) => Finding::new(name, State::Ok, "metadata layers work"),
+        (Some(_), true) => Finding::new(name, State::Ok, "through `fuse-overlayfs`"),
+        (Some(reason), false) => Finding::new(name, State::Warning, format!("not possible here: {reason}"))
+            .remedy("sudo apt-get install fuse-overlayfs\nor name another base: distro = \"debian:bookworm\""),
+    }
+}
+
+fn overlay(machine: &Machine) -> Finding {
+    match &machine.host_base.metadata {
+        Some(reason) if reason.contains("unknown filesystem") || reason.contains("ENODEV") => {
+            Finding::new("overlay", State::Blocker, "this kernel has no overlayfs").remedy("sudo modprobe overlay")
+        }
+        _ => Finding::new("overlay", State::Ok, "overlayfs is there"),
+    }
+}
+
+fn network(machine: &Machine) -> Finding {
+    match plan(Mode::Private, &machine.network) {
+        Ok(_) => Finding::new("network", State::Ok, "private networks work"),
+        Err(error) => Finding::new("network", State::Warning, format!("boxes share the host's network: {error}"))
+            .remedy(error.remedy()),
+    }
+}
+
+fn cgroups(machine: &Machine) -> Finding {
+    match machine.cgroup {
+        Cgroup::Delegated => Finding::new("cgroups", State::Ok, "version 2, delegated"),
+        Cgroup::NotDelegated => Finding::new("cgroups", State::Warning, "version 2, not delegated: limits cannot hold")
+            .remedy("log in through systemd, or run under `systemd-run --user --scope -p Delegate=yes`"),
+        Cgroup::Old => Finding::new("cgroups", State::Warning, "version 1 or hybrid: limits cannot hold")
+            .remedy("boot with `systemd.unified_cgroup_hierarchy=1`"),
+    }
+}
+
+fn data_directory(machine: &Machine) -> Finding {
+    let disk = &machine.data;
+    let path = disk.path.display();
+    let finding = |state, text: String| Finding::new("data directory", state, text);
+    let elsewhere = "set `XDG_DATA_HOME` to a directory on a local disk";
+    if disk.foreign {
+        return finding(State::Blocker, format!("`{path}` belongs to another user")).remedy(elsewhere);
+    }
+    if let Some((_, kind)) = NETWORK_FILE_SYSTEMS.iter().find(|(magic, _)| *magic == disk.magic) {
+        return finding(State::Blocker, format!("`{path}` lies on {kind}, which cannot carry overlayfs"))
+            .remedy(elsewhere);
+    }
+    if disk.free_bytes < LITTLE_SPACE_BYTES {
+        let left = indicatif::HumanBytes(disk.free_bytes);
+        return finding(State::Warning, format!("`{path}` has only {left} left"));
+    }
+    if disk.noexec {
+        return finding(State::Warning, format!("`{path}` is mounted noexec: programs in boxes cannot run"))
+            .remedy(elsewhere);
+    }
+    if disk.magic == TMPFS {
+        return finding(State::Warning, format!("`{path}` is in memory: boxes are gone after a reboot"))
+            .remedy(elsewhere);
+    }
+    finding(State::Ok, format!("`{path}`"))
+}
+
+fn program(machine: &Machine) -> Finding {
+    match machine.others.first() {
+        None => Finding::new("program", State::Ok, format!("`{}`", machine.program.display())),
+        Some(other) => {
+            Finding::new("program", State::Warning, format!("`{}` on PATH is another program", other.display()))
+                .remedy(format!("call `{}` by its path, or put it first on PATH", machine.program.display()))
+        }
+    }
+}
