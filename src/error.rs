@@ -157,7 +157,7 @@ impl From<SessionError> for Error {
                 shown.hints = crate::doctor::explain(failure.phase, &failure.causes);
                 shown
             }
-            SessionError::Lost | SessionError::Io { .. } => Self::chain(&error),
+            SessionError::Packages(_) | SessionError::Lost | SessionError::Io { .. } => Self::chain(&error),
         };
         shown.with_status(COULD_NOT_RUN)
     }

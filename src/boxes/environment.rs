@@ -135,6 +135,23 @@ fn directories(profile: &Profile, context: &Context<'_>) -> Vec<PathBuf> {
     }
 }
 
+/// The environment of a package manager: nothing of the user's but the way to the network.
+#[must_use]
+pub fn variables_of_a_build(
+    made: &[(String, String)],
+    proxies: bool,
+    get: &dyn Fn(&str) -> Option<OsString>,
+) -> Vec<(Bytes, Bytes)> {
+    let text = |name: &str| get(name).filter(|_| proxies).and_then(|value| value.into_string().ok());
+    let fixed = [("PATH", PATH), ("container", "devbox"), ("HOME", "/root")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    fixed
+        .into_iter()
+        .chain(proxy_environment(text))
+        .chain(made.iter().cloned())
+        .map(|(key, value)| (Bytes::from(key), Bytes::from(value)))
+        .collect()
+}
+
 /// Every variable, each once; what the profile sets wins.
 fn variables(profile: &Profile, context: &Context<'_>) -> Vec<(Bytes, Bytes)> {
     let mut variables: Vec<(OsString, OsString)> = Vec::new();

@@ -148,10 +148,8 @@ fn accounts(user: &str, id: u32, base: &dyn Base) -> Vec<Generated> {
         if known {
             return None;
         }
-        if !text.is_empty() && !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
-        text.extend_from_slice(line.as_bytes());
+        // First, so that the id has this name even where the base gives it another one as well.
+        text.splice(..0, line.bytes());
         Some(Generated::file(path, text))
     };
     let passwd = extend("/etc/passwd", format!("{user}:x:{id}:{id}::/home/{user}:/bin/sh\n"));

@@ -88,6 +88,13 @@ impl BoxLock {
     }
 }
 
+impl BoxLock {
+    /// Closes this copy of the lock and leaves it to a child that inherited it: held until the child ends.
+    pub fn leave_to_child(mut self) {
+        self.owner = 0;
+    }
+}
+
 impl std::os::fd::AsFd for BoxLock {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.file.as_fd()

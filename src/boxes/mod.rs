@@ -21,6 +21,7 @@
 //! `fs` lies one level below what is renamed because the box owns it: renaming a directory to another parent needs
 //! write permission on the directory itself, and a box may give its `/` any owner and mode.
 
+pub mod boot;
 pub mod change;
 pub mod clone;
 pub mod describe;
@@ -34,6 +35,7 @@ pub mod id;
 pub mod list;
 pub mod lock;
 pub mod packages;
+pub mod packages_layer;
 pub mod path_text;
 pub mod pool;
 pub mod remove;

@@ -40,12 +40,16 @@ impl SocketAddress {
 /// The address of the socket of a running box. A path that is too long for a socket is replaced by one through
 /// `/proc/self/fd`, for which the runtime directory must exist (`NotFound` otherwise).
 pub fn socket_address(directory: &BoxDir) -> BoxesResult<SocketAddress> {
-    let runtime = directory.runtime();
+    socket_address_in(&directory.runtime())
+}
+
+/// As [`socket_address`], for any runtime directory.
+pub fn socket_address_in(runtime: &Path) -> BoxesResult<SocketAddress> {
     let shown = runtime.join(SOCKET_NAME);
     if shown.as_os_str().as_bytes().len() <= MAX_SOCKET_PATH_BYTES {
         return Ok(SocketAddress { path: shown.clone(), shown, _directory: None });
     }
-    let handle = sys::fs::open_path(&runtime).map_err(std::io::Error::from).at("open", &runtime)?;
+    let handle = sys::fs::open_path(runtime).map_err(std::io::Error::from).at("open", runtime)?;
     Ok(SocketAddress { path: sys::fs::proc_path(&handle).join(SOCKET_NAME), shown, _directory: Some(handle) })
 }
 

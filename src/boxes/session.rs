@@ -1,32 +1,26 @@
 //! Running something in a project's box: joining it where it runs, starting it where it does not.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::directory::BoxDir;
 use super::environment::{self, Context};
 use super::error::{BoxesError, BoxesResult, IoContext};
-use super::events::EventLog;
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
-use super::{BoxId, BoxRecord, change::LockedBox, clone, list, pool, running};
+use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, packages_layer, pool, running};
 use crate::base::{self, BaseError, BaseSpec, RootLayers};
 use crate::paths::{self, Paths};
 use crate::profile::{self, LoadedProfile, Profile};
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
-use crate::sandbox::channel::{Channel, Failure, Phase, Reply, Request};
+use crate::sandbox::channel::{Channel, Failure, Reply, Request};
 use crate::sandbox::etc::{hosts, resolv};
-use crate::sandbox::launch::{self, Resources};
 use crate::sandbox::net::plan::{Mode, NetPlan, plan as plan_network};
 use crate::sandbox::net::{self, NetError};
 use crate::sandbox::plan::{Access, Wanted, plan};
 use crate::sandbox::spec::{Lifetime, MountOp, Network, SandboxSpec};
-use crate::sys::clone::{Forked, exit_now, fork};
-use crate::sys::process::Ended;
 use crate::userns::idmap::IdMap;
 use crate::userns::mapper::Offer;
 
@@ -79,6 +73,9 @@ pub enum SessionError {
         /// 126 or 127.
         status: i32,
     },
+    /// The packages of the profile.
+    #[error("cannot install the packages of the profile")]
+    Packages(#[from] packages_layer::PackagesError),
     /// The box stopped while the command ran.
     #[error("the box stopped")]
     Lost,
@@ -92,7 +89,7 @@ pub enum SessionError {
     },
 }
 
-fn io(action: &'static str) -> impl Fn(std::io::Error) -> SessionError {
+pub(super) fn io(action: &'static str) -> impl Fn(std::io::Error) -> SessionError {
     move |source| SessionError::Io { action, source }
 }
 
@@ -188,11 +185,19 @@ fn start(
         locked.save()?;
     }
     let scratch = if options.throw_away { Some(Scratch::new(paths, &locked)?) } else { None };
-    let outcome = launch_box(loaded, what, options, progress, &base, locked, scratch.as_ref());
+    let outcome = launch_box(paths, loaded, what, options, progress, &base, locked, scratch.as_ref());
     if let Some(scratch) = scratch {
         scratch.discard(paths)?;
     }
     outcome
+}
+
+/// Keeps the host base's layers while a sandbox stands on them.
+pub(super) fn hold(spec: &BaseSpec, base: &RootLayers) -> Result<Option<std::fs::File>, SessionError> {
+    if *spec != BaseSpec::Host {
+        return Ok(None);
+    }
+    base::host::hold(base).map(Some).map_err(io("hold the host base"))
 }
 
 /// `layer-9f..` is a layer, `host-..` the host.
@@ -220,6 +225,7 @@ impl Scratch {
 
 #[expect(clippy::too_many_arguments, reason = "the one place where everything about a start comes together")]
 fn launch_box(
+    paths: &Paths,
     loaded: &LoadedProfile,
     what: &What,
     options: &Options,
@@ -232,80 +238,20 @@ fn launch_box(
     if let Some(note) = net.note.as_deref().filter(|_| mode == Mode::Auto) {
         progress.note(note);
     }
-    let hold = if loaded.profile.base == BaseSpec::Host {
-        Some(base::host::hold(base).map_err(io("hold the host base"))?)
-    } else {
-        None
-    };
-    let made = make_generated(&locked.directory, &locked.record, loaded, base)?;
-    let spec = sandbox(loaded, options, base, &locked.directory, &locked.record, &net, scratch);
+    let hold = hold(&loaded.profile.base, base)?;
+    let packages = packages_layer::prepare(paths, &loaded.profile, &locked.record.id_map, base, progress)?;
+    let made = make_generated(&locked.directory, &locked.record, loaded, base, packages.as_deref())?;
+    let spec = sandbox(loaded, options, base, packages, &locked.directory, &locked.record, &net, scratch);
 
+    let command = command(loaded, what, options, &made);
     let (directory, _record, lock) = locked.into_parts();
-    paths::create_private(&directory.runtime()).map_err(BoxesError::from)?;
-    paths::create_private(&spec.root.staging).map_err(BoxesError::from)?;
-    // The previous supervisor may still be cleaning up.
-    let running_path = directory.path().join("running");
-    touch(&running_path)?;
-    let supervised = BoxLock::acquire(&running_path, Sharing::Exclusive, "the box's supervisor", progress)?;
-    let address = running::socket_address(&directory)?;
-    match std::fs::remove_file(address.shown()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(BoxesError::Io { action: "remove", path: address.shown().into(), source: error }.into());
-        }
-        _ => {}
-    }
-    let listener = UnixListener::bind(address.path()).at("bind", address.shown())?;
-    let (ours, theirs) = UnixStream::pair().map_err(io("make a socket pair"))?;
-    let events = events(&directory)?;
-
-    match fork().map_err(|error| SessionError::Io { action: "fork", source: error.into() })? {
-        Forked::Child => {
-            drop(ours);
-            let held: Vec<OwnedFd> = hold.into_iter().map(OwnedFd::from).collect();
-            let keep: Vec<RawFd> = [listener.as_raw_fd(), theirs.as_raw_fd(), events.as_raw_fd()]
-                .into_iter()
-                .chain([lock.as_fd().as_raw_fd(), supervised.as_fd().as_raw_fd()])
-                .chain(held.iter().map(AsRawFd::as_raw_fd))
-                .collect();
-            let resources = Resources { listener, first: theirs, events: Some(events) };
-            let status = launch::detach(&keep)
-                .and_then(|()| launch::supervise(&spec, &net, resources, || drop(lock)))
-                .map_or(1, Ended::status);
-            std::fs::remove_file(address.shown()).ok();
-            drop((supervised, held));
-            exit_now(status)
-        }
-        Forked::Parent { .. } => {
-            drop((theirs, listener, supervised, events, hold));
-            let command = command(loaded, what, options, &made);
-            let channel = Channel::new(ours);
-            // The lock is released when the command has ended in any case; a second client joins without it.
-            let release = std::cell::Cell::new(Some(lock));
-            let outcome =
-                attach::attach_with(&channel, command, || drop(release.take())).map_err(io("talk to the box"))?;
-            drop(release);
-            // Nobody answered: the supervisor died without a word.
-            Ok(if outcome == Outcome::Refused {
-                Outcome::Failed(Failure {
-                    phase: Phase::Namespaces,
-                    causes: vec!["the box's supervisor ended unexpectedly".to_owned()],
-                })
-            } else {
-                outcome
-            })
-        }
-    }
-}
-
-fn touch(path: &Path) -> BoxesResult<()> {
-    std::fs::OpenOptions::new().create(true).append(true).open(path).map(drop).at("create", path)
-}
-
-fn events(directory: &BoxDir) -> BoxesResult<OwnedFd> {
-    let path = directory.events();
-    // Puts a log aside that has become too long.
-    drop(EventLog::open(&path)?);
-    std::fs::OpenOptions::new().append(true).create(true).open(&path).map(OwnedFd::from).at("open", &path)
+    let place = boot::Place {
+        runtime: directory.runtime(),
+        socket: running::socket_address_in(&directory.runtime())?,
+        running: directory.path().join("running"),
+        events: Some(directory.events()),
+    };
+    boot::boot(&spec, &net, &place, command, Some(lock), hold, progress)
 }
 
 /// The ids of an existing box stay what they were made with.
@@ -340,6 +286,7 @@ fn make_generated(
     record: &BoxRecord,
     loaded: &LoadedProfile,
     base: &RootLayers,
+    packages: Option<&Path>,
 ) -> BoxesResult<Made> {
     let profile = &loaded.profile;
     let user = (profile.user != "root").then_some(profile.user.as_str());
@@ -352,7 +299,7 @@ fn make_generated(
         id: record.id.as_str(),
         name: &record.name,
         base,
-        above: &[],
+        above: &packages.map(Path::to_owned).into_iter().collect::<Vec<_>>(),
         map: &record.id_map,
         user,
         certificates: profile.share.ca_certificates,
@@ -363,10 +310,12 @@ fn make_generated(
     generated::make(&directory.generated(), &inputs)
 }
 
+#[expect(clippy::too_many_arguments, reason = "the parts of a plan")]
 fn sandbox(
     loaded: &LoadedProfile,
     options: &Options,
     base: &RootLayers,
+    packages: Option<PathBuf>,
     directory: &BoxDir,
     record: &BoxRecord,
     net: &NetPlan,
@@ -379,6 +328,7 @@ fn sandbox(
     let resolv = resolv::resolv_conf(net, read("/etc/resolv.conf").filter(|_| host_network).as_deref());
     let hosts = hosts::hosts_file(&hostname, read("/etc/hosts").filter(|_| host_network).as_deref());
     let mut layers = above(directory, record);
+    layers.extend(packages);
     let (upper, work) = match scratch {
         None => (directory.upper(), directory.work()),
         Some(scratch) => {
@@ -479,7 +429,8 @@ pub fn describe(
         id,
     });
     let (net, _) = network(loaded, options)?;
-    let spec = sandbox(loaded, options, &base, &directory, &record, &net, None);
+    let packages = packages_layer::find(paths, &loaded.profile, &record.id_map, &base)?;
+    let spec = sandbox(loaded, options, &base, packages, &directory, &record, &net, None);
     Ok(super::describe::text(&spec, &net, &command(loaded, what, options, &Made::load(&directory.generated()))))
 }
 
@@ -508,6 +459,7 @@ pub fn diff(paths: &Paths, id: &BoxId, progress: &dyn Progress) -> Result<super:
     let mut own = vec![directory.upper()];
     own.extend(directory.frozen_layers(&record));
     let mut below = vec![generated::tree(&directory.generated())];
+    below.extend(packages_layer::find(paths, &loaded.profile, &record.id_map, &base)?);
     below.extend(base.lower.iter().cloned());
     let mut ignore: Vec<PathBuf> = ["/proc", "/sys", "/dev", "/run", "/tmp", "/etc/hosts", "/etc/resolv.conf"]
         .into_iter()

@@ -86,6 +86,17 @@ impl IdMap {
         Self { mode: IdMode::Root, user: 0, uids: same.clone(), gids: same }
     }
 
+    /// A map under which installing works, and leaves files with the owners that this map expects: in single mode with
+    /// a named user there is no root, but all files belong to the invoking user whoever makes them.
+    #[must_use]
+    pub fn for_installing(&self) -> Self {
+        let as_root = |extents: &[IdExtent]| extents.iter().map(|e| IdExtent::new(0, e.outside, e.count)).collect();
+        match self.mode {
+            IdMode::Single => Self { mode: self.mode, user: 0, uids: as_root(&self.uids), gids: as_root(&self.gids) },
+            IdMode::Range | IdMode::Root => self.clone(),
+        }
+    }
+
     /// The host's id of the box's uid, if it has one.
     #[must_use]
     pub fn uid_outside(&self, inside: u32) -> Option<u32> {
@@ -108,7 +119,8 @@ impl IdMap {
                 let probe = u32::from(self.user == 0);
                 format!("range-{}{user}", self.uid_outside(probe).unwrap_or_default())
             }
-            IdMode::Single => format!("single{user}"),
+            // Whoever the user is inside, every file belongs to the invoking user.
+            IdMode::Single => "single".to_owned(),
             IdMode::Root => format!("root{user}"),
         }
     }
@@ -171,6 +183,15 @@ mod tests {
         assert_eq!(map.uid_outside(1000), Some(5));
         assert_eq!(map.uid_outside(65_535), Some(165_534));
         assert_eq!(map.layout(), "range-100000-user1000");
+    }
+
+    #[test]
+    fn installing_needs_a_root() {
+        let single = IdMap::single(1000, 7, 8);
+        assert_eq!(single.for_installing(), IdMap::single(0, 7, 8));
+        assert_eq!(single.for_installing().layout(), single.layout());
+        let range = IdMap::range(1000, 5, 6, &[(100_000, 65_536)], &[(100_000, 65_536)]);
+        assert_eq!(range.for_installing(), range);
     }
 
     #[test]
