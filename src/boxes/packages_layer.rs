@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::boot::{self, Place};
 use super::environment::variables_of_a_build;
-use super::error::BoxesResult;
 use super::generated::{self, Inputs};
 use super::running::socket_address_in;
 use super::session::{SessionError, hold};
@@ -180,7 +179,7 @@ fn install(
     let read = |path: &str| std::fs::read_to_string(path).ok().filter(|_| !net.own_namespace());
     let hosts = hosts::hosts_file(&hostname, read("/etc/hosts").as_deref());
     let resolv = resolv::resolv_conf(&net, read("/etc/resolv.conf").as_deref());
-    let runtime = runtime(paths, place)?;
+    let runtime = boot::temporary_runtime(paths, place)?;
     let work = place.join("work");
     std::fs::create_dir_all(&work).map_err(super::session::io("make the scratch directory"))?;
     let spec = plan(Wanted {
@@ -227,14 +226,6 @@ fn install(
         Outcome::NotExecuted { program, reason, status } => Err(SessionError::NotExecuted { program, reason, status }),
         Outcome::Refused | Outcome::Lost => Err(SessionError::Lost),
     }
-}
-
-/// A directory for the socket, as unique as the build's own.
-fn runtime(paths: &Paths, place: &Path) -> BoxesResult<PathBuf> {
-    let digest = digest::of_bytes(place.as_os_str().as_encoded_bytes());
-    let runtime = paths.runtime.join(&digest.trim_start_matches("sha256:")[..12]);
-    paths::create_private(&runtime)?;
-    Ok(runtime)
 }
 
 #[cfg(test)]

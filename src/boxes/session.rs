@@ -185,8 +185,11 @@ fn start(
         locked.save()?;
     }
     let scratch = if options.throw_away { Some(Scratch::new(paths, &locked)?) } else { None };
+    let running = locked.directory.path().join("running");
     let outcome = launch_box(paths, loaded, what, options, progress, &base, locked, scratch.as_ref());
     if let Some(scratch) = scratch {
+        // The supervisor lets go of the layer with its lock.
+        drop(BoxLock::acquire(&running, Sharing::Exclusive, "devbox run --rm", progress)?);
         scratch.discard(paths)?;
     }
     outcome
@@ -219,6 +222,8 @@ impl Scratch {
     }
 
     fn discard(&self, paths: &Paths) -> BoxesResult<()> {
+        let runtime = boot::temporary_runtime(paths, &self.holder)?;
+        std::fs::remove_dir_all(&runtime).at("remove", &runtime)?;
         pool::discard(&paths.data, &self.holder)
     }
 }
@@ -245,9 +250,14 @@ fn launch_box(
 
     let command = command(loaded, what, options, &made);
     let (directory, _record, lock) = locked.into_parts();
+    // Nobody shall join what is thrown away.
+    let runtime = match scratch {
+        None => directory.runtime(),
+        Some(scratch) => boot::temporary_runtime(paths, &scratch.holder)?,
+    };
     let place = boot::Place {
-        runtime: directory.runtime(),
-        socket: running::socket_address_in(&directory.runtime())?,
+        socket: running::socket_address_in(&runtime)?,
+        runtime,
         running: directory.path().join("running"),
         events: Some(directory.events()),
     };
@@ -353,13 +363,24 @@ fn sandbox(
             if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite },
         )),
         mask: profile.project.mask.clone(),
-        binds: binds(profile),
+        binds: own_profile(loaded).chain(binds(profile)).collect(),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
     })
 }
 
 /// Where the agent's socket appears.
 const AGENT: &str = "/run/devbox/ssh-agent";
+
+/// The box must not loosen its own profile, which takes effect at the next start without a question: its files can be
+/// read in the box, not changed or replaced.
+fn own_profile(loaded: &LoadedProfile) -> impl Iterator<Item = MountOp> {
+    loaded.sources.iter().filter_map(|source| {
+        let file = source.file()?;
+        let below = file.strip_prefix(&loaded.project).ok()?;
+        let target = loaded.profile.project.path.join(below);
+        Some(MountOp::Bind { source: file.to_owned(), target, read_only: true, optional: true })
+    })
+}
 
 fn binds(profile: &Profile) -> Vec<MountOp> {
     let mut binds: Vec<MountOp> = profile
