@@ -125,10 +125,7 @@ pub fn prepare(
     }
     let view = View::new(&[], base);
     let there = |path: &&str| resolve(&view, Path::new(*path)).is_some_and(|path| view.exists(&path));
-    let manager = MANAGERS
-        .iter()
-        .find(|manager| manager.programs.iter().any(|path| there(path)))
-        .ok_or(PackagesError::NoManager)?;
+    let manager = MANAGERS.iter().find(|manager| manager.programs.iter().any(there)).ok_or(PackagesError::NoManager)?;
     progress.note(&format!("installing {} with {}", profile.packages.join(" "), manager.name));
 
     let map = &map.for_installing();
