@@ -145,14 +145,3 @@ fn leftovers_of_the_killed_are_removed() {
     machine.prepare("base.tar").0.unwrap();
     assert!(!dead.exists());
 }
-
-/// Figures for people: `MINBASE=/path/to.tar cargo test --release -- --ignored --nocapture speed`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let Some(archive) = crate::paths::variable("MINBASE") else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let paths = paths_below(directory.path());
-    let layers = prepare(&paths, &Offer::probe().map(0), Path::new(&archive), &Silent).unwrap();
-    assert!(layers.lower[0].join("usr").exists());
-}
