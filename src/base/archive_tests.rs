@@ -3,7 +3,6 @@ use std::process::Command;
 
 use super::*;
 use crate::base::tests::paths_below;
-use crate::progress::Silent;
 use crate::userns::mapper::Offer;
 
 /// Remembers what was begun.
