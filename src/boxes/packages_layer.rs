@@ -50,14 +50,16 @@ struct Manager {
     script: &'static str,
 }
 
-/// A base whose lists are fresh needs no update, and one that has everything needs no network.
+/// A base whose lists are fresh needs no update, and one that has everything needs no network. What an installed package
+/// provides is there as well: a `nodejs` from elsewhere brings, and conflicts with, `npm`.
 const MANAGERS: [Manager; 5] = [
     Manager {
         name: "apt-get",
         programs: &["/usr/bin/apt-get"],
         script: "export DEBIAN_FRONTEND=noninteractive
+there=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}, ${Provides}\\n' | sed -n 's/^.i *|//p' | tr ',' '\\n' | sed 's/^ *//; s/[ (:].*//')
 missing=
-for p; do dpkg-query -W -f '${Status}' \"$p\" 2>/dev/null | grep -q ' installed$' || missing=\"$missing $p\"; done
+for p; do printf '%s\\n' \"$there\" | grep -qxF -- \"$p\" || missing=\"$missing $p\"; done
 [ -z \"$missing\" ] && exit 0
 apt-get install -y -q --no-install-recommends $missing || { apt-get update -q && apt-get install -y -q \
 --no-install-recommends $missing; } || exit 1
