@@ -80,8 +80,8 @@ use state::{Made, Observed, State};
 pub enum HostError {
     /// Neither way is open to an ordinary user.
     #[error(
-        "the host base needs data-only overlay layers in user namespaces (Linux 6.16) or `fuse-overlayfs`, and this \
-         machine has neither: {reason}"
+        "the host base of an ordinary user needs data-only overlay layers in user namespaces (Linux 6.16), which this \
+         machine does not have: {reason}"
     )]
     Unsupported {
         /// What the trial mount said.
@@ -230,7 +230,11 @@ impl Source {
             return Ok(old.driver);
         }
         let probe = probe(&self.store);
-        probe.driver().ok_or_else(|| HostError::Unsupported { reason: probe.metadata.unwrap_or_default() })
+        // The sandbox does not mount the fuse variant yet: its layers are made only on request.
+        probe
+            .driver()
+            .filter(|driver| *driver != Driver::Fuse)
+            .ok_or_else(|| HostError::Unsupported { reason: probe.metadata.unwrap_or_default() })
     }
 
     fn update(&self, task: &Task<'_>, progress: &dyn Progress) -> Result<State, SysError> {
