@@ -4,7 +4,7 @@ CARGO ?= cargo
 bindir = $(DESTDIR)$(PREFIX)/bin
 datadir = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: build test test-unit test-cli test-kernel lint bench install clean
+.PHONY: build test test-unit test-cli test-kernel lint bench install completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -32,14 +32,23 @@ lint:
 bench:
 	scripts/bench $(BENCH_FLAGS)
 
-install: build
-	install -D -m 0755 target/release/devbox $(bindir)/devbox
-	@if [ -d shell-completions ]; then \
-	  set -e; cd shell-completions; \
-	  [ ! -f devbox.bash ] || install -D -m 0644 devbox.bash $(datadir)/bash-completion/completions/devbox; \
-	  [ ! -f _devbox ] || install -D -m 0644 _devbox $(datadir)/zsh/site-functions/_devbox; \
-	  [ ! -f devbox.fish ] || install -D -m 0644 devbox.fish $(datadir)/fish/vendor_completions.d/devbox.fish; \
-	fi
+# BIN=path installs a binary that is built already.
+BIN ?= target/release/devbox
+
+install: $(if $(filter command line,$(origin BIN)),,build)
+	install -D -m 0755 $(BIN) $(bindir)/devbox
+	install -D -m 0644 shell-completions/devbox.bash $(datadir)/bash-completion/completions/devbox
+	install -D -m 0644 shell-completions/_devbox $(datadir)/zsh/site-functions/_devbox
+	install -D -m 0644 shell-completions/devbox.fish $(datadir)/fish/vendor_completions.d/devbox.fish
+	install -d -m 0755 $(datadir)/man/man1
+	$(BIN) man $(datadir)/man/man1
+
+# After a change of the commands; `tests/cli` compares.
+completions:
+	mkdir -p shell-completions
+	$(CARGO) run --quiet --locked -- completions bash >shell-completions/devbox.bash
+	$(CARGO) run --quiet --locked -- completions zsh >shell-completions/_devbox
+	$(CARGO) run --quiet --locked -- completions fish >shell-completions/devbox.fish
 
 clean:
 	$(CARGO) clean
