@@ -88,7 +88,8 @@ pub fn attach_with(channel: &Channel, mut command: Command, started: impl Fn()) 
     }
     drop(borrowed);
     drop(handed);
-    let mut client = Client { channel, signals, relays, screen: None, started: false, on_start: &started };
+    let mut client =
+        Client { channel, signals, relays, screen: None, started: false, early: Vec::new(), on_start: &started };
     let outcome = client.run();
     if matches!(outcome, Ok(Outcome::Ended(_))) {
         client.drain();
@@ -186,6 +187,8 @@ struct Client<'a> {
     relays: Vec<Relay>,
     screen: Option<Screen>,
     started: bool,
+    /// Signals that came before we were told that the command runs, which may be after it printed something.
+    early: Vec<i32>,
     on_start: &'a dyn Fn(),
 }
 
@@ -272,6 +275,9 @@ impl Client<'_> {
     fn start(&mut self, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         self.started = true;
         (self.on_start)();
+        for number in std::mem::take(&mut self.early) {
+            self.tell(number)?;
+        }
         if let Some(master) = descriptors.into_iter().next() {
             rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK)?;
             let mode = RawMode::enter(rustix::stdio::stdin())?;
@@ -300,12 +306,12 @@ impl Client<'_> {
             }
             // Somebody ends the client itself, not what runs in its terminal; before the start there is nothing to tell.
             Signal::SIGHUP | Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT
-                if self.screen.is_some() || !self.started =>
+                if self.screen.is_some() || self.early.contains(&number) =>
             {
                 return Ok(Some(Outcome::Ended(Ended::Signaled(number))));
             }
             _ if self.started => self.tell(number)?,
-            _ => {}
+            _ => self.early.push(number),
         }
         Ok(None)
     }

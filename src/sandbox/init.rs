@@ -217,13 +217,29 @@ pub fn terminate_everything(grace: Duration) {
     let deadline = Instant::now() + grace;
     let signal_all = |signal| kill(Pid::from_raw(-1), signal).is_ok();
     signal_all(Signal::SIGTERM);
-    signal_all(Signal::SIGHUP);
+    // Interactive shells ignore SIGTERM. Others must not get SIGHUP: it would end them in the middle of their cleaning up.
+    for pid in terminal_leaders() {
+        kill(pid, Signal::SIGHUP).ok();
+    }
     signal_all(Signal::SIGCONT);
     while Instant::now() < deadline && others_exist() {
         while let Ok(Some(_)) = process::reap() {}
         let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
         poll(&mut [], Some(&pause)).ok();
     }
+}
+
+/// Session leaders that have a terminal.
+fn terminal_leaders() -> Vec<Pid> {
+    let Ok(entries) = std::fs::read_dir(Path::new("/proc")) else { return Vec::new() };
+    let leads = |entry: std::fs::DirEntry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name in parentheses may hold anything; then: state, parent, process group, session, terminal.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        (fields.get(3)?.parse() == Ok(pid) && *fields.get(4)? != "0").then_some(Pid::from_raw(pid))
+    };
+    entries.flatten().filter_map(leads).collect()
 }
 
 /// Whether the box has processes besides init, this one and other leaders (which show init's title).

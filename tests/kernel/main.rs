@@ -6,3 +6,4 @@ mod support;
 
 mod machine;
 mod profiles;
+mod session;

@@ -9,13 +9,14 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Once, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::background::Background;
 use super::processes::{wait_end, wait_until_none};
 use super::terminal::Terminal;
-use super::{binary, environment};
+use super::{binary, environment, shared};
 
 /// How long a command may take before it is killed and the test fails.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,6 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A user's directories for one test: `home`, `run` and `project` below one directory. Its boxes are removed at the end.
 pub struct Devbox {
     root: tempfile::TempDir,
+    data: PathBuf,
     env: BTreeMap<OsString, OsString>,
 }
 
@@ -41,7 +43,8 @@ impl Devbox {
             DirBuilder::new().mode(0o700).create(root.path().join(name)).expect("a directory");
         }
         symlink(binary(), root.path().join("devbox")).expect("a link to the binary");
-        let mut test = Self { root, env: BTreeMap::new() };
+        let data = root.path().join("home/.local/share/devbox");
+        let mut test = Self { root, data, env: BTreeMap::new() };
         for (name, value) in [
             ("HOME", test.home()),
             ("XDG_RUNTIME_DIR", test.path("run")),
@@ -68,6 +71,29 @@ impl Devbox {
         test
     }
 
+    /// A project on the host base, without a network. Its data directory is that of all tests of this user, because
+    /// the base takes long to make: other tests' boxes are listed beside its own.
+    pub fn host() -> Self {
+        static MADE: Once = Once::new();
+        MADE.call_once(|| {
+            Self::shared("base = \"host\"\n[network]\nmode = \"none\"\n")
+                .sh("true")
+                .any_stderr()
+                .timeout(TIMEOUT * 5)
+                .run();
+        });
+        Self::shared("base = \"host\"\n[network]\nmode = \"none\"\n")
+    }
+
+    /// A project with this profile, and the data directory of all tests.
+    pub fn shared(profile: &str) -> Self {
+        let mut test = Self::new();
+        test.data = shared().join("devbox");
+        test.env("XDG_DATA_HOME", shared());
+        test.profile(profile);
+        test
+    }
+
     /// A path below the test's own directory.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(name)
@@ -85,7 +111,7 @@ impl Devbox {
 
     /// `$XDG_DATA_HOME/devbox`.
     pub fn data(&self) -> PathBuf {
-        self.path("home/.local/share/devbox")
+        self.data.clone()
     }
 
     /// Writes a file of the project, with its parent directories.
@@ -138,10 +164,21 @@ impl Devbox {
         Terminal::spawn(&self.command(args), rows, columns)
     }
 
-    /// The directories of the boxes made so far.
+    /// `devbox run -- sh -c SCRIPT`, beside the test.
+    pub fn background(&self, script: &str) -> Background {
+        Background::start(self.command(["run", "--", "sh", "-c", script]))
+    }
+
+    /// The directories of the boxes that this test has made so far.
     pub fn boxes(&self) -> Vec<PathBuf> {
-        fs::read_dir(self.data().join("boxes"))
-            .map(|entries| entries.map(|entry| entry.expect("read a directory").path()).collect())
+        let own = self.root.path().to_str().expect("a test's directory has a plain name");
+        // Another test's box may be made or removed meanwhile.
+        let is_own = |path: &PathBuf| {
+            let is_private = self.data.starts_with(self.root.path());
+            is_private || fs::read_to_string(path.join("box.json")).is_ok_and(|record| record.contains(own))
+        };
+        fs::read_dir(self.data.join("boxes"))
+            .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_own).collect())
             .unwrap_or_default()
     }
 

@@ -2,8 +2,10 @@
 //!
 //! `scripts/test-run` sets the environment read here:
 //! `DEVBOX_BIN` (the binary; cargo's own build otherwise), `DEVBOX_TEST_AS` (`root`, `range` or `plain`),
-//! `DEVBOX_TEST_REQUIRE` (`all`: a skip is a failure), `DEVBOX_TEST_FIXTURES` (a copy of `tests/fixtures`).
+//! `DEVBOX_TEST_REQUIRE` (`all`: a skip is a failure), `DEVBOX_TEST_FIXTURES` (a copy of `tests/fixtures`),
+//! `DEVBOX_TEST_STORE` (where what takes long to make is kept for all tests of one user).
 
+pub mod background;
 pub mod devbox;
 pub mod processes;
 pub mod requirement;
@@ -38,6 +40,16 @@ pub fn identity() -> Identity {
 /// The binary under test.
 pub fn binary() -> PathBuf {
     environment("DEVBOX_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_devbox")), PathBuf::from)
+}
+
+/// A directory that all tests of this user share, for what takes seconds to make.
+pub fn shared() -> PathBuf {
+    let path = environment("DEVBOX_TEST_STORE").map_or_else(
+        || std::env::temp_dir().join(format!("devbox-test-{}", rustix::process::getuid().as_raw())),
+        PathBuf::from,
+    );
+    std::fs::create_dir_all(&path).expect("a directory");
+    path
 }
 
 /// A file of `tests/fixtures`.

@@ -34,6 +34,11 @@ fn start(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfile) -> Res
 fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfile) -> Result<What, Error>) -> Outcome {
     let paths = Paths::from_environment()?;
     let loaded = Profile::load(&paths, folder)?;
+    if paths.home.starts_with(&loaded.project) {
+        // Everything that a box must not see lies below it: keys, other projects, devbox's own files.
+        return Err(Error::new(format!("`{}` holds your home directory: it is no project", loaded.project.display()))
+            .hint("`cd` into the project's own folder"));
+    }
     let what = what(&loaded)?;
     let options = Options {
         network: args.network.map(|mode| match mode {
