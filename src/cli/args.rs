@@ -131,6 +131,9 @@ pub struct Session {
 
 /// `run`.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "devbox run [OPTIONS] <TASK> [-- ARGUMENTS...]\n       devbox run [OPTIONS] -- <COMMAND>..."
+)]
 pub struct Run {
     /// How
     #[command(flatten)]
@@ -270,5 +273,5 @@ pub struct Completions {
 pub struct Man {
     /// Where the pages go
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub directory: PathBuf,
+    pub target: PathBuf,
 }

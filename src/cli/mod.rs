@@ -1,7 +1,7 @@
 //! The commands: each builds a request from what was typed, calls, and prints.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -47,33 +47,44 @@ fn exit_code(status: i32) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Outcome {
-    let folder = match cli.directory {
-        None => current_folder().map_err(|error| {
-            Error::new("cannot tell the current folder").hint(format!("`cd` somewhere that exists ({error})"))
-        })?,
-        Some(folder) => std::fs::canonicalize(&folder)
-            .map_err(|error| Error::new(format!("cannot enter `{}`: {error}", folder.display())))?,
-    };
+    let Cli { directory, command } = cli;
+    // Asked only where it matters: a folder that is gone must not keep `list` or `doctor` from answering.
+    let folder = || chosen_folder(directory.as_deref());
     use commands::*;
-    match cli.command {
-        Command::Init(args) => init::run(&folder, &args),
-        Command::Enter(args) => session::enter(&folder, &args),
-        Command::Run(args) => session::run(&folder, args),
+    match command {
+        Command::Init(args) => init::run(&folder()?, &args),
+        Command::Enter(args) => session::enter(&folder().map_err(could_not_run)?, &args),
+        Command::Run(args) => session::run(&folder().map_err(could_not_run)?, args),
         Command::List(args) => list::run(args.format),
-        Command::Status(args) => status::run(&folder, &args),
-        Command::Stop(args) => stop::run(&folder, &args),
-        Command::Rm(args) => rm::run(&folder, &args),
-        Command::Reset(args) => reset::run(&folder, &args),
-        Command::Snapshot(command) => snapshot::run(&folder, &command),
-        Command::Diff(args) => diff::run(&folder, &args),
-        Command::Clone(args) => clone::run(&folder, &args),
-        Command::Logs(args) => logs::run(&folder, &args),
-        Command::Profile(command) => profile::run(&folder, &command),
+        Command::Status(args) => status::run(&folder()?, &args),
+        Command::Stop(args) => stop::run(&folder()?, &args),
+        Command::Rm(args) => rm::run(&folder()?, &args),
+        Command::Reset(args) => reset::run(&folder()?, &args),
+        Command::Snapshot(command) => snapshot::run(&folder()?, &command),
+        Command::Diff(args) => diff::run(&folder()?, &args),
+        Command::Clone(args) => clone::run(&folder()?, &args),
+        Command::Logs(args) => logs::run(&folder()?, &args),
+        Command::Profile(command) => profile::run(&folder()?, &command),
         Command::Doctor(args) => doctor::run(args.format),
         Command::Config(args) => config::run(args.format),
         Command::Completions(args) => completions::run(args.shell),
-        Command::Man(args) => man::run(&args.directory),
+        Command::Man(args) => man::run(&folder()?.join(&args.target)),
     }
+}
+
+/// What `-C` names, or the current folder.
+fn chosen_folder(directory: Option<&Path>) -> Result<PathBuf, Error> {
+    match directory {
+        None => current_folder().map_err(|error| {
+            Error::new("cannot tell the current folder").hint(format!("`cd` somewhere that exists ({error})"))
+        }),
+        Some(folder) => std::fs::canonicalize(folder)
+            .map_err(|error| Error::new(format!("cannot enter `{}`: {error}", folder.display()))),
+    }
+}
+
+fn could_not_run(error: Error) -> Error {
+    error.with_status(crate::error::COULD_NOT_RUN)
 }
 
 /// The folder that the shell shows, if `PWD` says so truly: a path through a symlink stays as it was typed.
