@@ -77,6 +77,9 @@ impl Error {
 
 impl From<ProfileError> for Error {
     fn from(error: ProfileError) -> Self {
+        if let ProfileError::Directory(error) = error {
+            return error.into();
+        }
         match error.diagnostic() {
             Some(diagnostic) => Self { message: Message::Report(Box::new(diagnostic.clone())), ..Self::chain(&error) },
             None => Self::chain(&error),
@@ -99,6 +102,9 @@ impl From<PathsError> for Error {
 
 impl From<BoxesError> for Error {
     fn from(error: BoxesError) -> Self {
+        if let BoxesError::Paths(error) = error {
+            return error.into();
+        }
         let shown = Self::chain(&error);
         match error {
             BoxesError::Running { .. } => shown.hint("`devbox stop` ends it"),
@@ -114,6 +120,9 @@ impl From<BoxesError> for Error {
 
 impl From<BaseError> for Error {
     fn from(error: BaseError) -> Self {
+        if let BaseError::Host(HostError::Store(error)) = error {
+            return error.into();
+        }
         let shown = Self::chain(&error);
         match error {
             BaseError::Host(HostError::Unsupported { .. }) => shown.hint("install the package `fuse-overlayfs`").hint(
