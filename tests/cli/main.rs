@@ -4,9 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::devbox::Devbox;
-
-#[test]
-fn help_is_no_error() {
-    Devbox::new().args(["--help"]).any_stdout().run();
-}
+mod boxes;
+mod places;
+mod profile;
+mod trust;
+mod usage;
+mod written;

@@ -1,0 +1,71 @@
+//! What was typed: help, version, mistakes, colours.
+
+use crate::support::devbox::Devbox;
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let test = Devbox::new();
+    test.args(["--help"]).any_stdout().run();
+    test.args(["run", "--help"]).any_stdout().run();
+    test.args(["--version"]).stdout(format!("devbox {}\n", env!("CARGO_PKG_VERSION"))).run();
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    let test = Devbox::new();
+    for (args, expected) in [
+        (&["frobnicate"][..], "error: unrecognized subcommand 'frobnicate'\n"),
+        (&["lists"], "error: unrecognized subcommand 'lists'\n\n  tip: "),
+        (&["run"], "error: the following required arguments were not provided:\n"),
+        (&["list", "--format", "yaml"], "error: invalid value 'yaml' for '--format <FORMAT>'\n"),
+        (&["run", "--network", "some", "--", "true"], "error: invalid value 'some' for '--network <MODE>'\n"),
+        (&["run", "--rm", "--keep", "--", "true"], "error: the argument '--rm' cannot be used with '--keep'\n"),
+        (&["stop", "--all", "shop"], "error: the argument '--all' cannot be used with '[NAME]'\n"),
+        (&["stop", "--time", "-1"], "error: "),
+        (&["completions", "tcsh"], "error: invalid value 'tcsh' for '<SHELL>'\n"),
+    ] {
+        let output = test.args(args).any_stderr().status(2).run();
+        assert!(output.stderr.starts_with(expected), "{args:?}\n{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_mistyped_command_is_answered_with_the_nearest() {
+    let output = Devbox::new().args(["snapshto"]).any_stderr().status(2).run();
+    assert!(output.stderr.contains("'snapshot'"), "{}", output.stderr);
+}
+
+#[test]
+fn both_ways_of_run_are_shown() {
+    let output = Devbox::new().args(["run"]).any_stderr().status(2).run();
+    let usage = "devbox run [OPTIONS] <TASK> [-- ARGUMENTS...]\n       devbox run [OPTIONS] -- <COMMAND>...\n";
+    assert!(output.stderr.contains(usage), "{}", output.stderr);
+}
+
+#[test]
+fn pipes_get_no_escape_sequences() {
+    let test = Devbox::new();
+    test.profile("pakages = []\n");
+    for args in [
+        &["profile", "check"][..],
+        &["frobnicate"],
+        &["list"],
+        &["--help"],
+        &["status"],
+        &["doctor"],
+        &["profile", "show"],
+    ] {
+        let output = test.args(args).output();
+        assert!(!output.stdout.contains('\x1b') && !output.stderr.contains('\x1b'), "{args:?}\n{output:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let test = Devbox::new();
+    let mut command = test.command(["profile", "schema"]);
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+    drop(reader);
+    let output = command.stdout(writer).output().expect("run the binary");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
