@@ -5,4 +5,6 @@
 mod support;
 
 mod machine;
+mod sandbox;
 mod session;
+mod terminal;
