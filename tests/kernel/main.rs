@@ -7,4 +7,5 @@ mod support;
 mod machine;
 mod sandbox;
 mod session;
+mod state;
 mod terminal;
