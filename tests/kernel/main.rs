@@ -4,6 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod install;
 mod machine;
 mod profiles;
+mod sandbox;
 mod session;
+mod state;
+mod terminal;
