@@ -166,3 +166,32 @@ fn a_failed_install_is_noticed() {
         .expect("run make");
     assert!(!output.status.success());
 }
+
+/// The binary, for a user without any configuration.
+fn devbox(arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_devbox"));
+    command.args(arguments).env_clear().env("HOME", "/nonexistent").output().expect("run the binary")
+}
+
+#[test]
+fn commands_in_documents_exist() {
+    let mut unknown = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).expect("read a document");
+        for rest in text.split("`devbox ").skip(1).chain(text.split("$ devbox ").skip(1)) {
+            let word: String = rest.chars().take_while(|c| c.is_ascii_lowercase()).collect();
+            if !word.is_empty() && seen.insert(word.clone()) && !devbox(&[&word, "--help"]).status.success() {
+                unknown.push(format!("{}: `devbox {word}`", document.display()));
+            }
+        }
+    }
+    assert!(seen.len() > 5 && unknown.is_empty(), "{unknown:#?}");
+}
+
+#[test]
+fn the_readme_lists_the_shipped_profiles() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("read README.md");
+    let listed = String::from_utf8(devbox(&["profile", "list"]).stdout).expect("text");
+    assert!(!listed.is_empty() && readme.contains(&format!("$ devbox profile list\n{listed}```")), "{listed}");
+}

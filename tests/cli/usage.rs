@@ -69,3 +69,19 @@ fn a_reader_that_goes_away_is_no_failure() {
     let output = command.stdout(writer).output().expect("run the binary");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
+
+#[test]
+fn terminals_get_colours_unless_told_otherwise() {
+    let mut test = Devbox::new();
+    test.profile("pakages = []\n");
+    for (variable, is_coloured) in [(None, true), (Some("NO_COLOR"), false)] {
+        if let Some(name) = variable {
+            test.env(name, "1");
+        }
+        let mut terminal = test.terminal(["profile", "check"], 24, 200);
+        terminal.wait_exit();
+        let cell = terminal.screen().cell(0, 0).expect("a cell");
+        assert_eq!(cell.contents(), "e");
+        assert_eq!(cell.fgcolor() != vt100::Color::Default, is_coloured, "{variable:?}");
+    }
+}
