@@ -12,6 +12,7 @@ fn no_boxes() {
     test.args(["ls", "--format", "json"]).stdout("[]\n").run();
     test.args(["stop", "--all"]).run();
     test.args(["rm", "--force"]).run();
+    test.args(["rm", "--force", "nothing"]).run();
     for args in [
         &["status"][..],
         &["stop"],

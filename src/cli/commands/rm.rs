@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::boxes::{list, remove, session};
+use crate::boxes::{BoxesError, list, remove, session};
 use crate::cli::Outcome;
 use crate::cli::args::Remove;
 use crate::paths::Paths;
@@ -14,9 +14,12 @@ use crate::userns::mapper::Offer;
 pub fn run(folder: &Path, args: &Remove) -> Outcome {
     let paths = Paths::from_environment()?;
     let progress = ui::Terminal::default();
-    if args.force && args.target.name.is_none() {
-        let project = super::project(&paths, folder)?;
-        if list::find_by_project(&paths, &project)?.is_none() {
+    if args.force {
+        let is_missing = match &args.target.name {
+            Some(name) => matches!(list::find_by_name(&paths, name), Err(BoxesError::NoSuchBox { .. })),
+            None => list::find_by_project(&paths, &super::project(&paths, folder)?)?.is_none(),
+        };
+        if is_missing {
             return Ok(0);
         }
     }
