@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bases;
 mod install;
 mod machine;
 mod profiles;
