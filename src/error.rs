@@ -166,6 +166,9 @@ impl From<SessionError> for Error {
                 shown.hints = crate::doctor::explain(failure.phase, &failure.causes);
                 shown
             }
+            SessionError::OtherNetwork { .. } => {
+                Self::chain(&error).hint("`devbox stop` ends it; the next start has the network that is asked for")
+            }
             SessionError::Packages(_) | SessionError::Lost | SessionError::Io { .. } => Self::chain(&error),
         };
         shown.with_status(COULD_NOT_RUN)

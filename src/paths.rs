@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum PathsError {
     /// Neither `HOME` nor the password database name a home directory.
-    #[error("cannot tell the home directory: `HOME` is not set and uid {uid} has no entry in `/etc/passwd`")]
+    #[error("cannot tell the home directory of uid {uid}: `HOME` is not an absolute path")]
     NoHome {
         /// The invoking user.
         uid: u32,

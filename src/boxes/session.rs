@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Failure, Reply, Request};
 use crate::sandbox::etc::{hosts, resolv};
-use crate::sandbox::net::plan::{Mode, NetPlan, plan as plan_network};
+use crate::sandbox::net::plan::{Driver, Mode, NetPlan, plan as plan_network};
 use crate::sandbox::net::{self, NetError};
 use crate::sandbox::plan::{Access, Wanted, plan};
 use crate::sandbox::spec::{Lifetime, MountOp, Network, SandboxSpec};
@@ -76,6 +76,14 @@ pub enum SessionError {
     /// The packages of the profile.
     #[error("cannot install the packages of the profile")]
     Packages(#[from] packages_layer::PackagesError),
+    /// The box runs with another network than was asked for.
+    #[error("the box runs with the network `{running}`, not `{wanted}`")]
+    OtherNetwork {
+        /// What it has.
+        running: String,
+        /// What was asked for.
+        wanted: &'static str,
+    },
     /// The box stopped while the command ran.
     #[error("the box stopped")]
     Lost,
@@ -133,9 +141,37 @@ fn join(
     let Some(id) = list::find_by_project(paths, &loaded.project)? else { return Ok(None) };
     let directory = BoxDir::new(paths, &id);
     let Some(stream) = running::connect(&directory) else { return Ok(None) };
+    require_network(&directory, options)?;
     let made = Made::load(&directory.generated());
     let command = command(loaded, what, options, &made);
     attach::attach(&Channel::new(stream), command).map(Some).map_err(io("talk to the running box"))
+}
+
+/// The file in a box's runtime directory that says which network it has.
+const NETWORK_FILE: &str = "network";
+
+/// Which network a plan gives, in the words of `--network`.
+fn network_name(net: &NetPlan) -> &'static str {
+    match net.driver {
+        Driver::Pasta(_) | Driver::Slirp(_) => "private",
+        Driver::Host => "host",
+        Driver::Loopback => "none",
+    }
+}
+
+/// A running box keeps its network: one that was asked for by name must be the one it has.
+fn require_network(directory: &BoxDir, options: &Options) -> Result<(), SessionError> {
+    let wanted = match options.network {
+        None | Some(profile::NetworkMode::Auto) => return Ok(()),
+        Some(profile::NetworkMode::Private) => "private",
+        Some(profile::NetworkMode::Host) => "host",
+        Some(profile::NetworkMode::None) => "none",
+    };
+    match std::fs::read_to_string(directory.runtime().join(NETWORK_FILE)) {
+        Ok(running) if running != wanted => Err(SessionError::OtherNetwork { running, wanted }),
+        // Without the file the box is just stopping.
+        _ => Ok(()),
+    }
 }
 
 fn command(loaded: &LoadedProfile, what: &What, options: &Options, made: &Made) -> crate::sandbox::channel::Command {
@@ -255,6 +291,9 @@ fn launch_box(
         None => directory.runtime(),
         Some(scratch) => boot::temporary_runtime(paths, &scratch.holder)?,
     };
+    let network_file = runtime.join(NETWORK_FILE);
+    paths::create_private(&runtime).map_err(BoxesError::from)?;
+    std::fs::write(&network_file, network_name(&net)).at("write", &network_file)?;
     let place = boot::Place {
         socket: running::socket_address_in(&runtime)?,
         runtime,

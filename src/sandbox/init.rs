@@ -178,11 +178,17 @@ fn serve(listener: &UnixListener, first: UnixStream, events: &EventLog, lifetime
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).call(|| "poll".to_owned()),
         }
+        let mut child_ended = false;
         while let Some((signal, _)) = signals.next()? {
             if signal == Signal::SIGTERM as i32 {
                 terminate_everything(Duration::from_secs(10));
                 return Ok(());
             }
+            child_ended |= signal == Signal::SIGCHLD as i32;
+        }
+        if child_ended {
+            // The last session may just have ended: then nobody joins any more.
+            continue;
         }
         while let Ok((stream, _)) = listener.accept() {
             // Somebody inside who got hold of the socket is visible in this pid namespace; the host is not.

@@ -307,3 +307,19 @@ fn the_working_directory_and_the_variables() {
         .stdout("[TEST]/project/sub\nfile\n/root unset\n")
         .run();
 }
+
+#[test]
+fn a_running_box_keeps_its_network() {
+    require!(Userns);
+    let test = Devbox::host();
+    test.args(["run", "--network", "none", "--keep", "--", "true"]).any_stderr().run();
+    test.args(["run", "--network", "none", "--", "true"]).run();
+    test.args(["run", "--network", "host", "--", "true"])
+        .status(125)
+        .stderr(
+            "error: the box runs with the network `none`, not `host`\n\
+             hint: `devbox stop` ends it; the next start has the network that is asked for\n",
+        )
+        .run();
+    test.args(["stop"]).run();
+}
