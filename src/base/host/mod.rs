@@ -11,7 +11,7 @@
 //! * An ordinary user, an older kernel, `fuse-overlayfs`: `driver` is [`OverlayDriver::Fuse`], `lower` is `[copied]`, and
 //!   `host_directories` are to be seen below it. The sandbox makes a tmpfs, binds each of them into it at its own path,
 //!   and runs `fuse-overlayfs -o lowerdir=<copied>:<tmpfs>,squash_to_root,...`: the program follows the binds, and shows
-//!   everything as root's.
+//!   everything as root's. The sandbox does not do that yet: until then such a machine gets [`HostError::Unsupported`].
 //! * The host's root: `lower` is `[copied]`, and each of `host_directories` is overlaid at its own path.
 //!
 //! What is taken: `select`. What is on disk: `state`.
