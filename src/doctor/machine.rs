@@ -120,9 +120,11 @@ fn try_namespaces() -> Option<String> {
         | Namespaces::UTS
         | Namespaces::CGROUP;
     match clone(all) {
-        Ok(Forked::Child) => exit_now(0),
+        // AppArmor's restriction lets the namespaces be made, and takes the capabilities in them away.
+        Ok(Forked::Child) => exit_now(i32::from(nix::unistd::sethostname("devbox-doctor").is_err())),
         Ok(Forked::Parent { pid }) => match process::wait(pid) {
             Ok(Ended::Exited(0)) => None,
+            Ok(Ended::Exited(1)) => Some("the new namespaces come without capabilities".to_owned()),
             Ok(other) => Some(format!("the child ended with {other:?}")),
             Err(error) => Some(error.to_string()),
         },
