@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
@@ -151,13 +150,6 @@ fn make(result: Result<(), Errno>, call: &str, path: &Path) -> SysResult<()> {
 pub fn is_directory(fd: &impl AsFd) -> SysResult<bool> {
     let stat = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH).call(|| "fstat".to_owned())?;
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory)
-}
-
-/// The canonical path of an open handle, as this process sees it.
-pub fn path_of(fd: &impl AsFd) -> SysResult<PathBuf> {
-    let link = proc_path(fd);
-    let target = rustix::fs::readlink(&link, Vec::new()).call(|| format!("readlink `{}`", link.display()))?;
-    Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Signals as descriptors.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -48,13 +48,4 @@ pub fn restore_defaults() -> SysResult<()> {
         }
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).call(|| "sigprocmask".to_owned())
-}
-
-/// Sends `signal` to the process behind a pidfd. A process that has ended is no error.
-pub fn send(pidfd: &OwnedFd, signal: Signal) -> SysResult<()> {
-    let signal = rustix::process::Signal::from_named_raw(signal as i32).unwrap_or(rustix::process::Signal::KILL);
-    match rustix::process::pidfd_send_signal(pidfd, signal) {
-        Err(rustix::io::Errno::SRCH) => Ok(()),
-        other => other.call(|| format!("pidfd_send_signal `{}`", signal.as_raw())),
-    }
 }
