@@ -59,6 +59,16 @@ impl Error {
         self
     }
 
+    /// The same as the cause of a larger failure. A report stands for itself.
+    #[must_use]
+    pub fn within(mut self, sentence: impl Into<String>) -> Self {
+        if let Message::Sentence(inner) = &self.message {
+            self.causes.insert(0, inner.clone());
+            self.message = Message::Sentence(sentence.into());
+        }
+        self
+    }
+
     /// The chain of `error`.
     fn chain(error: &dyn StdError) -> Self {
         let mut shown = Self::new(error.to_string());

@@ -121,7 +121,7 @@ fn ends_torn(mut file: &File) -> std::io::Result<bool> {
     Ok(byte != *b"\n")
 }
 
-fn aside(path: &Path) -> PathBuf {
+pub(super) fn aside(path: &Path) -> PathBuf {
     path.with_extension("1.jsonl")
 }
 

@@ -30,6 +30,7 @@ pub mod directory;
 pub mod environment;
 pub mod error;
 pub mod events;
+pub mod follow;
 pub mod generated;
 pub mod id;
 pub mod list;

@@ -57,11 +57,11 @@ pub enum Command {
     Profile(Profile),
     /// Look for what this machine lacks, and say how to mend it
     Doctor(Listing),
-    /// Show where devbox keeps its files
-    Config(Listing),
+    /// Show where devbox keeps its files, and your own configuration
+    Config(ConfigArgs),
     /// Print the completions of a shell
     Completions(Completions),
-    /// Write the manual pages
+    /// Print the manual page, or write those of all commands
     Man(Man),
 }
 
@@ -234,9 +234,35 @@ pub struct Logs {
     /// Which
     #[command(flatten)]
     pub target: Target,
+    /// Print what happens from now on, too, until the box is removed
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How to print; with --follow, JSON is an object a line
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `config`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ConfigArgs {
+    /// What to do with the configuration; by default, every place is shown
+    #[command(subcommand)]
+    pub command: Option<Config>,
     /// How to print
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+}
+
+/// What to do with the user's configuration.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print the path of your config.toml
+    Path,
+    /// Open it in $VISUAL or $EDITOR, and check it afterwards
+    Edit,
+    /// Print it
+    Show,
 }
 
 /// `profile`.
@@ -244,8 +270,12 @@ pub struct Logs {
 pub enum Profile {
     /// List the profiles that `extends` can name
     List(Listing),
-    /// Show what applies to this folder, and where each part comes from
-    Show,
+    /// Show what applies to this folder and where each part comes from, or a profile by its name
+    Show {
+        /// The profile, one of `devbox profile list`; by default all that applies to this folder
+        #[arg(value_name = "PROFILE", add = ArgValueCandidates::new(complete::profiles))]
+        name: Option<String>,
+    },
     /// Check a profile
     Check {
         /// The file; by default all that apply to this folder
@@ -271,7 +301,7 @@ pub struct Completions {
 /// `man`.
 #[derive(Debug, Args)]
 pub struct Man {
-    /// Where the pages go
+    /// Where the pages go; by default, the first one is printed
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub target: PathBuf,
+    pub target: Option<PathBuf>,
 }

@@ -1,13 +1,25 @@
 //! Names to offer on Tab, from the disk only.
+//!
+//! Names were checked when they were read, and are offered as they are. Their explanations come from profiles of
+//! repositories and from paths, and reach the terminal: they are sanitised.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 use clap_complete::CompletionCandidate;
 
-use crate::boxes::list;
+use crate::boxes::{BoxDir, list, state};
 use crate::paths::Paths;
-use crate::profile::Profile;
+use crate::profile::{Profile, resolve};
+use crate::text::sanitize;
 
 fn paths() -> Option<Paths> {
     Paths::from_environment().ok()
+}
+
+fn candidate(name: String, explanation: &str) -> CompletionCandidate {
+    CompletionCandidate::new(name).help(Some(sanitize(explanation).into_owned().into()))
 }
 
 /// Names of boxes.
@@ -17,36 +29,111 @@ pub fn boxes() -> Vec<CompletionCandidate> {
     listed
         .into_iter()
         .filter_map(|listed| listed.record.ok())
-        .map(|record| CompletionCandidate::new(record.name).help(Some(record.project.display().to_string().into())))
+        .map(|record| candidate(record.name, &record.project.to_string_lossy()))
         .collect()
 }
 
 /// Tasks of the profile that applies here.
 #[must_use]
 pub fn tasks() -> Vec<CompletionCandidate> {
-    let loaded = paths().and_then(|paths| Profile::load(&paths, &super::current_folder().ok()?).ok());
-    loaded
-        .map(|loaded| loaded.profile.tasks)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(name, line)| CompletionCandidate::new(name).help(Some(line.into())))
-        .collect()
+    let loaded = paths().and_then(|paths| Profile::load(&paths, &folder()?).ok());
+    let tasks = loaded.map(|loaded| loaded.profile.tasks).unwrap_or_default();
+    tasks.into_iter().map(|(name, line)| candidate(name, &line)).collect()
 }
 
-/// Snapshots of the box of this folder's project.
+/// The profiles that `extends` can name.
+#[must_use]
+pub fn profiles() -> Vec<CompletionCandidate> {
+    let listed = paths().map(|paths| resolve::list(&paths)).unwrap_or_default();
+    listed.into_iter().map(|profile| candidate(profile.name, &profile.summary)).collect()
+}
+
+/// Snapshots of the box of this folder's project. A profile that is being edited may be broken just now.
 #[must_use]
 pub fn snapshots() -> Vec<CompletionCandidate> {
     let find = || {
         let paths = paths()?;
-        let project = Profile::load(&paths, &super::current_folder().ok()?).ok()?.project;
+        let project = super::commands::project(&paths, &folder()?).ok()?;
         let id = list::find_by_project(&paths, &project).ok()??;
-        crate::boxes::state::load(&crate::boxes::BoxDir::new(&paths, &id)).ok()
+        state::load(&BoxDir::new(&paths, &id)).ok()
     };
-    let record = find();
-    record
-        .map(|record| record.snapshots)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|snapshot| CompletionCandidate::new(snapshot.name).help(Some(snapshot.created.into())))
-        .collect()
+    let snapshots = find().map(|record| record.snapshots).unwrap_or_default();
+    snapshots.into_iter().map(|snapshot| candidate(snapshot.name, &snapshot.created)).collect()
+}
+
+/// The folder that the command being typed is about.
+fn folder() -> Option<PathBuf> {
+    let current = super::current_folder().ok()?;
+    // The shell calls `devbox -- devbox WORD...`.
+    let words: Vec<OsString> = std::env::args_os().skip(3).collect();
+    match chosen(&words) {
+        None => Some(current),
+        Some(chosen) => std::fs::canonicalize(current.join(chosen)).ok(),
+    }
+}
+
+/// What `-C` names among `words`, which may be half typed: neither is it complete nor free of mistakes.
+fn chosen(words: &[OsString]) -> Option<PathBuf> {
+    let mut words = words.iter().take_while(|word| *word != "--");
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        let value = if word == "-C" || word == "--directory" {
+            words.next().map(OsString::as_os_str)
+        } else {
+            bytes.strip_prefix(b"--directory=").or_else(|| bytes.strip_prefix(b"-C")).map(OsStr::from_bytes)
+        };
+        found = value.or(found);
+    }
+    found.filter(|value| !value.is_empty()).map(unquoted)
+}
+
+/// As the shell will understand the word, which bash hands on as it was typed: `~/shop`, `my\ shop`, `"my shop"`.
+fn unquoted(word: &OsStr) -> PathBuf {
+    let mut plain = Vec::new();
+    let mut bytes = word.as_bytes().iter();
+    let mut quote = None;
+    while let Some(&byte) = bytes.next() {
+        match (byte, quote) {
+            (b'\\', None | Some(b'"')) => plain.extend(bytes.next()),
+            (b'\'' | b'"', None) => quote = Some(byte),
+            (_, Some(open)) if byte == open => quote = None,
+            _ => plain.push(byte),
+        }
+    }
+    let path = PathBuf::from(OsString::from_vec(plain));
+    match (path.strip_prefix("~"), word.as_bytes().first(), paths()) {
+        (Ok(below), Some(b'~'), Some(paths)) => paths.home.join(below),
+        _ => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_is_found_among_half_typed_words() {
+        for (words, expected) in [
+            (&["run", ""][..], None),
+            (&["-C", "shop", "run", ""], Some("shop")),
+            (&["run", "-C", "shop", ""], Some("shop")),
+            (&["-Cshop", "run"], Some("shop")),
+            (&["--directory=shop", "run"], Some("shop")),
+            (&["--directory", "shop", "run"], Some("shop")),
+            (&["-C", "a", "-C", "b", "run"], Some("b")),
+            (&["run", "-C"], None),
+            (&["run", "-C", ""], None),
+            (&["run", "--", "make", "-C", "shop"], None),
+            (&["-C", "my\\ shop", "run"], Some("my shop")),
+            (&["-C", "\"my shop\"/a", "run"], Some("my shop/a")),
+            (&["-C", "'my \\shop'", "run"], Some("my \\shop")),
+            (&["-C", "a\\", "run"], Some("a")),
+        ] {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            assert_eq!(chosen(&words).as_deref(), expected.map(Path::new), "{words:?}");
+        }
+    }
 }

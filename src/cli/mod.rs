@@ -13,7 +13,7 @@ pub mod args;
 pub mod commands;
 pub mod complete;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Man};
 
 /// What a command gives: the exit status.
 pub type Outcome = Result<i32, Error>;
@@ -66,9 +66,10 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Logs(args) => logs::run(&folder()?, &args),
         Command::Profile(command) => profile::run(&folder()?, &command),
         Command::Doctor(args) => doctor::run(args.format),
-        Command::Config(args) => config::run(args.format),
+        Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(args.shell),
-        Command::Man(args) => man::run(&folder()?.join(&args.target)),
+        Command::Man(Man { target: None }) => man::print_first(),
+        Command::Man(Man { target: Some(target) }) => man::write_all(&folder()?.join(target)),
     }
 }
 
@@ -87,7 +88,7 @@ fn could_not_run(error: Error) -> Error {
     error.with_status(crate::error::COULD_NOT_RUN)
 }
 
-/// The folder that the shell shows, if `PWD` says so truly: a path through a symlink stays as it was typed.
+/// The current folder as the kernel names it, symlinks resolved.
 #[expect(clippy::disallowed_methods, reason = "the one place that asks")]
 pub fn current_folder() -> io::Result<PathBuf> {
     std::env::current_dir()

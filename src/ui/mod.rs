@@ -59,6 +59,13 @@ fn sanitize_lines(text: &str) -> String {
     text.lines().map(sanitize).collect::<Vec<_>>().join("\n")
 }
 
+/// A whole file that others wrote: its lines and tabs stay, everything else that could steer a terminal is shown.
+#[must_use]
+pub fn foreign_text(text: &str) -> String {
+    let line = |line: &str| line.split('\t').map(sanitize).collect::<Vec<_>>().join("\t");
+    text.lines().map(|text| line(text) + "\n").collect()
+}
+
 /// Asks on the terminal; anything but "y" or "yes" is no.
 pub fn confirm(question: &str) -> std::io::Result<bool> {
     let mut err = std::io::stderr().lock();
@@ -152,5 +159,17 @@ mod tests {
             "NAME        STATE\nshop-front  running\n"
         );
         assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn files_of_others_keep_their_lines() {
+        for (text, expected) in [
+            ("", ""),
+            ("a\n\n\tb = 1", "a\n\n\tb = 1\n"),
+            ("a\r\nb\n", "a\nb\n"),
+            ("\u{1b}[31m\u{202e}\n", "\\u{1b}[31m\\u{202e}\n"),
+        ] {
+            assert_eq!(foreign_text(text), expected, "{text:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 mod boxes;
+mod own;
 mod places;
 mod profile;
 mod trust;

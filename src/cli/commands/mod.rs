@@ -38,7 +38,7 @@ fn find(paths: &Paths, folder: &Path, target: &Target) -> Result<BoxId, Error> {
 }
 
 /// The folder of the project. A broken profile must not keep its box from being stopped or removed.
-fn project(paths: &Paths, folder: &Path) -> Result<std::path::PathBuf, Error> {
+pub(super) fn project(paths: &Paths, folder: &Path) -> Result<std::path::PathBuf, Error> {
     match Profile::load(paths, folder) {
         Ok(loaded) => Ok(loaded.project),
         Err(_) => Ok(crate::profile::load::find(folder, &paths.home)?.project),

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use crate::cli::args::{Format, Profile as Command};
 use crate::cli::{Outcome, print, print_json};
+use crate::error::Error;
 use crate::paths::Paths;
-use crate::profile::{Profile, resolve, schema, show, trust};
-use crate::text::sanitize;
+use crate::profile::{Profile, Source, load, resolve, schema, shipped, show, trust};
+use crate::text::{closest, sanitize};
 use crate::ui;
 
 /// The sub-commands.
@@ -16,7 +17,8 @@ pub fn run(folder: &Path, command: &Command) -> Outcome {
     let paths = Paths::from_environment()?;
     match command {
         Command::List(args) => list(&paths, args.format),
-        Command::Show => print(&show::show(&Profile::load(&paths, folder)?)),
+        Command::Show { name: Some(name) } => show_named(&paths, name),
+        Command::Show { name: None } => print(&show::show(&Profile::load(&paths, folder)?)),
         Command::Check { file: None } => {
             Profile::load(&paths, folder)?;
             Ok(0)
@@ -42,6 +44,23 @@ pub fn run(folder: &Path, command: &Command) -> Outcome {
             print(&format!("took back {count} {}\n", if count == 1 { "permission" } else { "permissions" }))
         }
     }
+}
+
+/// The text of one profile that `extends` can name.
+fn show_named(paths: &Paths, name: &str) -> Outcome {
+    let profiles = resolve::list(paths);
+    let Some(profile) = profiles.iter().find(|profile| profile.name == name) else {
+        let error = Error::new(format!("there is no profile `{}`", sanitize(name)));
+        return Err(match closest(name, profiles.iter().map(|profile| profile.name.as_str())) {
+            Some(known) => error.hint(format!("did you mean `{known}`?")),
+            None => error.hint("`devbox profile list` shows those there are"),
+        });
+    };
+    let text = match &profile.source {
+        Source::Shipped(name) => shipped::find_shipped(name).map(|shipped| shipped.text.to_owned()).unwrap_or_default(),
+        Source::User(path) | Source::Untrusted(path) => load::read(path)?.text,
+    };
+    print(&ui::foreign_text(&text))
 }
 
 fn list(paths: &Paths, format: Format) -> Outcome {
