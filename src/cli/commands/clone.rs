@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::boxes::change::LockedBox;
 use crate::boxes::clone;
+use crate::boxes::events::EventKind;
 use crate::cli::args::{CloneArgs, Target};
 use crate::cli::{Outcome, print};
 use crate::error::Error;
@@ -25,5 +28,6 @@ pub fn run(folder: &Path, args: &CloneArgs) -> Outcome {
     let name = args.name.clone().unwrap_or_else(|| validate::default_name(&target));
     let mut source = LockedBox::open(&paths, &id, "devbox clone", &ui::Terminal::default())?;
     let made = clone::clone(&mut source, &name, &target, "devbox clone")?;
+    super::note(&made.directory, EventKind::Cloned, json!({ "from": id.as_str() }));
     print(&format!("made the box `{}` for `{}`\n", sanitize(&made.record.name), sanitize(&target.to_string_lossy())))
 }

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use super::args::Target;
-use crate::boxes::{BoxId, list as boxes_list};
+use crate::boxes::events::{EventKind, EventLog};
+use crate::boxes::{BoxDir, BoxId, list as boxes_list};
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::profile::Profile;
+use crate::text::sanitize;
+use crate::ui;
 
 pub mod clone;
 pub mod completions;
@@ -35,6 +38,22 @@ fn find(paths: &Paths, folder: &Path, target: &Target) -> Result<BoxId, Error> {
         Error::new(format!("the project `{}` has no box yet", project.display()))
             .hint("`devbox enter` makes it; `devbox list` shows the boxes there are")
     })
+}
+
+/// Notes in the box's log what was done to it.
+///
+/// It is done by then: a log that cannot be written to is said, and changes no exit status.
+fn note(directory: &BoxDir, event: EventKind, details: serde_json::Value) {
+    let details = match details {
+        serde_json::Value::Object(details) => details,
+        _ => serde_json::Map::new(),
+    };
+    let noted = EventLog::open(&directory.events()).and_then(|log| log.append(event, details));
+    if let Err(error) = noted {
+        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        ui::say(&format!("devbox: {}", sanitize(&text)));
+    }
 }
 
 /// The folder of the project. A broken profile must not keep its box from being stopped or removed.

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::boxes::change::LockedBox;
+use crate::boxes::events::EventKind;
 use crate::boxes::{BoxDir, remove, state};
 use crate::cli::args::{Format, Snapshot, SnapshotArgs, StatusArgs};
 use crate::cli::{Outcome, print, print_json};
@@ -19,11 +22,15 @@ use crate::userns::idmap::IdMap;
 pub fn run(folder: &Path, command: &Snapshot) -> Outcome {
     match command {
         Snapshot::List(args) => list(folder, args),
-        Snapshot::Create(args) => change(folder, args, "create", |locked| Ok(locked.create_snapshot(&args.snapshot)?)),
-        Snapshot::Restore(args) => {
-            change(folder, args, "restore", |locked| Ok(locked.restore_snapshot(&args.snapshot)?))
+        Snapshot::Create(args) => {
+            change(folder, args, "create", EventKind::Snapshot, |locked| Ok(locked.create_snapshot(&args.snapshot)?))
         }
-        Snapshot::Rm(args) => change(folder, args, "rm", |locked| Ok(locked.remove_snapshot(&args.snapshot)?)),
+        Snapshot::Restore(args) => {
+            change(folder, args, "restore", EventKind::Restored, |locked| Ok(locked.restore_snapshot(&args.snapshot)?))
+        }
+        Snapshot::Rm(args) => {
+            change(folder, args, "rm", EventKind::SnapshotRemoved, |locked| Ok(locked.remove_snapshot(&args.snapshot)?))
+        }
     }
 }
 
@@ -31,12 +38,14 @@ fn change(
     folder: &Path,
     args: &SnapshotArgs,
     what: &str,
+    event: EventKind,
     operation: impl FnOnce(&mut LockedBox) -> Result<(), Error>,
 ) -> Outcome {
     let paths = Paths::from_environment()?;
     let id = super::find(&paths, folder, &args.target)?;
     let mut locked = LockedBox::open(&paths, &id, &format!("devbox snapshot {what}"), &ui::Terminal::default())?;
     operation(&mut locked)?;
+    super::note(&locked.directory, event, json!({ "name": args.snapshot }));
     let map = locked.record.id_map.clone();
     drop(locked);
     empty_trash_later(&paths, &map)
