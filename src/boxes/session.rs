@@ -498,7 +498,14 @@ pub fn describe(
 /// after `grace`.
 pub fn stop(paths: &Paths, id: &BoxId, grace: Duration) -> BoxesResult<bool> {
     let directory = BoxDir::new(paths, id);
-    let Some(stream) = running::connect(&directory) else { return Ok(false) };
+    let lock = directory.path().join("running");
+    let Some(stream) = running::connect(&directory) else {
+        // It may be stopping by itself: only the supervisor's end is the box's.
+        if lock.exists() {
+            BoxLock::acquire(&lock, Sharing::Exclusive, "devbox stop", &crate::progress::Silent)?;
+        }
+        return Ok(false);
+    };
     let channel = Channel::new(stream);
     let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
     let shown = running::socket_address(&directory)?;
@@ -506,7 +513,7 @@ pub fn stop(paths: &Paths, id: &BoxId, grace: Duration) -> BoxesResult<bool> {
     // The connection closes with the box's last process.
     while channel.receive::<Reply>().at("read", shown.shown())?.is_some() {}
     // And the supervisor gives up its lock when everything is cleaned up.
-    BoxLock::acquire(&directory.path().join("running"), Sharing::Exclusive, "devbox stop", &crate::progress::Silent)?;
+    BoxLock::acquire(&lock, Sharing::Exclusive, "devbox stop", &crate::progress::Silent)?;
     Ok(true)
 }
 
