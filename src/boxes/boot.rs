@@ -10,8 +10,7 @@ use super::events::EventLog;
 use super::lock::{BoxLock, Sharing};
 use super::running::SocketAddress;
 use super::session::{SessionError, io};
-use crate::image::digest;
-use crate::paths::{self, Paths};
+use crate::paths;
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Command, Failure, Phase};
@@ -93,14 +92,6 @@ pub fn boot(
             })
         }
     }
-}
-
-/// A runtime directory for a sandbox that nobody else joins, named after `place`, which is unique.
-pub fn temporary_runtime(paths: &Paths, place: &Path) -> BoxesResult<PathBuf> {
-    let digest = digest::of_bytes(place.as_os_str().as_encoded_bytes());
-    let runtime = paths.runtime.join(&digest.trim_start_matches("sha256:")[..12]);
-    paths::create_private(&runtime)?;
-    Ok(runtime)
 }
 
 fn touch(path: &Path) -> BoxesResult<()> {

@@ -87,12 +87,12 @@ impl LockedBox {
         (self.directory, self.record, self.lock)
     }
 
-    /// An error if the box runs: its writable layer is in use.
+    /// An error if the box runs: its writable layer is in use. Waits for one whose last session has just ended.
     pub fn require_stopped(&self) -> BoxesResult<()> {
-        if running::probe(&self.directory) {
-            return Err(BoxesError::Running { name: self.record.name.clone() });
+        if running::wait_until_stopped(&self.directory, running::STOPPING_TIME)? {
+            return Ok(());
         }
-        Ok(())
+        Err(BoxesError::Running { name: self.record.name.clone() })
     }
 
     /// Whether anything was written since the last snapshot, restore or reset; `true` when in doubt.

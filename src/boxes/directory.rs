@@ -58,6 +58,12 @@ impl BoxDir {
         self.path.join("lock")
     }
 
+    /// The file that the supervisor of a running box locks.
+    #[must_use]
+    pub fn running(&self) -> PathBuf {
+        self.path.join("running")
+    }
+
     /// What holds the writable layer: `fs` and `map.json`.
     #[must_use]
     pub fn upper_holder(&self) -> PathBuf {

@@ -24,8 +24,8 @@ pub struct Listed {
 impl Listed {
     /// Whether the box runs.
     #[must_use]
-    pub fn is_running(&self) -> bool {
-        running::probe(&self.directory)
+    pub fn is_running(&self, paths: &Paths) -> bool {
+        running::probe(paths, &self.directory)
     }
 
     /// Whether the project's folder is still there. `false` for a broken box.

@@ -20,7 +20,7 @@ fn a_broken_box_hides_nothing() {
     let boxes = list(&home.paths).unwrap();
     let shown: Vec<_> = boxes.iter().map(|it| (it.id.as_str().split('-').next().unwrap(), it.record.is_ok())).collect();
     assert_eq!(shown, [("a", true), ("b", false), ("c", false), ("d", false)]);
-    assert!(boxes.iter().all(|it| !it.is_running() && !it.has_project()));
+    assert!(boxes.iter().all(|it| !it.is_running(&home.paths) && !it.has_project()));
     // Each can be removed.
     for listed in boxes {
         remove_box(&home.paths, &listed.id, "test", &Silent).unwrap();

@@ -178,7 +178,7 @@ fn install(
     let read = |path: &str| std::fs::read_to_string(path).ok().filter(|_| !net.own_namespace());
     let hosts = hosts::hosts_file(&hostname, read("/etc/hosts").as_deref());
     let resolv = resolv::resolv_conf(&net, read("/etc/resolv.conf").as_deref());
-    let runtime = boot::temporary_runtime(paths, place)?;
+    let runtime = super::running::temporary_runtime(paths, place);
     let work = place.join("work");
     std::fs::create_dir_all(&work).map_err(super::session::io("make the scratch directory"))?;
     let spec = plan(Wanted {

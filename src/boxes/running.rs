@@ -1,18 +1,31 @@
-//! Whether a box runs, and the address of its socket.
+//! Whether a box runs, and the addresses of its sockets.
+//!
+//! A box that runs listens on its socket. Its supervisor holds the lock on `running` a little longer: until everything
+//! is cleaned up. A `run --rm` listens in a directory of its own, where nobody joins it.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::directory::BoxDir;
-use super::error::{BoxesResult, IoContext};
+use super::error::{BoxesError, BoxesResult, IoContext};
+use super::lock::{BoxLock, Sharing};
+use crate::image::digest;
+use crate::paths::Paths;
 use crate::sys;
 
 /// Longest path of a unix socket, in bytes: `sun_path` holds 108, one of them the terminator.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 /// The socket's name in the box's runtime directory.
 const SOCKET_NAME: &str = "s";
+/// How the directories of `run --rm` sessions begin, in the box's directory.
+const SCRATCH_PREFIX: &str = "scratch-";
+/// A box whose last session has just ended is gone after this, also on a busy machine.
+pub const STOPPING_TIME: Duration = Duration::from_secs(1);
+/// Between two looks at a box that is stopping.
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A path to bind or connect to. Valid in this process, as long as the value lives.
 #[derive(Debug)]
@@ -58,10 +71,52 @@ pub fn connect(directory: &BoxDir) -> Option<UnixStream> {
     UnixStream::connect(socket_address(directory).ok()?.path()).ok()
 }
 
-/// Whether the box runs: somebody listens on its socket.
+/// Connects to everything that runs on the box's layers: the box itself, and sessions whose changes are thrown away.
+pub fn connect_all(paths: &Paths, directory: &BoxDir) -> Vec<UnixStream> {
+    let scratch = scratch_holders(directory).into_iter().filter_map(|holder| {
+        UnixStream::connect(socket_address_in(&temporary_runtime(paths, &holder)).ok()?.path()).ok()
+    });
+    connect(directory).into_iter().chain(scratch).collect()
+}
+
+/// Whether something runs on the box's layers.
 #[must_use]
-pub fn probe(directory: &BoxDir) -> bool {
-    connect(directory).is_some()
+pub fn probe(paths: &Paths, directory: &BoxDir) -> bool {
+    !connect_all(paths, directory).is_empty()
+}
+
+/// A directory for the writable layer of a session whose changes are thrown away.
+pub fn new_scratch_holder(directory: &BoxDir) -> BoxesResult<PathBuf> {
+    Ok(directory.path().join(format!("{SCRATCH_PREFIX}{}", super::directory::fresh_name()?)))
+}
+
+fn scratch_holders(directory: &BoxDir) -> Vec<PathBuf> {
+    let names = super::pool::entries(directory.path()).unwrap_or_default();
+    names.iter().filter(|name| name.starts_with(SCRATCH_PREFIX)).map(|name| directory.path().join(name)).collect()
+}
+
+/// Where the runtime directory of a sandbox lies that nobody else joins: named after `place`, which is unique.
+#[must_use]
+pub fn temporary_runtime(paths: &Paths, place: &Path) -> PathBuf {
+    paths.runtime.join(&digest::of_bytes(place.as_os_str().as_encoded_bytes())[..12])
+}
+
+/// Waits until the box has stopped and its supervisor is gone; `false` when it still runs after `timeout`.
+pub fn wait_until_stopped(directory: &BoxDir, timeout: Duration) -> BoxesResult<bool> {
+    let lock = directory.running();
+    let start = Instant::now();
+    loop {
+        // A box that has never run has no lock.
+        if std::fs::symlink_metadata(&lock).is_err() {
+            return Ok(true);
+        }
+        match BoxLock::try_acquire(&lock, Sharing::Shared, "devbox") {
+            Ok(_) => return Ok(true),
+            Err(BoxesError::Busy { .. }) if start.elapsed() < timeout => std::thread::sleep(RETRY_INTERVAL),
+            Err(BoxesError::Busy { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -83,14 +138,14 @@ mod tests {
             let root = scratch.path().to_owned();
             let paths = Paths { home: root.clone(), data: root.clone(), config: root.clone(), cache: root, runtime };
             let directory = BoxDir::new(&paths, &BoxId::new("shop", Path::new("/p")));
-            assert!(!probe(&directory));
+            assert!(!probe(&paths, &directory));
             std::fs::create_dir_all(directory.runtime()).unwrap();
-            assert!(!probe(&directory));
+            assert!(!probe(&paths, &directory));
             let listener = UnixListener::bind(socket_address(&directory).unwrap().path()).unwrap();
-            assert!(probe(&directory), "depth {depth}");
+            assert!(probe(&paths, &directory), "depth {depth}");
             assert!(socket_address(&directory).unwrap().shown().exists());
             drop(listener);
-            assert!(!probe(&directory), "a socket that nobody listens on is no running box");
+            assert!(!probe(&paths, &directory), "a socket that nobody listens on is no running box");
         }
     }
 }

@@ -29,6 +29,9 @@ pub use super::environment::What;
 /// A box that stops between two looks at it is started anew, this often at most.
 const MAX_ATTEMPTS: u32 = 10;
 
+/// How long a box that refused a session may take to stop before it is asked again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
 /// The uid in the box of a named user.
 const NAMED_USER_ID: u32 = 1000;
 
@@ -85,7 +88,7 @@ pub enum SessionError {
         wanted: &'static str,
     },
     /// The box stopped while the command ran.
-    #[error("the box stopped")]
+    #[error("the box stopped before the command ended")]
     Lost,
     /// Something else refused.
     #[error("cannot {action}")]
@@ -116,7 +119,10 @@ pub fn run(
         };
         return match outcome {
             // It stopped just then: once more from the beginning.
-            Outcome::Refused => continue,
+            Outcome::Refused => {
+                settle(paths, loaded)?;
+                continue;
+            }
             Outcome::Ended(ended) => Ok(ended.status()),
             Outcome::Failed(failure) => Err(SessionError::Start(failure)),
             Outcome::NotExecuted { program, reason, status } => {
@@ -126,6 +132,14 @@ pub fn run(
         };
     }
     Err(SessionError::Lost)
+}
+
+/// Waits for a box that is stopping. One that somebody started anew meanwhile goes on.
+fn settle(paths: &Paths, loaded: &LoadedProfile) -> Result<(), SessionError> {
+    if let Some(id) = list::find_by_project(paths, &loaded.project)? {
+        running::wait_until_stopped(&BoxDir::new(paths, &id), RETRY_INTERVAL)?;
+    }
+    Ok(())
 }
 
 /// Runs `what` in the box if it runs.
@@ -207,10 +221,9 @@ fn start(
     };
     let mut locked = clone::open_or_create(paths, new, "devbox run", progress)?;
     // Somebody may have started it while the base was prepared.
-    if running::probe(&locked.directory) {
-        if options.throw_away {
-            return Err(BoxesError::Running { name: locked.record.name }.into());
-        }
+    if options.throw_away {
+        locked.require_stopped()?;
+    } else if running::connect(&locked.directory).is_some() {
         return Ok(Outcome::Refused);
     }
     if locked.record.base_id != base.id {
@@ -221,7 +234,7 @@ fn start(
         locked.save()?;
     }
     let scratch = if options.throw_away { Some(Scratch::new(paths, &locked)?) } else { None };
-    let running = locked.directory.path().join("running");
+    let running = locked.directory.running();
     let outcome = launch_box(paths, loaded, what, options, progress, &base, locked, scratch.as_ref());
     if let Some(scratch) = scratch {
         // The supervisor lets go of the layer with its lock.
@@ -251,14 +264,14 @@ struct Scratch {
 
 impl Scratch {
     fn new(paths: &Paths, locked: &LockedBox) -> BoxesResult<Self> {
-        let holder = locked.directory.path().join(format!("scratch-{}", super::directory::fresh_name()?));
+        let holder = running::new_scratch_holder(&locked.directory)?;
         pool::make_layer(&holder, &locked.record.id_map, Some(&locked.directory.upper()))
             .inspect_err(|_| drop(pool::discard(&paths.data, &holder)))?;
         Ok(Self { holder })
     }
 
     fn discard(&self, paths: &Paths) -> BoxesResult<()> {
-        let runtime = boot::temporary_runtime(paths, &self.holder)?;
+        let runtime = running::temporary_runtime(paths, &self.holder);
         std::fs::remove_dir_all(&runtime).at("remove", &runtime)?;
         pool::discard(&paths.data, &self.holder)
     }
@@ -289,7 +302,7 @@ fn launch_box(
     // Nobody shall join what is thrown away.
     let runtime = match scratch {
         None => directory.runtime(),
-        Some(scratch) => boot::temporary_runtime(paths, &scratch.holder)?,
+        Some(scratch) => running::temporary_runtime(paths, &scratch.holder),
     };
     let network_file = runtime.join(NETWORK_FILE);
     paths::create_private(&runtime).map_err(BoxesError::from)?;
@@ -297,7 +310,7 @@ fn launch_box(
     let place = boot::Place {
         socket: running::socket_address_in(&runtime)?,
         runtime,
-        running: directory.path().join("running"),
+        running: directory.running(),
         events: Some(directory.events()),
     };
     boot::boot(&spec, &net, &place, command, Some(lock), hold, progress)
@@ -498,23 +511,23 @@ pub fn describe(
 /// after `grace`.
 pub fn stop(paths: &Paths, id: &BoxId, grace: Duration) -> BoxesResult<bool> {
     let directory = BoxDir::new(paths, id);
-    let lock = directory.path().join("running");
-    let Some(stream) = running::connect(&directory) else {
-        // It may be stopping by itself: only the supervisor's end is the box's.
-        if lock.exists() {
-            BoxLock::acquire(&lock, Sharing::Exclusive, "devbox stop", &crate::progress::Silent)?;
-        }
-        return Ok(false);
-    };
-    let channel = Channel::new(stream);
     let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
-    let shown = running::socket_address(&directory)?;
-    channel.send(&Request::Stop { grace_ms }, &[]).at("write", shown.shown())?;
-    // The connection closes with the box's last process.
-    while channel.receive::<Reply>().at("read", shown.shown())?.is_some() {}
-    // And the supervisor gives up its lock when everything is cleaned up.
-    BoxLock::acquire(&lock, Sharing::Exclusive, "devbox stop", &crate::progress::Silent)?;
-    Ok(true)
+    let mut stopped = false;
+    loop {
+        for stream in running::connect_all(paths, &directory) {
+            let channel = Channel::new(stream);
+            // One that stops by itself just then answers nothing.
+            if channel.send(&Request::Stop { grace_ms }, &[]).is_ok() {
+                // The connection closes with the box's last process.
+                while let Ok(Some(_)) = channel.receive::<Reply>() {}
+                stopped = true;
+            }
+        }
+        // The supervisor gives up its lock when everything is cleaned up. Who held it just then may have been starting.
+        if running::wait_until_stopped(&directory, running::STOPPING_TIME)? {
+            return Ok(stopped);
+        }
+    }
 }
 
 /// What a box changed of its base. The base is that of the profile which applies to the box's project.

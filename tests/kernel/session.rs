@@ -266,6 +266,37 @@ fn enter_runs_a_script_without_a_terminal() {
 }
 
 #[test]
+fn the_next_command_may_come_at_once() {
+    require!(Userns, Overlay);
+    let test = Devbox::host();
+    for round in 0..10 {
+        test.sh("true").run();
+        test.args(["snapshot", "create", &format!("s{round}")]).any_stdout().any_stderr().run();
+        test.sh("true").run();
+        test.args(["run", "--rm", "--", "true"]).run();
+        test.args(["stop"]).run();
+        test.sh("true").run();
+        test.args(["reset"]).any_stdout().any_stderr().run();
+    }
+}
+
+#[test]
+fn a_session_with_rm_is_seen_and_stopped() {
+    require!(Userns, Overlay);
+    let test = Devbox::host();
+    test.sh("true").run();
+    let mut session = test.background_with(&["--rm"], "echo ready; sleep 1000");
+    session.expect("ready");
+    let listed = test.args(["status"]).any_stdout().run();
+    assert!(listed.stdout.contains("running"), "{}", listed.stdout);
+    let refused = test.args(["reset"]).status(1).any_stderr().run();
+    assert!(refused.stderr.contains("is running"), "{}", refused.stderr);
+    test.args(["stop", "--time", "0"]).run();
+    session.wait();
+    test.args(["reset"]).any_stdout().any_stderr().run();
+}
+
+#[test]
 fn kept_until_stopped() {
     require!(Userns, Overlay);
     let test = Devbox::host();

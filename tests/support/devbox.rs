@@ -166,7 +166,12 @@ impl Devbox {
 
     /// `devbox run -- sh -c SCRIPT`, beside the test.
     pub fn background(&self, script: &str) -> Background {
-        Background::start(self.command(["run", "--", "sh", "-c", script]))
+        self.background_with(&[], script)
+    }
+
+    /// As [`Self::background`], with options of `devbox run`.
+    pub fn background_with(&self, options: &[&str], script: &str) -> Background {
+        Background::start(self.command([&["run"], options, &["--", "sh", "-c", script]].concat()))
     }
 
     /// The directories of the boxes that this test has made so far.

@@ -29,7 +29,7 @@ pub fn run(format: Format) -> Outcome {
             Ok(record) => Row {
                 name: record.name.clone(),
                 id: listed.id.as_str().to_owned(),
-                state: if listed.is_running() {
+                state: if listed.is_running(&paths) {
                     "running"
                 } else if listed.has_project() {
                     "stopped"

@@ -17,7 +17,7 @@ pub fn run(folder: &Path, args: &StatusArgs) -> Outcome {
     let id = super::find(&paths, folder, &args.target)?;
     let directory = BoxDir::new(&paths, &id);
     let record = state::load(&directory)?;
-    let state = if running::probe(&directory) { "running" } else { "stopped" };
+    let state = if running::probe(&paths, &directory) { "running" } else { "stopped" };
     if args.format == Format::Json {
         return print_json(&json!({
             "name": record.name,
