@@ -188,7 +188,6 @@ impl LockedBox {
             layers: pending.layers,
             snapshots: pending.snapshots,
             base_id: pending.base_id,
-            hooks_done: pending.hooks_done,
             pending: None,
             ..self.record.clone()
         };

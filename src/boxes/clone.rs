@@ -32,7 +32,7 @@ pub struct NewBox {
 pub fn create(paths: &Paths, new: NewBox, who: &str) -> BoxesResult<LockedBox> {
     prepare(paths)?;
     let _pool = lock_pool(&paths.data, Sharing::Shared)?;
-    make(paths, new, Vec::new(), Vec::new(), who)
+    make(paths, new, Vec::new(), who)
 }
 
 /// Makes a box for the folder `project` (canonical) that begins with everything that `source` holds now, its
@@ -53,10 +53,10 @@ pub fn clone(source: &mut LockedBox, untrusted_name: &str, project: &Path, who: 
         id_map: source.record.id_map.clone(),
         base_id: source.record.base_id.clone(),
     };
-    make(&paths, new, source.record.layers.clone(), source.record.hooks_done.clone(), who)
+    make(&paths, new, source.record.layers.clone(), who)
 }
 
-fn make(paths: &Paths, new: NewBox, layers: Vec<String>, hooks_done: Vec<String>, who: &str) -> BoxesResult<LockedBox> {
+fn make(paths: &Paths, new: NewBox, layers: Vec<String>, who: &str) -> BoxesResult<LockedBox> {
     let id = BoxId::new(&new.name, &new.project);
     let directory = BoxDir::new(paths, &id);
     let like = layers.first().map(|layer| pool::tree(&paths.data, layer));
@@ -68,7 +68,6 @@ fn make(paths: &Paths, new: NewBox, layers: Vec<String>, hooks_done: Vec<String>
         created: state::now(),
         id_map: new.id_map,
         base_id: new.base_id,
-        hooks_done,
         layers,
         snapshots: Vec::new(),
         pending: None,

@@ -494,7 +494,6 @@ pub fn describe(
         project: loaded.project.clone(),
         created: String::new(),
         base_id: base.id.clone(),
-        hooks_done: Vec::new(),
         layers: Vec::new(),
         snapshots: Vec::new(),
         pending: None,

@@ -27,7 +27,6 @@ fn unchanged(record: &BoxRecord) -> Pending {
         layers: record.layers.clone(),
         snapshots: record.snapshots.clone(),
         base_id: record.base_id.clone(),
-        hooks_done: record.hooks_done.clone(),
     }
 }
 
@@ -57,7 +56,6 @@ pub fn plan_create(record: &BoxRecord, untrusted_name: &str, now: &str, fresh: O
         created: now.to_owned(),
         layers: pending.layers.clone(),
         base_id: pending.base_id.clone(),
-        hooks_done: pending.hooks_done.clone(),
     });
     Ok(pending)
 }
@@ -70,7 +68,6 @@ pub fn plan_restore(record: &BoxRecord, name: &str) -> BoxesResult<Pending> {
         layers: snapshot.layers.clone(),
         snapshots: record.snapshots.clone(),
         base_id: snapshot.base_id.clone(),
-        hooks_done: snapshot.hooks_done.clone(),
     })
 }
 
@@ -89,7 +86,7 @@ pub fn plan_reset(record: &BoxRecord, keep: KeepSnapshots) -> Pending {
         KeepSnapshots::Yes => record.snapshots.clone(),
         KeepSnapshots::No => Vec::new(),
     };
-    Pending { upper: UpperFate::Drop, layers: Vec::new(), hooks_done: Vec::new(), snapshots, ..unchanged(record) }
+    Pending { upper: UpperFate::Drop, layers: Vec::new(), snapshots, ..unchanged(record) }
 }
 
 fn find<'a>(record: &'a BoxRecord, name: &str) -> BoxesResult<&'a Snapshot> {

@@ -11,8 +11,6 @@ fn goes_back_and_forth() {
     let home = Home::new();
     let mut shop = home.create("shop", "/p");
     shop.put("a");
-    shop.record.hooks_done.push("create".to_owned());
-    shop.save().unwrap();
     shop.create_snapshot("one").unwrap();
     shop.put("b");
     assert_eq!(shop.sees(), ["a", "b"]);
@@ -24,9 +22,9 @@ fn goes_back_and_forth() {
     assert_eq!(shop.sees(), ["a", "b"]);
     shop.put("d");
     shop.reset(KeepSnapshots::Yes).unwrap();
-    assert_eq!((shop.sees(), shop.record.hooks_done.len()), (vec![], 0));
+    assert!(shop.sees().is_empty());
     shop.restore_snapshot("two").unwrap();
-    assert_eq!((shop.sees(), shop.record.hooks_done.len()), (vec!["a".to_owned(), "b".to_owned()], 1));
+    assert_eq!(shop.sees(), ["a", "b"]);
     shop.remove_snapshot("two").unwrap();
     assert_eq!(shop.sees(), ["a", "b"], "the box still stands on the layer");
     assert_eq!(home.layers_in_pool(), 2);

@@ -32,9 +32,6 @@ pub struct BoxRecord {
     pub id_map: IdMap,
     /// The base (`RootLayers::id`) that the layers were written on.
     pub base_id: String,
-    /// Hooks that need not run again, by whatever names them.
-    #[serde(default)]
-    pub hooks_done: Vec<String>,
     /// Frozen layers below `upper`, topmost first; names in the pool.
     pub layers: Vec<String>,
     /// Oldest first.
@@ -55,9 +52,6 @@ pub struct Snapshot {
     pub layers: Vec<String>,
     /// The record's `base_id` at the time.
     pub base_id: String,
-    /// The record's `hooks_done` at the time.
-    #[serde(default)]
-    pub hooks_done: Vec<String>,
 }
 
 /// What is being done to a box: carried out by `change::finish`, as often as it takes.
@@ -71,8 +65,6 @@ pub struct Pending {
     pub snapshots: Vec<Snapshot>,
     /// The record's `base_id` afterwards.
     pub base_id: String,
-    /// The record's `hooks_done` afterwards.
-    pub hooks_done: Vec<String>,
 }
 
 /// What becomes of the writable layer when a box changes.

@@ -23,21 +23,18 @@ fn record(project: PathBuf) -> BoxRecord {
         created: now(),
         id_map: IdMap::root(),
         base_id: "host-1".to_owned(),
-        hooks_done: vec!["create".to_owned()],
         layers: vec!["aa".to_owned()],
         snapshots: vec![Snapshot {
             name: "s".to_owned(),
             created: now(),
             layers: vec!["bb".to_owned()],
             base_id: String::new(),
-            hooks_done: Vec::new(),
         }],
         pending: Some(Pending {
             upper: UpperFate::Freeze("cc".to_owned()),
             layers: vec!["cc".to_owned(), "aa".to_owned()],
             snapshots: Vec::new(),
             base_id: String::new(),
-            hooks_done: Vec::new(),
         }),
     }
 }
