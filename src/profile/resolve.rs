@@ -115,7 +115,13 @@ impl Profile {
         let own_chain = config.as_ref().map(|config| loader.chain(config)).transpose()?.unwrap_or_default();
         // What the user's own files say on their own: the measure of what the project's files want beyond it.
         let own: Vec<LoadedFile> = own_chain.into_iter().chain(config.clone()).collect();
-        let (baseline, _) = merge(own.iter().map(|file| &file.layer).enumerate());
+        let (mut baseline, _) = merge(own.iter().map(|file| &file.layer).enumerate());
+        // A box could have made the local file: it must not loosen what the project's profile says without it.
+        if let [shared, _local] = &top[..] {
+            let chain = loader.chain(shared)?;
+            let (stated, _) = merge(chain.iter().chain([shared]).map(|file| &file.layer).enumerate());
+            trust::restrict(&mut baseline, &stated);
+        }
         let below = match top.iter().rev().find(|file| file.layer.extends.is_some()) {
             Some(file) => config.into_iter().chain(loader.chain(file)?).collect(),
             None => own,

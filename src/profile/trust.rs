@@ -1,7 +1,8 @@
 //! A profile that came with a project asks once before it gets anything of the host.
 //!
 //! The measure is what the user's own `config.toml` says: whatever goes beyond it is a [`HostWish`], whoever's file it is
-//! in, for it is the project that chose it. An answer is remembered as a file named
+//! in, for it is the project that chose it. `devbox.local.toml` is measured by `devbox.toml` as well: code that runs in
+//! a box may create the one, and cannot change the other. An answer is remembered as a file named
 //! `<data>/trust/<digest>`; the digest covers the project's path, the content of every file that is not the user's own, and
 //! the wishes with their symlinks resolved. An edited profile, a moved project, or a symlink in the project that now leads
 //! elsewhere asks again.
@@ -45,7 +46,7 @@ pub enum HostWish {
     CaCertificates,
     /// To be on the host's network, with its local services.
     HostNetwork,
-    /// More network than the user's configuration gives.
+    /// More network than the user's configuration, or the project's profile without the local file, gives.
     MoreNetwork {
         /// What it gives.
         from: NetworkMode,
@@ -67,9 +68,9 @@ pub enum HostWish {
         /// On the host, symlinks resolved.
         path: PathBuf,
     },
-    /// To change the project, which the user's configuration protects.
+    /// To change the project, which one of these protects.
     ChangeProject,
-    /// To see a part of the project that the user's configuration hides.
+    /// To see a part of the project that one of these hides.
     Unmask {
         /// Relative to the project.
         path: PathBuf,
@@ -99,13 +100,13 @@ impl std::fmt::Display for HostWish {
             }
             Self::HostNetwork => f.write_str("use the host's network, with every service that listens on it locally"),
             Self::MoreNetwork { from, to } => {
-                write!(f, "set the network to `{}`, where your configuration says `{}`", mode(*to), mode(*from))
+                write!(f, "set the network to `{}`, which is limited to `{}`", mode(*to), mode(*from))
             }
             Self::Variable { name } => write!(f, "read the environment variable `{}`", sanitize(name)),
             Self::Rootfs { path } => write!(f, "use `{}` as its root file system", clean(path)),
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
-            Self::ChangeProject => f.write_str("change the project, which your configuration makes read-only"),
-            Self::Unmask { path } => write!(f, "see `{}`, which your configuration hides", clean(path)),
+            Self::ChangeProject => f.write_str("change the project, which is set to be read-only"),
+            Self::Unmask { path } => write!(f, "see `{}`, which is set to be hidden", clean(path)),
             Self::ForeignFile { path, owner } => {
                 write!(f, "be used although `{}` belongs to uid {owner}, not to you", clean(path))
             }
@@ -125,6 +126,18 @@ fn mode(mode: NetworkMode) -> &'static str {
 /// The wishes as sentences for the question, each one line, without control characters.
 pub fn describe(wants: &[HostWish]) -> Vec<String> {
     wants.iter().map(ToString::to_string).collect()
+}
+
+/// Narrows `baseline` to what `stated` leaves of it.
+pub(super) fn restrict(baseline: &mut Layer, stated: &Layer) {
+    baseline.network_mode = match (baseline.network_mode, stated.network_mode) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    if stated.read_only == Some(true) {
+        baseline.read_only = Some(true);
+    }
+    baseline.mask.extend(stated.mask.iter().cloned());
 }
 
 /// What `profile` wants beyond `baseline`, which is what the user's own configuration says on its own.

@@ -89,6 +89,37 @@ fn a_local_file_may_have_come_with_the_project() {
 }
 
 #[test]
+fn a_local_file_cannot_loosen_the_profile_unasked() {
+    let more = |from, to| HostWish::MoreNetwork { from, to };
+    let unmask = |path: &str| HostWish::Unmask { path: path.into() };
+    use NetworkMode::{Auto, None, Private};
+    for (config, shared, local, wants) in [
+        ("", "[network]\nmode = \"none\"", "[network]\nmode = \"auto\"", vec![more(None, Auto)]),
+        ("", "[network]\nmode = \"private\"", "[network]\nmode = \"none\"", vec![]),
+        (
+            "",
+            "extends = \"agent\"",
+            "extends = \"rust\"\n[network]\nmode = \"auto\"",
+            [vec![more(Private, Auto)], [".env", ".git/hooks", ".git/config"].map(unmask).to_vec()].concat(),
+        ),
+        (
+            "[profile.network]\nmode = \"host\"",
+            "[network]\nmode = \"none\"",
+            "[network]\nmode = \"host\"",
+            vec![HostWish::HostNetwork],
+        ),
+        ("[profile.network]\nmode = \"none\"", "[network]\nmode = \"auto\"", "", vec![more(None, Auto)]),
+        ("", "[project]\nread_only = true", "[project]\nread_only = false", vec![HostWish::ChangeProject]),
+        ("", "", "shell = \"/bin/sh\"", vec![]),
+    ] {
+        let world = World::new();
+        world.write("config/config.toml", config).write("shop/devbox.toml", shared);
+        world.write("shop/devbox.local.toml", local);
+        assert_eq!(world.load().wants, wants, "{shared}\n{local}");
+    }
+}
+
+#[test]
 fn wishes_are_fit_for_a_terminal() {
     let wants = wants("", &mount("/a\\u001b[2J\\n", ""));
     assert_eq!(wants, ["read and change `/a\\u{1b}[2J\\u{a}` of the host, as `/x`"]);
