@@ -81,7 +81,17 @@ impl Error {
             }
             next = cause.source();
         }
-        shown
+        shown.explain_full_disk()
+    }
+
+    /// Adds a hint if the disk is full. Some causes crossed a process boundary as text, so the text is what counts.
+    fn explain_full_disk(self) -> Self {
+        const SIGNS: [&str; 4] = ["No space left on device", "ENOSPC", "Disk quota exceeded", "EDQUOT"];
+        if self.causes.iter().any(|cause| SIGNS.iter().any(|sign| cause.contains(sign))) {
+            self.hint("make room on the disk; `devbox rm` and `devbox snapshot rm` need none themselves")
+        } else {
+            self
+        }
     }
 }
 
@@ -174,7 +184,7 @@ impl From<SessionError> for Error {
                 let mut shown = Self::new("cannot start the box");
                 shown.causes.extend(causes.by_ref());
                 shown.hints = crate::doctor::explain(failure.phase, &failure.causes);
-                shown
+                shown.explain_full_disk()
             }
             SessionError::OtherNetwork { .. } => {
                 Self::chain(&error).hint("`devbox stop` ends it; the next start has the network that is asked for")

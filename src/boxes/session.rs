@@ -239,7 +239,11 @@ fn start(
     if let Some(scratch) = scratch {
         // The supervisor lets go of the layer with its lock.
         drop(BoxLock::acquire(&running, Sharing::Exclusive, "devbox run --rm", progress)?);
-        scratch.discard(paths)?;
+        let discarded = scratch.discard(paths);
+        // What went wrong first is what the user has to know.
+        let outcome = outcome?;
+        discarded?;
+        return Ok(outcome);
     }
     outcome
 }
@@ -272,7 +276,10 @@ impl Scratch {
 
     fn discard(&self, paths: &Paths) -> BoxesResult<()> {
         let runtime = running::temporary_runtime(paths, &self.holder);
-        std::fs::remove_dir_all(&runtime).at("remove", &runtime)?;
+        match std::fs::remove_dir_all(&runtime) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &runtime),
+            _ => {}
+        }
         pool::discard(&paths.data, &self.holder)
     }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 mod bases;
+mod disk;
 mod install;
 mod machine;
 mod profiles;

@@ -127,6 +127,19 @@ impl Devbox {
         self.file("devbox.toml", content)
     }
 
+    /// A root file system of a few files in the folder `name` of the project: `busybox` under some of its names.
+    pub fn root_with_busybox(&self, name: &str) -> &Self {
+        let root = self.project().join(name);
+        for directory in ["bin", "etc", "usr", "tmp", "root"] {
+            fs::create_dir_all(root.join(directory)).expect("a directory");
+        }
+        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("the package `busybox-static`");
+        for program in ["sh", "cat", "echo", "id", "ls", "mkdir", "rm", "test", "touch", "true"] {
+            symlink("busybox", root.join("bin").join(program)).expect("a link");
+        }
+        self
+    }
+
     /// A variable for every later command.
     pub fn env(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
         self.env.insert(name.into(), value.as_ref().to_owned());
