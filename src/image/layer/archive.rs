@@ -8,7 +8,7 @@ use tar_core::parse::{Limits, ParseError, ParseEvent, Parser};
 use super::entry::Entry;
 use super::error::{EntryError, UnpackError, printable};
 use super::source::{Compression, Pieces, give_back};
-use crate::image::digest::Sha256;
+use crate::image::digest::Hasher;
 
 /// Long names, attributes and sparse maps in front of one entry must fit here. The parser's own limits are lower.
 const MAXIMUM_HEADERS: usize = 8 << 20;
@@ -35,7 +35,7 @@ pub(super) struct Archive {
     received: u64,
     parser: Parser,
     /// `None` when the blob's digest is the tar's.
-    digest: Option<Sha256>,
+    digest: Option<Hasher>,
     entries: u64,
     /// Of these, how many were followed by something.
     complete: u64,
@@ -60,7 +60,7 @@ impl Archive {
             position: 0,
             received: 0,
             parser,
-            digest: (compression != Compression::None).then(Sha256::default),
+            digest: (compression != Compression::None).then(Hasher::default),
             entries: 0,
             complete: 0,
             last: None,
@@ -160,7 +160,7 @@ impl Archive {
     }
 
     /// The digest of the tar, if it differs from the blob's.
-    pub fn into_digest(self) -> Option<Sha256> {
+    pub fn into_digest(self) -> Option<Hasher> {
         self.digest
     }
 

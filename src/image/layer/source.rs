@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use flate2::read::MultiGzDecoder;
 
 use super::error::UnpackError;
-use crate::image::digest::Sha256;
+use crate::image::digest::Hasher;
 
 /// Bytes per piece handed from the decompressor to the unpacker. A multiple of the tar block size.
 const CHUNK: usize = 1 << 18;
@@ -39,7 +39,7 @@ pub(super) fn detect(reader: &mut impl Read) -> Result<(Compression, Vec<u8>), U
 /// Counts and hashes what passes.
 struct Counting<'a, R> {
     reader: R,
-    digest: Sha256,
+    digest: Hasher,
     count: &'a AtomicU64,
 }
 
@@ -64,8 +64,8 @@ pub(super) fn pump(
     pieces: &SyncSender<io::Result<Vec<u8>>>,
     used: &Receiver<Vec<u8>>,
     count: &AtomicU64,
-) -> Sha256 {
-    let mut counting = Counting { reader, digest: Sha256::default(), count };
+) -> Hasher {
+    let mut counting = Counting { reader, digest: Hasher::default(), count };
     match compression {
         Compression::None => send(&mut counting, pieces, used),
         Compression::Gzip => send(&mut MultiGzDecoder::new(&mut counting), pieces, used),

@@ -92,7 +92,7 @@ pub fn unpack_layer(
         bytes: count.load(Ordering::Relaxed),
         source: std::io::Error::other("the decompressor failed"),
     })?;
-    report.blob = blob.digest();
+    report.blob = blob.digest().to_string();
     report.diff_id = diff.unwrap_or_else(|| report.blob.clone());
     report.blob_bytes = count.into_inner();
     Ok(report)
@@ -142,7 +142,7 @@ impl<'a> Unpacker<'a> {
         }
         archive.drain()?;
         self.finish_directories()?;
-        Ok((self.report, archive.into_digest().map(crate::image::digest::Sha256::digest)))
+        Ok((self.report, archive.into_digest().map(|hasher| hasher.digest().to_string())))
     }
 
     fn unpack(&mut self, entry: &Entry, archive: &mut Archive) -> Result<(), UnpackError> {
