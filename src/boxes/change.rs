@@ -89,7 +89,7 @@ impl LockedBox {
 
     /// An error if the box runs: its writable layer is in use. Waits for one whose last session has just ended.
     pub fn require_stopped(&self) -> BoxesResult<()> {
-        if running::wait_until_stopped(&self.directory, running::STOPPING_TIME)? {
+        if running::wait_until_stopped(&self.paths, &self.directory, running::STOPPING_TIME)? {
             return Ok(());
         }
         Err(BoxesError::Running { name: self.record.name.clone() })

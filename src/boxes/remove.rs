@@ -43,7 +43,7 @@ pub fn remove_box(paths: &Paths, id: &BoxId, who: &str, progress: &dyn Progress)
         }
         lock => lock?,
     };
-    if !running::wait_until_stopped(&directory, running::STOPPING_TIME)? {
+    if !running::wait_until_stopped(paths, &directory, running::STOPPING_TIME)? {
         let name = state::load(&directory).map_or_else(|_| id.to_string(), |record| record.name);
         return Err(BoxesError::Running { name });
     }

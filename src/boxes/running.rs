@@ -22,7 +22,7 @@ const MAX_SOCKET_PATH_BYTES: usize = 107;
 const SOCKET_NAME: &str = "s";
 /// How the directories of `run --rm` sessions begin, in the box's directory.
 const SCRATCH_PREFIX: &str = "scratch-";
-/// A box whose last session has just ended is gone after this, also on a busy machine.
+/// A box whose last session has just ended listens no longer after this, also on a busy machine.
 pub const STOPPING_TIME: Duration = Duration::from_secs(1);
 /// Between two looks at a box that is stopping.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
@@ -101,8 +101,9 @@ pub fn temporary_runtime(paths: &Paths, place: &Path) -> PathBuf {
     paths.runtime.join(&digest::of_bytes(place.as_os_str().as_encoded_bytes())[..12])
 }
 
-/// Waits until the box has stopped and its supervisor is gone; `false` when it still runs after `timeout`.
-pub fn wait_until_stopped(directory: &BoxDir, timeout: Duration) -> BoxesResult<bool> {
+/// Waits until nothing runs on the box's layers and the supervisor is gone, which may take a while after the box has
+/// stopped: the kernel writes out what the box wrote. `false` as soon as something has listened for `patience`.
+pub fn wait_until_stopped(paths: &Paths, directory: &BoxDir, patience: Duration) -> BoxesResult<bool> {
     let lock = directory.running();
     let start = Instant::now();
     loop {
@@ -112,10 +113,13 @@ pub fn wait_until_stopped(directory: &BoxDir, timeout: Duration) -> BoxesResult<
         }
         match BoxLock::try_acquire(&lock, Sharing::Shared, "devbox") {
             Ok(_) => return Ok(true),
-            Err(BoxesError::Busy { .. }) if start.elapsed() < timeout => std::thread::sleep(RETRY_INTERVAL),
-            Err(BoxesError::Busy { .. }) => return Ok(false),
+            Err(BoxesError::Busy { .. }) => {}
             Err(error) => return Err(error),
         }
+        if start.elapsed() >= patience && probe(paths, directory) {
+            return Ok(false);
+        }
+        std::thread::sleep(RETRY_INTERVAL);
     }
 }
 

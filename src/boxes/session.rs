@@ -137,7 +137,7 @@ pub fn run(
 /// Waits for a box that is stopping. One that somebody started anew meanwhile goes on.
 fn settle(paths: &Paths, loaded: &LoadedProfile) -> Result<(), SessionError> {
     if let Some(id) = list::find_by_project(paths, &loaded.project)? {
-        running::wait_until_stopped(&BoxDir::new(paths, &id), RETRY_INTERVAL)?;
+        running::wait_until_stopped(paths, &BoxDir::new(paths, &id), RETRY_INTERVAL)?;
     }
     Ok(())
 }
@@ -529,8 +529,8 @@ pub fn stop(paths: &Paths, id: &BoxId, grace: Duration) -> BoxesResult<bool> {
                 stopped = true;
             }
         }
-        // The supervisor gives up its lock when everything is cleaned up. Who held it just then may have been starting.
-        if running::wait_until_stopped(&directory, running::STOPPING_TIME)? {
+        // What listens now has been started meanwhile.
+        if running::wait_until_stopped(paths, &directory, Duration::ZERO)? {
             return Ok(stopped);
         }
     }

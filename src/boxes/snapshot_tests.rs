@@ -3,6 +3,7 @@ use std::io;
 use super::*;
 use crate::boxes::change::{STEPS, Step};
 use crate::boxes::lock::{BoxLock, Sharing};
+use crate::boxes::running::socket_address;
 use crate::boxes::testing::Home;
 use crate::progress::Silent;
 
@@ -81,13 +82,15 @@ fn a_running_box_is_left_alone() {
     let mut shop = home.create("shop", "/p");
     shop.create_snapshot("one").unwrap();
     shop.put("a");
+    std::fs::create_dir_all(shop.directory.runtime()).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(socket_address(&shop.directory).unwrap().path()).unwrap();
     let supervisor =
         BoxLock::acquire(&shop.directory.running(), Sharing::Exclusive, "its supervisor", &Silent).unwrap();
     for result in [shop.create_snapshot("two"), shop.restore_snapshot("one"), shop.reset(KeepSnapshots::Yes)] {
         assert_eq!(result.unwrap_err().to_string(), "the box `shop` is running");
     }
     shop.remove_snapshot("one").unwrap();
-    drop(supervisor);
+    drop((supervisor, listener));
     assert_eq!((shop.sees(), shop.record.pending.as_ref()), (vec!["a".to_owned()], None));
 }
 

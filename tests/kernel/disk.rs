@@ -15,9 +15,12 @@ struct Disk<'a> {
 impl<'a> Disk<'a> {
     fn mount(test: &'a Devbox) -> Self {
         let disk = test.home().join(".local/share");
-        fs::create_dir_all(&disk).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m,mode=700", "none"]).arg(&disk).status().unwrap();
+        fs::create_dir_all(&disk).expect("the file system works");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m,mode=700", "none"])
+            .arg(&disk)
+            .status()
+            .expect("the file system works");
         assert!(mounted.success());
         Self { test }
     }
@@ -28,20 +31,20 @@ impl<'a> Disk<'a> {
 
     /// Leaves this much room.
     fn fill(&self, room_bytes: u64) {
-        let mut file = File::create(self.path("fill")).unwrap();
+        let mut file = File::create(self.path("fill")).expect("the file system works");
         while file.write_all(&[0; 4096]).is_ok() {}
-        let size = file.metadata().unwrap().len();
-        file.set_len(size.saturating_sub(room_bytes)).unwrap();
+        let size = file.metadata().expect("the file system works").len();
+        file.set_len(size.saturating_sub(room_bytes)).expect("the file system works");
     }
 
     fn empty(&self) {
-        fs::remove_file(self.path("fill")).unwrap();
+        fs::remove_file(self.path("fill")).expect("the file system works");
     }
 }
 
 impl Drop for Disk<'_> {
     fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(self.path("")).status().unwrap();
+        Command::new("umount").arg("--lazy").arg(self.path("")).status().expect("the file system works");
     }
 }
 
@@ -69,7 +72,7 @@ fn a_full_disk_breaks_nothing() {
                 test.sh("touch /two").run();
             }
             disk.fill(room_bytes);
-            let output = test.command(command).output().unwrap();
+            let output = test.command(command).output().expect("the file system works");
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             if !output.status.success() {
                 assert!(
@@ -82,7 +85,7 @@ fn a_full_disk_breaks_nothing() {
             let script = if command[0] == "run" || removed { "true" } else { "test -e /one || test ! -e /two" };
             test.sh(script).run();
             test.args(["rm"]).run();
-            let left: Vec<_> = fs::read_dir(disk.path("devbox/boxes")).unwrap().collect();
+            let left: Vec<_> = fs::read_dir(disk.path("devbox/boxes")).expect("the file system works").collect();
             assert!(left.is_empty(), "{left:?}");
         }
     }
