@@ -28,6 +28,8 @@ pub struct Context<'a> {
     pub project: &'a Path,
     /// The caller's working directory.
     pub directory: &'a Path,
+    /// Who is to run it, if that is not the profile's user.
+    pub user: Option<&'a str>,
     /// Variables that belong to the box: see `generated`.
     pub made: &'a [(String, String)],
     /// A variable of the caller's environment.
@@ -119,7 +121,7 @@ fn finish(
         alternatives,
         environment: variables(profile, context),
         directories: directories(profile, context).iter().map(Bytes::from).collect(),
-        user: (profile.user != "root").then(|| profile.user.clone()),
+        user: context.user.or((profile.user != "root").then_some(&profile.user)).map(str::to_owned),
         streams: [Stream::Descriptor; 3],
         terminal: None,
         title,

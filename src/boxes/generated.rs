@@ -75,8 +75,10 @@ pub fn make(directory: &Path, inputs: &Inputs<'_>) -> BoxesResult<Made> {
     let view = super::view::View::new(inputs.above, inputs.base);
     let (files, environment) = contents(inputs, &view);
     let (points, map, target) = (inputs.mount_points.clone(), inputs.map, tree(directory));
+    let home = inputs.user.map(|user| (Path::new("/home").join(user), map.user));
     stage::run_mapped(map, || {
-        write(&target, &files, &points).map_err(|error| format!("cannot write `{}`: {error}", target.display()))
+        write(&target, &files, &points, home.as_ref())
+            .map_err(|error| format!("cannot write `{}`: {error}", target.display()))
     })
     .map_err(|source| super::error::BoxesError::Generated { path: directory.to_owned(), source })?;
     let made = Made { key, environment };
@@ -87,7 +89,7 @@ pub fn make(directory: &Path, inputs: &Inputs<'_>) -> BoxesResult<Made> {
 /// Files of the host that go into the layer are told by their identity: reading them all costs more than a start.
 fn key(inputs: &Inputs<'_>) -> String {
     let mut text = format!(
-        "3 {} {} {} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "4 {} {} {} {:?} {:?} {:?} {:?} {:?} {:?}",
         inputs.id,
         inputs.name,
         inputs.base.id,
@@ -152,9 +154,14 @@ fn accounts(user: &str, id: u32, base: &dyn Base) -> Vec<Generated> {
         text.splice(..0, line.bytes());
         Some(Generated::file(path, text))
     };
-    let passwd = extend("/etc/passwd", format!("{user}:x:{id}:{id}::/home/{user}:/bin/sh\n"));
+    let passwd = extend("/etc/passwd", format!("{user}:*:{id}:{id}::/home/{user}:/bin/sh\n"));
     let group = extend("/etc/group", format!("{user}:x:{id}:\n"));
-    passwd.into_iter().chain(group).collect()
+    // The box belongs to its user, who needs no password to change it. In single mode nobody else exists.
+    let sudo = Generated {
+        mode: 0o440,
+        ..Generated::file("/etc/sudoers.d/devbox", format!("{user} ALL=(ALL:ALL) NOPASSWD: ALL\n"))
+    };
+    passwd.into_iter().chain(group).chain([sudo]).collect()
 }
 
 fn host_trust() -> ca::HostTrust {
@@ -175,7 +182,12 @@ fn host_trust() -> ca::HostTrust {
 }
 
 /// Runs as the box's root. The tree is ours alone: it is written beside the old one and takes its place.
-fn write(target: &Path, files: &[Generated], mount_points: &[PathBuf]) -> std::io::Result<()> {
+fn write(
+    target: &Path,
+    files: &[Generated],
+    mount_points: &[PathBuf],
+    home: Option<&(PathBuf, u32)>,
+) -> std::io::Result<()> {
     let fresh = target.with_extension("new");
     for old in [&fresh, target] {
         match std::fs::remove_dir_all(old) {
@@ -189,6 +201,9 @@ fn write(target: &Path, files: &[Generated], mount_points: &[PathBuf]) -> std::i
     let below = |path: &Path| fresh.join(path.strip_prefix("/").unwrap_or(path));
     for point in mount_points {
         std::fs::create_dir_all(below(point))?;
+    }
+    if let Some((path, owner)) = home {
+        std::os::unix::fs::chown(below(path), Some(*owner), Some(*owner))?;
     }
     for file in files {
         let path = below(&file.path);

@@ -44,6 +44,8 @@ pub struct Options {
     pub keep: bool,
     /// What the session changes is thrown away.
     pub throw_away: bool,
+    /// Somebody else than the profile's user: a name or a number of the box.
+    pub user: Option<String>,
     /// The caller's working directory.
     pub directory: PathBuf,
 }
@@ -197,6 +199,7 @@ fn command(loaded: &LoadedProfile, what: &What, options: &Options, made: &Made) 
         &Context {
             project: &loaded.project,
             directory: &options.directory,
+            user: options.user.as_deref(),
             made: &variables,
             get: &|name| paths::variable(name),
         },

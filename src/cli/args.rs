@@ -118,6 +118,9 @@ pub struct Session {
     /// Another network than the profile's
     #[arg(long, value_enum, value_name = "MODE")]
     pub network: Option<NetworkArg>,
+    /// Be another user of the box than the profile's
+    #[arg(long, short, value_name = "USER", add = ArgValueCandidates::new(complete::users))]
+    pub user: Option<String>,
     /// Leave the box running after its last session
     #[arg(long)]
     pub keep: bool,

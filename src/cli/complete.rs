@@ -33,6 +33,14 @@ pub fn boxes() -> Vec<CompletionCandidate> {
         .collect()
 }
 
+/// Users that a box has for sure.
+#[must_use]
+pub fn users() -> Vec<CompletionCandidate> {
+    let loaded = paths().and_then(|paths| Profile::load(&paths, &folder()?).ok());
+    let named = loaded.map(|loaded| loaded.profile.user).filter(|user| user != "root");
+    named.into_iter().chain(["root".to_owned()]).map(|user| candidate(user, "")).collect()
+}
+
 /// Tasks of the profile that applies here.
 #[must_use]
 pub fn tasks() -> Vec<CompletionCandidate> {

@@ -77,10 +77,10 @@ impl Account {
         })
     }
 
-    /// Takes on this account's ids. Nothing is called for the box's root, which a command already is.
+    /// Takes on this account's ids. Nothing is called for those that a command already has.
     pub fn assume(&self) -> SysResult<()> {
-        use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-        if self.uid == 0 && self.gid == 0 {
+        use nix::unistd::{Gid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
+        if (self.uid, self.gid) == (geteuid().as_raw(), getegid().as_raw()) {
             return Ok(());
         }
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();

@@ -296,6 +296,28 @@ fn sudo_becomes_another_user() {
 }
 
 #[test]
+fn a_user_by_name() {
+    require!(Userns, Overlay, Ordinary);
+    let test = Devbox::shared("user = \"dev\"\n[network]\nmode = \"none\"\n");
+    test.sh(
+        "id -un; id -u; echo $HOME; touch $HOME/kept made && stat -c %U $HOME made; touch /usr/x 2>/dev/null; true",
+    )
+    .stdout("dev\n1000\n/home/dev\ndev\ndev\n")
+    .run();
+    assert!(test.project().join("made").metadata().is_ok_and(|meta| meta.uid() == rustix::process::getuid().as_raw()));
+    test.args(["run", "--user", "nobody-here", "--", "true"]).any_stderr().status(126).run();
+}
+
+#[test]
+fn a_user_by_name_can_become_root() {
+    require!(Userns, Overlay, Subuid, Program("sudo"));
+    let test = Devbox::shared("user = \"dev\"\n[network]\nmode = \"none\"\n");
+    test.sh("sudo -n id -u; touch /usr/x 2>/dev/null || echo refused").stdout("0\nrefused\n").any_stderr().run();
+    test.args(["run", "-u", "root", "--", "sh", "-c", "id -u; echo $HOME; touch /usr/x"]).stdout("0\n/root\n").run();
+    test.args(["run", "-u", "nobody", "--", "id", "-un"]).stdout("nobody\n").run();
+}
+
+#[test]
 fn names_are_resolved() {
     require!(Userns, Overlay, Pasta, Mirror);
     let test = Devbox::host();
