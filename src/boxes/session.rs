@@ -521,16 +521,19 @@ pub fn describe(
 pub fn stop(paths: &Paths, id: &BoxId, grace: Duration) -> BoxesResult<bool> {
     let directory = BoxDir::new(paths, id);
     let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+    let runtime = directory.runtime();
     let mut stopped = false;
     loop {
         for stream in running::connect_all(paths, &directory) {
             let channel = Channel::new(stream);
-            // One that stops by itself just then answers nothing.
-            if channel.send(&Request::Stop { grace_ms }, &[]).is_ok() {
-                // The connection closes with the box's last process.
-                while let Ok(Some(_)) = channel.receive::<Reply>() {}
-                stopped = true;
+            match channel.send(&Request::Stop { grace_ms }, &[]) {
+                // It stopped by itself just then.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => continue,
+                result => result.at("write to the box in", &runtime)?,
             }
+            // The connection closes with the box's last process.
+            while channel.receive::<Reply>().at("read from the box in", &runtime)?.is_some() {}
+            stopped = true;
         }
         // What listens now has been started meanwhile.
         if running::wait_until_stopped(paths, &directory, Duration::ZERO)? {
