@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Where package managers keep what they know, relative to the root.
+pub const DATABASES: [&str; 5] =
+    ["var/lib/dpkg/status", "lib/apk/db/installed", "var/lib/pacman/local", "var/lib/rpm", "usr/lib/sysimage/rpm"];
+
 /// Installed packages and their versions.
 pub type Packages = BTreeMap<String, String>;
 

@@ -9,7 +9,7 @@ use super::environment::{self, Context};
 use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
-use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, packages_layer, pool, running};
+use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, packages, packages_layer, pool, running};
 use crate::base::{self, BaseError, BaseSpec, RootLayers};
 use crate::paths::{self, Paths};
 use crate::profile::{self, LoadedProfile, Profile};
@@ -232,6 +232,11 @@ fn start(
     if locked.record.base_id != base.id {
         if kind(&locked.record.base_id) != kind(&base.id) {
             progress.note("the base is another one than the box was made on; `devbox reset` begins anew");
+        } else if has_own_packages(&locked) {
+            progress.note(
+                "the base has changed since packages were installed in this box, whose list of packages is older; \
+                 `devbox reset` begins anew",
+            );
         }
         locked.record.base_id.clone_from(&base.id);
         locked.save()?;
@@ -249,6 +254,14 @@ fn start(
         return Ok(outcome);
     }
     outcome
+}
+
+/// Whether the box wrote a package database of its own, which hides that of a newer base.
+fn has_own_packages(locked: &LockedBox) -> bool {
+    let layers = std::iter::once(locked.directory.upper()).chain(locked.directory.frozen_layers(&locked.record));
+    layers
+        .into_iter()
+        .any(|layer| packages::DATABASES.iter().any(|database| std::fs::symlink_metadata(layer.join(database)).is_ok()))
 }
 
 /// Keeps the host base's layers while a sandbox stands on them.
