@@ -4,7 +4,7 @@ CARGO ?= cargo
 bindir = $(DESTDIR)$(PREFIX)/bin
 datadir = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: build test test-unit test-cli test-kernel lint bench install completions clean
+.PHONY: build test test-unit test-cli test-kernel test-images lint bench install completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -21,6 +21,9 @@ test-cli:
 
 test-kernel:
 	scripts/test-run kernel
+
+test-images:
+	scripts/test-run images
 
 lint:
 	$(CARGO) fmt --check

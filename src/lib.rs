@@ -13,6 +13,7 @@
 //! | [`process`] | helper programs: their errors and their lifetime |
 //! | [`userns`] | subuid ranges, id maps, work inside a mapped namespace |
 //! | [`image`] | layers: unpacking, the store |
+//! | [`registry`] | the client of the distribution protocol: manifests, blobs, logins |
 //! | [`base`] | the read-only root file system below a box |
 //! | [`profile`] | `devbox.toml`: finding, reading, merging, checking, trusting |
 //! | [`sandbox`] | a plan and its execution: namespaces, mounts, sessions, network |
@@ -32,6 +33,7 @@ pub mod paths;
 pub mod process;
 pub mod profile;
 pub mod progress;
+pub mod registry;
 pub mod sandbox;
 pub mod sys;
 pub mod text;

@@ -101,6 +101,7 @@ pub enum ManifestError {
 }
 
 /// What a reference can lead to.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image.

@@ -7,7 +7,9 @@
 
 pub mod background;
 pub mod devbox;
+pub mod fault_proxy;
 pub mod processes;
+pub mod registry;
 pub mod requirement;
 pub mod terminal;
 

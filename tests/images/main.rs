@@ -1,0 +1,8 @@
+//! Images against real registries on loopback ports: see `support::registry` and `support::fault_proxy`.
+
+#[allow(dead_code, reason = "each test executable uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+mod registry;
