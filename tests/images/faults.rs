@@ -7,6 +7,7 @@ use devbox::registry::settings::parse_mirror;
 use devbox::registry::{Fault, RegistryError, Settings};
 
 use super::registry::{User, noise, push, read_all, reference, upload};
+use crate::require;
 use crate::support::fault_proxy::{Fault as Does, FaultProxy};
 use crate::support::registry::{Options, Registry};
 

@@ -12,6 +12,7 @@ use devbox::paths::Paths;
 use devbox::registry::credentials::Credentials;
 use devbox::registry::{Client, Fault, Retry, Settings};
 
+use crate::require;
 use crate::support::registry::{Options, Registry};
 
 /// A user of the library, with directories of their own.
