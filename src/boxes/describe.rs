@@ -43,6 +43,7 @@ pub fn text(spec: &SandboxSpec, net: &NetPlan, command: &Command) -> String {
             MountOp::Sys { target, .. } => format!("mount      sysfs on {}, read-only", target.display()),
             MountOp::Dev { target, .. } => format!("mount      devices on {}", target.display()),
             MountOp::Tmpfs { target, .. } => format!("mount      tmpfs on {}", target.display()),
+            MountOp::Layers { target, .. } => format!("mount      layers on {}", target.display()),
             MountOp::Bind { source, target, read_only, .. } => {
                 let mode = if *read_only { ", read-only" } else { "" };
                 format!("mount      {} on {}{mode}", source.display(), target.display())

@@ -47,6 +47,7 @@ mod stack;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod transient;
 pub mod tree;
 pub mod view;
 

@@ -3,10 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::boot::{self, Place};
 use super::environment::variables_of_a_build;
 use super::generated::{self, Inputs};
-use super::running::socket_address_in;
 use super::session::{SessionError, hold};
 use super::view::View;
 use crate::base::RootLayers;
@@ -15,7 +13,6 @@ use crate::image::store::{LayerRecord, Store, StoreError};
 use crate::paths::{self, Paths};
 use crate::profile::Profile;
 use crate::progress::Progress;
-use crate::sandbox::attach::Outcome;
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::etc::{Base, hosts, resolv, resolve};
 use crate::sandbox::net;
@@ -178,24 +175,25 @@ fn install(
     let read = |path: &str| std::fs::read_to_string(path).ok().filter(|_| !net.own_namespace());
     let hosts = hosts::hosts_file(&hostname, read("/etc/hosts").as_deref());
     let resolv = resolv::resolv_conf(&net, read("/etc/resolv.conf").as_deref());
-    let runtime = super::running::temporary_runtime(paths, place);
     let work = place.join("work");
     std::fs::create_dir_all(&work).map_err(super::session::io("make the scratch directory"))?;
-    let spec = plan(Wanted {
-        hostname,
-        id_map: map.clone(),
-        base: base.clone(),
-        layers: vec![generated::tree(&generated)],
-        upper: place.join("upper/fs"),
-        work,
-        staging: runtime.join("root"),
-        network: if net.own_namespace() { Network::Own } else { Network::Host },
-        lifetime: Lifetime::Session,
-        project: None,
-        mask: Vec::new(),
-        binds: Vec::new(),
-        files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
-    });
+    let spec = |runtime: &Path| {
+        plan(Wanted {
+            hostname,
+            id_map: map.clone(),
+            base: base.clone(),
+            layers: vec![generated::tree(&generated)],
+            upper: place.join("upper/fs"),
+            work,
+            staging: runtime.join("root"),
+            network: if net.own_namespace() { Network::Own } else { Network::Host },
+            lifetime: Lifetime::Session,
+            project: None,
+            mask: Vec::new(),
+            binds: Vec::new(),
+            files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
+        })
+    };
     // What is said goes to standard error: standard output belongs to the command that waits for this.
     let script = format!("exec </dev/null >&2\n{}", manager.script);
     let head = ["/bin/sh", "-c", &script, "install"].map(Bytes::from);
@@ -209,22 +207,8 @@ fn install(
         terminal: None,
         title: format!("{} install", manager.name),
     };
-    let at = Place {
-        socket: socket_address_in(&runtime)?,
-        running: place.join("running"),
-        events: None,
-        runtime: runtime.clone(),
-    };
-    let outcome = boot::boot(&spec, &net, &at, command, None, hold(&profile.base, base)?, progress);
-    // The supervisor is done with the layer when it gives up its lock.
-    super::lock::BoxLock::acquire(&at.running, super::lock::Sharing::Exclusive, "packages", progress)?;
-    std::fs::remove_dir_all(&runtime).map_err(super::session::io("remove the runtime directory"))?;
-    match outcome? {
-        Outcome::Ended(ended) => Ok(ended.status()),
-        Outcome::Failed(failure) => Err(SessionError::Start(failure)),
-        Outcome::NotExecuted { program, reason, status } => Err(SessionError::NotExecuted { program, reason, status }),
-        Outcome::Refused | Outcome::Lost => Err(SessionError::Lost),
-    }
+    let hold = hold(&profile.base, base)?;
+    Ok(super::transient::run(paths, place, spec, &net, command, hold, progress)?.status())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::dev;
+use super::overlay::Stack;
 use super::spec::MountOp;
 use crate::sys::fs::{Root, is_directory, open_path};
 use crate::sys::mount::{Attributes, Mount, Parameter};
@@ -36,8 +37,9 @@ pub fn perform(root: Root<'_>, operation: &MountOp) -> SysResult<()> {
             mount.attach(place.as_fd(), target)
         }
         MountOp::Dev { target, tty_group } => dev::mount(root, target, *tty_group),
-        MountOp::Tmpfs { target, mode } => {
-            let parameters = [Parameter::Value("mode", format!("{mode:o}"))];
+        MountOp::Tmpfs { target, mode, size_bytes } => {
+            let mut parameters = vec![Parameter::Value("mode", format!("{mode:o}"))];
+            parameters.extend(size_bytes.map(|size| Parameter::Value("size", size.to_string())));
             let mount = Mount::new("tmpfs", &parameters, Attributes::NO_SUID | Attributes::NO_DEVICES)?;
             mount.attach(root.create_directory(target)?.as_fd(), target)
         }
@@ -53,6 +55,14 @@ pub fn perform(root: Root<'_>, operation: &MountOp) -> SysResult<()> {
                 attributes = attributes | Attributes::READ_ONLY;
             }
             mount.restrict(attributes, true)?;
+            mount.attach(place.as_fd(), target)
+        }
+        MountOp::Layers { lower, writable, source, target } => {
+            let stack = Stack { lower: lower.clone(), data_only: Vec::new(), writable: writable.clone() }.mount()?;
+            let part = Root::new(stack.root()).open(source)?;
+            let place = if is_directory(&part)? { root.create_directory(target)? } else { root.create_file(target)? };
+            let mount = Mount::copy(part.as_fd(), &source.to_string_lossy(), false)?;
+            mount.restrict(Attributes::NO_DEVICES | Attributes::NO_SUID, false)?;
             mount.attach(place.as_fd(), target)
         }
         MountOp::File { target, content, mode } => {

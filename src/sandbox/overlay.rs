@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::spec::RootSpec;
 use crate::sys::fs::{Root, open_directory, open_path, proc_path};
@@ -15,16 +16,27 @@ use crate::sys::{SysError, SysResult};
 
 /// One overlay mount: what is stacked, and where writes go. Paths are the host's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stack {
-    lower: Vec<PathBuf>,
-    data_only: Vec<PathBuf>,
-    upper: PathBuf,
-    work: PathBuf,
+pub struct Stack {
+    /// Read-only directories, the topmost first. At least one, and two where nothing is written.
+    pub lower: Vec<PathBuf>,
+    /// Data-only directories.
+    pub data_only: Vec<PathBuf>,
+    /// Where writes go; without it the mount is read-only.
+    pub writable: Option<Writable>,
+}
+
+/// The writable part of an overlay mount, both on one file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writable {
+    /// The writable layer.
+    pub upper: PathBuf,
+    /// overlayfs's scratch directory.
+    pub work: PathBuf,
 }
 
 impl Stack {
     /// Mounts the stack, detached.
-    fn mount(&self) -> SysResult<Mount> {
+    pub fn mount(&self) -> SysResult<Mount> {
         let mut handles = Vec::new();
         let mut parameters = Vec::new();
         let hand = |key: &'static str, path: &Path, handles: &mut Vec<OwnedFd>| -> SysResult<Parameter> {
@@ -39,8 +51,10 @@ impl Stack {
         for data in &self.data_only {
             parameters.push(hand("datadir+", data, &mut handles)?);
         }
-        parameters.push(hand("upperdir", &self.upper, &mut handles)?);
-        parameters.push(hand("workdir", &self.work, &mut handles)?);
+        if let Some(Writable { upper, work }) = &self.writable {
+            parameters.push(hand("upperdir", upper, &mut handles)?);
+            parameters.push(hand("workdir", &ensure(work)?, &mut handles)?);
+        }
         parameters.push(Parameter::Flag("userxattr"));
         match Mount::new("overlay", &parameters, Attributes::default()) {
             // Before Linux 6.8 there is no `lowerdir+`: all layers in one option, for which the short names of the
@@ -69,8 +83,7 @@ pub fn assemble(spec: &RootSpec) -> SysResult<OwnedFd> {
     let root = Stack {
         lower: spec.lower.clone(),
         data_only: spec.data_only.clone(),
-        upper: spec.upper.clone(),
-        work: ensure(&spec.work.join("root"))?,
+        writable: Some(Writable { upper: spec.upper.clone(), work: spec.work.join("root") }),
     }
     .mount()?;
     root.attach(open_path(&spec.staging)?.as_fd(), &spec.staging)?;
@@ -86,8 +99,7 @@ pub fn assemble(spec: &RootSpec) -> SysResult<OwnedFd> {
         let mount = Stack {
             lower,
             data_only: Vec::new(),
-            upper: ensure(&spec.upper.join(relative))?,
-            work: ensure(&spec.work.join(name))?,
+            writable: Some(Writable { upper: ensure(&spec.upper.join(relative))?, work: spec.work.join(name) }),
         }
         .mount()?;
         let target = Root::new(handle.as_fd()).create_directory(directory)?;

@@ -32,7 +32,8 @@ impl Account {
         Self { name: "root".into(), uid: 0, gid: 0, groups: Vec::new(), home: "/root".into(), shell: String::new() }
     }
 
-    /// Looks up a name or a number in the files below `etc`. A number without an entry is a user without a name.
+    /// Looks up `user` or `user:group`, each a name or a number, in the files below `etc`. A number without an entry is
+    /// a user or group without a name. A group that is given takes the place of all groups of the user.
     #[must_use]
     pub fn find(etc: &Path, wanted: &str) -> Option<Self> {
         let read = |name: &str| {
@@ -44,6 +45,16 @@ impl Account {
     /// As [`Account::find`], from the files' texts.
     #[must_use]
     pub fn parse(passwd: &str, group: &str, wanted: &str) -> Option<Self> {
+        match wanted.split_once(':') {
+            None | Some((_, "")) => Self::parse_user(passwd, group, wanted.trim_end_matches(':')),
+            Some((user, wanted_group)) => {
+                let gid = parse_group(group, wanted_group)?;
+                Some(Self { gid, groups: Vec::new(), ..Self::parse_user(passwd, group, user)? })
+            }
+        }
+    }
+
+    fn parse_user(passwd: &str, group: &str, wanted: &str) -> Option<Self> {
         let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
             fields.len() >= 7 && (fields[0] == wanted || (wanted.parse::<u32>().is_ok() && fields[2] == wanted))
         });
@@ -101,6 +112,14 @@ impl Account {
     }
 }
 
+/// The id of a group that is named, or numbered, in the text of `/etc/group`.
+#[must_use]
+pub fn parse_group(group: &str, wanted: &str) -> Option<u32> {
+    let mut lines = group.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let named = lines.find(|fields| fields.len() >= 3 && fields[0] == wanted).and_then(|fields| fields[2].parse().ok());
+    named.or_else(|| wanted.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +134,11 @@ mod tests {
         assert_eq!(Account::parse(passwd, group, "broken"), None);
         assert_eq!(Account::parse(passwd, group, "nobody"), None);
         assert_eq!(Account::parse(passwd, group, "77").unwrap().home, "/");
+        for (wanted, expected) in
+            [("dev:sudo", Some((1000, 27))), ("dev:9", Some((1000, 9))), ("7:8", Some((7, 8))), ("dev:no", None)]
+        {
+            let account = Account::parse(passwd, group, wanted);
+            assert_eq!(account.map(|account| (account.uid, account.gid)), expected, "{wanted}");
+        }
     }
 }

@@ -75,8 +75,8 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
         MountOp::Proc { target: "/proc".into() },
         MountOp::Sys { target: "/sys".into(), own_network },
         MountOp::Dev { target: "/dev".into(), tty_group },
-        MountOp::Tmpfs { target: "/tmp".into(), mode: 0o1777 },
-        MountOp::Tmpfs { target: "/run".into(), mode: 0o755 },
+        MountOp::Tmpfs { target: "/tmp".into(), mode: 0o1777, size_bytes: None },
+        MountOp::Tmpfs { target: "/run".into(), mode: 0o755, size_bytes: None },
         MountOp::Write { target: "/run/.containerenv".into(), content: b"engine=\"devbox\"\n".to_vec(), mode: 0o644 },
     ];
     mounts.extend(wanted.files.into_iter().map(|(target, content)| MountOp::File { target, content, mode: 0o644 }));

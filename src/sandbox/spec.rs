@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::overlay::Writable;
 use crate::base::OverlayDriver;
 use crate::userns::idmap::IdMap;
 
@@ -74,6 +75,19 @@ pub enum MountOp {
         target: PathBuf,
         /// Permission bits of its root.
         mode: u32,
+        /// The most that it may hold; `None`: the kernel's default, half of the memory.
+        size_bytes: Option<u64>,
+    },
+    /// A part of a tree of layers.
+    Layers {
+        /// The layers, the topmost first; two at least unless something can be written.
+        lower: Vec<PathBuf>,
+        /// Where writes go.
+        writable: Option<Writable>,
+        /// The part: a path in the tree, resolved beneath its root.
+        source: PathBuf,
+        /// Where.
+        target: PathBuf,
     },
     /// A host directory or file.
     Bind {

@@ -47,9 +47,30 @@ where
     if map.mode == IdMode::Root {
         return work().map_err(StageError::Work);
     }
+    run_in(Namespaces::USER, map, work)
+}
+
+/// As [`run_mapped`], with a mount namespace as well: what `work` mounts is gone with it.
+pub fn run_mapped_mounting<T, F>(map: &IdMap, work: F) -> Result<T, StageError>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T, String>,
+{
+    let private = || crate::sys::mount::make_everything_private().map_err(|error| error.to_string());
+    let namespaces =
+        if map.mode == IdMode::Root { Namespaces::MOUNT } else { Namespaces::USER | Namespaces::MOUNT };
+    run_in(namespaces, map, || private().and_then(|()| work()))
+}
+
+/// Runs `work` in a child with `namespaces` of its own.
+fn run_in<T, F>(namespaces: Namespaces, map: &IdMap, work: F) -> Result<T, StageError>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> Result<T, String>,
+{
     let (go_read, go_write) = pipe()?;
     let (result_read, result_write) = pipe()?;
-    match clone::clone(Namespaces::USER)? {
+    match clone::clone(namespaces)? {
         Forked::Child => {
             drop((go_write, result_read));
             let status = child(map, go_read, result_write, work);
@@ -57,7 +78,8 @@ where
         }
         Forked::Parent { pid, .. } => {
             drop((go_read, result_write));
-            let mapped = mapper::write(pid, map);
+            // In root mode there is no user namespace to write a map for.
+            let mapped = if map.mode == IdMode::Root { Ok(()) } else { mapper::write(pid, map) };
             if mapped.is_ok() {
                 std::fs::File::from(go_write).write_all(b"g").call(|| "write `pipe`".to_owned())?;
             } else {
@@ -81,7 +103,7 @@ fn child<T: Serialize>(map: &IdMap, go: OwnedFd, result: OwnedFd, work: impl FnO
         return 1;
     }
     // In single mode with a named user there is no uid 0: the work runs as that user, which owns everything.
-    let has_root = map.uid_outside(0).is_some();
+    let has_root = map.mode != IdMode::Root && map.uid_outside(0).is_some();
     let prepared = if has_root {
         process::become_namespace_root(map.mode != IdMode::Single)
             .and_then(|()| process::set_dumpable())
