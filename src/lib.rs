@@ -18,6 +18,7 @@
 //! | [`profile`] | `devbox.toml`: finding, reading, merging, checking, trusting |
 //! | [`sandbox`] | a plan and its execution: namespaces, mounts, sessions, network |
 //! | [`boxes`] | a project's environment on this machine: state, start, join, stop, snapshots |
+//! | [`build`] | images from Containerfiles |
 //! | [`doctor`] | what this machine lacks, and the command that mends it |
 //! | [`error`] | every error as it is shown, with its hints |
 //! | [`ui`] | the terminal: colour, progress, sanitising |
@@ -25,6 +26,7 @@
 
 pub mod base;
 pub mod boxes;
+pub mod build;
 pub mod cli;
 pub mod doctor;
 pub mod error;

@@ -57,8 +57,7 @@ where
     F: FnOnce() -> Result<T, String>,
 {
     let private = || crate::sys::mount::make_everything_private().map_err(|error| error.to_string());
-    let namespaces =
-        if map.mode == IdMode::Root { Namespaces::MOUNT } else { Namespaces::USER | Namespaces::MOUNT };
+    let namespaces = if map.mode == IdMode::Root { Namespaces::MOUNT } else { Namespaces::USER | Namespaces::MOUNT };
     run_in(namespaces, map, || private().and_then(|()| work()))
 }
 

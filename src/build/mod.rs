@@ -1,0 +1,3 @@
+//! Images from Containerfiles.
+
+pub mod copy;
