@@ -164,7 +164,9 @@ fn accounts(user: &str, id: u32, base: &dyn Base) -> Vec<Generated> {
     passwd.into_iter().chain(group).chain([sudo]).collect()
 }
 
-fn host_trust() -> ca::HostTrust {
+/// What the host trusts.
+#[must_use]
+pub fn host_trust() -> ca::HostTrust {
     let bundle = ca::BUNDLES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
     let mut anchors = Vec::new();
     let files: BTreeSet<PathBuf> = ca::ANCHORS

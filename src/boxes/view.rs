@@ -49,6 +49,15 @@ impl View {
     }
 }
 
+impl View {
+    /// Whether there is something at `path` that is no directory.
+    #[must_use]
+    pub fn is_file(&self, path: &Path) -> bool {
+        let stat = self.look_up(path, OFlags::PATH).and_then(|handle| rustix::fs::fstat(&handle).ok());
+        stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Directory)
+    }
+}
+
 impl Base for View {
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
         let handle = self.look_up(path, OFlags::PATH)?;

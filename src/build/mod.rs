@@ -1,3 +1,8 @@
 //! Images from Containerfiles.
 
 pub mod copy;
+pub mod error;
+pub mod layer;
+pub mod run;
+
+pub use error::BuildError;

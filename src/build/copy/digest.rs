@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::select::{Mounted, Selected};
 use super::walk::{Entry, Fate, Visitor, walk};
 use super::write::{Owner, attributes};
-use crate::image::digest::{self, Sha256};
+use crate::image::digest::{self, Hasher};
 use crate::sys::fs::Root;
 use crate::sys::{Context, SysResult};
 
@@ -34,7 +34,7 @@ impl FileDigests for Reading {
         if extended.is_empty() {
             return Ok(content);
         }
-        let mut both = Sha256::default();
+        let mut both = Hasher::default();
         field(&mut both, content.as_bytes());
         for (name, value) in extended {
             field(&mut both, &name);
@@ -45,7 +45,7 @@ impl FileDigests for Reading {
 }
 
 /// Adds a field that cannot be mistaken for two.
-pub fn field(digest: &mut Sha256, bytes: &[u8]) {
+pub fn field(digest: &mut Hasher, bytes: &[u8]) {
     digest.update(&(bytes.len() as u64).to_le_bytes());
     digest.update(bytes);
 }
@@ -58,7 +58,7 @@ pub fn of_selected(
     owner: Owner,
     files: &mut dyn FileDigests,
 ) -> SysResult<String> {
-    let mut digester = Digester { digest: Sha256::default(), owner, files };
+    let mut digester = Digester { digest: Hasher::default(), owner, files };
     for one in selected {
         field(&mut digester.digest, one.called.as_os_str().as_bytes());
         walk(Root::new(source.0), one, &|path, is_directory| fate(one, path, is_directory), &mut digester)?;
@@ -67,7 +67,7 @@ pub fn of_selected(
 }
 
 struct Digester<'a> {
-    digest: Sha256,
+    digest: Hasher,
     owner: Owner,
     files: &'a mut dyn FileDigests,
 }

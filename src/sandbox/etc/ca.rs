@@ -103,6 +103,22 @@ pub fn trust(host: &HostTrust, base: &dyn Base) -> Trust {
     trust
 }
 
+/// The base's bundle and what the host has besides, for somebody who can be told where it lies. `None` where the host
+/// has nothing that the base lacks.
+#[must_use]
+pub fn bundle(host: &HostTrust, base: &dyn Base) -> Option<Vec<u8>> {
+    let mut all = certificates(&host.bundle);
+    all.extend(certificates(&host.anchors));
+    let read = |path: &&str| base.read(&resolve(base, Path::new(path))?);
+    let mut bundle = BUNDLES.iter().find_map(read).unwrap_or_default();
+    let extras = missing(&all, &certificates(&bundle));
+    if !bundle.is_empty() && !bundle.ends_with(b"\n") {
+        bundle.push(b'\n');
+    }
+    bundle.extend_from_slice(extras.concat().as_bytes());
+    (!extras.is_empty()).then_some(bundle)
+}
+
 /// One file for each: that is what `update-ca-certificates` asks for.
 fn local_files(certificates: &[String], base: &dyn Base) -> Vec<Generated> {
     let folder =
