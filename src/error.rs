@@ -10,6 +10,7 @@ use crate::boxes::BoxesError;
 use crate::boxes::session::SessionError;
 use crate::paths::PathsError;
 use crate::profile::ProfileError;
+use crate::registry::{CredentialError, Fault, RegistryError};
 use crate::sandbox::net::NetError;
 
 /// What the user sees.
@@ -153,6 +154,58 @@ impl From<BaseError> for Error {
                 None => shown,
             },
         }
+    }
+}
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        let shown = Self::chain(&error);
+        match *error.fault {
+            Fault::LoginRefused { .. } if error.operation == "log in to" => {
+                shown.hint("look for a mistake in the user or the password; many registries want a token instead")
+            }
+            Fault::LoginMissing { .. } => shown
+                .hint("`devbox image login REGISTRY` logs in; some registries say this of what does not exist, too"),
+            Fault::LoginRefused { .. } => shown.hint("`devbox image login REGISTRY` replaces the login"),
+            Fault::Status { status: 404, .. } => shown.hint("look for a mistake in the name or in the tag"),
+            Fault::Status { status: 403, .. } => shown.hint("ask the registry's owner whether you may do this"),
+            Fault::Status { status: 429, .. } => {
+                shown.hint("`devbox image login` raises the limits of many registries; or try again later")
+            }
+            Fault::Status { status: 500.., .. } | Fault::TimedOut { .. } | Fault::Broken { .. } => {
+                shown.hint("try again later; what has arrived is kept")
+            }
+            Fault::Unreachable { .. } => {
+                shown.hint("look for a mistake in the name, and whether this machine needs `HTTPS_PROXY`")
+            }
+            Fault::Tls { .. } | Fault::Certificate { .. } => shown
+                .hint("the authority of a registry belongs in `~/.config/containers/certs.d/HOST:PORT/ca.crt`")
+                .hint("or `insecure = [\"HOST:PORT\"]` below `[registries]` in `config.toml` does without"),
+            Fault::Redirect { .. } | Fault::Answer { .. } | Fault::Digest { .. } => {
+                shown.hint("the registry, or something on the way to it, is broken or hostile: ask its owner")
+            }
+            Fault::Credentials(error) => hint_of_credentials(shown, &error),
+            Fault::Proxy { .. } => shown.hint("it should be `http://HOST:PORT`"),
+            Fault::Status { .. } | Fault::Source { .. } => shown,
+        }
+    }
+}
+
+impl From<CredentialError> for Error {
+    fn from(error: CredentialError) -> Self {
+        hint_of_credentials(Self::chain(&error), &error)
+    }
+}
+
+fn hint_of_credentials(shown: Error, error: &CredentialError) -> Error {
+    match error {
+        CredentialError::Content { .. } | CredentialError::Login { .. } | CredentialError::HelperName { .. } => {
+            shown.hint("mend the file, or move it away and log in again")
+        }
+        CredentialError::HelperMissing { program, .. } => {
+            shown.hint(format!("install `{program}`, or take its name out of the file"))
+        }
+        _ => shown,
     }
 }
 

@@ -64,6 +64,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Diff(args) => diff::run(&folder()?, &args),
         Command::Clone(args) => clone::run(&folder()?, &args),
         Command::Logs(args) => logs::run(&folder()?, &args),
+        Command::Image(command) => image::run(&folder()?, &command),
         Command::Profile(command) => profile::run(&folder()?, &command),
         Command::Doctor(args) => doctor::run(args.format),
         Command::Config(args) => config::run(&args),

@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod error;
 pub mod load;
 pub mod merge;
+pub mod registries;
 pub mod resolve;
 pub mod schema;
 pub mod shipped;

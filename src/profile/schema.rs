@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::registries::RawRegistries;
 use super::{Lifetime, NetworkMode};
 
 /// A value and the bytes of the file that it was read from.
@@ -238,6 +239,9 @@ pub struct RawConfig {
     /// What every profile starts from.
     #[serde(default)]
     pub profile: RawProfile,
+    /// Where images come from.
+    #[serde(default)]
+    pub registries: RawRegistries,
 }
 
 /// The sections and their keys, to say where a misplaced key belongs; the empty name is the top of the file.

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawConfig, RawMount, RawProfile};
-use super::{Lifetime, NetworkMode};
+use super::{Lifetime, NetworkMode, registries};
 use crate::text::closest;
 
 /// The longest name of a box, in bytes: it becomes a host name and a file name.
@@ -132,6 +132,7 @@ pub fn parse_config(origin: &Origin) -> Checked<Layer> {
     if let Some(name) = &raw.profile.name {
         return Err(origin.wrong(name, "`name` cannot be a default: every project would have the same").into());
     }
+    registries::check(origin.file, origin.text, raw.registries)?;
     origin.check(raw.profile)
 }
 

@@ -3,7 +3,8 @@
 //! Only this module and `cli` write to the standard streams.
 
 use std::cell::RefCell;
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -11,6 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::{Error, Message};
 use crate::progress::Progress;
+use crate::sys::terminal::RawMode;
 use crate::text::sanitize;
 
 /// Shorter work shows no bar.
@@ -74,6 +76,46 @@ pub fn confirm(question: &str) -> std::io::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Asks on the terminal for one line.
+pub fn ask(question: &str) -> std::io::Result<String> {
+    say_without_newline(question)?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
+/// Asks on the terminal for one line that is not shown. Ctrl-C is the error `Interrupted`.
+pub fn ask_secret(question: &str) -> std::io::Result<String> {
+    say_without_newline(question)?;
+    // Raw, not only without echo: a signal would leave the terminal as it is.
+    let raw = RawMode::enter(std::io::stdin().as_fd()).map_err(std::io::Error::from)?;
+    let mut secret = Vec::new();
+    let mut byte = [0];
+    let typed = loop {
+        match std::io::stdin().read(&mut byte) {
+            Ok(0) => break Ok(()),
+            Ok(_) => match byte[0] {
+                b'\r' | b'\n' | 4 => break Ok(()),
+                3 => break Err(std::io::ErrorKind::Interrupted.into()),
+                8 | 127 => _ = secret.pop(),
+                21 => secret.clear(),
+                other => secret.push(other),
+            },
+            Err(error) => break Err(error),
+        }
+    };
+    drop(raw);
+    say_without_newline("\n")?;
+    typed?;
+    String::from_utf8(secret).map_err(|_| std::io::ErrorKind::InvalidData.into())
+}
+
+fn say_without_newline(text: &str) -> std::io::Result<()> {
+    let mut err = std::io::stderr().lock();
+    write!(err, "{text}")?;
+    err.flush()
 }
 
 /// Whether somebody can be asked.

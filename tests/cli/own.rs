@@ -102,6 +102,7 @@ Commands:
   diff         Show what a box changed of its base
   clone        Make a box for another folder that begins as this one is now
   logs         Show what happened to a box
+  image        Work with images and registries
   profile      Look at profiles
   doctor       Look for what this machine lacks, and say how to mend it
   config       Show where devbox keeps its files, and your own configuration

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Cursor, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use devbox::image::descriptor::Descriptor;
 use devbox::image::digest::Digest;
@@ -18,17 +18,24 @@ use crate::support::registry::{Options, Registry};
 /// A user of the library, with directories of their own.
 pub struct User {
     directory: tempfile::TempDir,
+    home: PathBuf,
 }
 
 impl User {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a temporary directory") }
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let home = directory.path().join("home");
+        Self { directory, home }
+    }
+
+    pub fn with_home(home: &Path) -> Self {
+        Self { home: home.to_owned(), ..Self::new() }
     }
 
     pub fn paths(&self) -> Paths {
         let at = |name: &str| self.directory.path().join(name);
         Paths {
-            home: at("home"),
+            home: self.home.clone(),
             data: at("data/devbox"),
             config: at("config/devbox"),
             cache: at("cache/devbox"),

@@ -16,6 +16,7 @@ pub mod completions;
 pub mod config;
 pub mod diff;
 pub mod doctor;
+pub mod image;
 pub mod init;
 pub mod list;
 pub mod logs;
