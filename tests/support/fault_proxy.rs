@@ -35,6 +35,8 @@ pub struct Request {
     pub line: String,
     /// All of them.
     pub headers: Headers,
+    /// Its body, if the proxy answered itself.
+    pub body: String,
     /// Bytes of the body that were sent back.
     pub sent: u64,
 }
@@ -137,11 +139,14 @@ fn serve(client: &TcpStream, upstream: u16, state: &State) -> std::io::Result<()
     };
     let number = {
         let mut requests = lock(&state.requests);
-        requests.push(Request { line: line.clone(), headers: headers.clone(), sent: 0 });
+        requests.push(Request { line: line.clone(), headers: headers.clone(), body: String::new(), sent: 0 });
         requests.len() - 1
     };
+    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+    let mut content = reader.take(length.unwrap_or(0));
     let mut writer = client;
     if let Some(Fault::Answer(status, headers, body)) = &fault {
+        content.read_to_string(&mut lock(&state.requests)[number].body)?;
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = body.len();
         write!(writer, "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
@@ -156,8 +161,7 @@ fn serve(client: &TcpStream, upstream: u16, state: &State) -> std::io::Result<()
         write!(to_server, "{name}: {value}\r\n")?;
     }
     write!(to_server, "\r\n")?;
-    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
-    std::io::copy(&mut reader.take(length.unwrap_or(0)), &mut to_server)?;
+    std::io::copy(&mut content, &mut to_server)?;
     answer(client, &server, fault.as_ref(), |sent| lock(&state.requests)[number].sent = sent)?;
     finish(client)
 }
