@@ -4,7 +4,7 @@ CARGO ?= cargo
 bindir = $(DESTDIR)$(PREFIX)/bin
 datadir = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: build test test-unit test-cli test-kernel test-images lint bench install completions clean
+.PHONY: build test test-unit test-cli test-kernel test-images lint bench fuzz install completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -34,6 +34,11 @@ lint:
 # BENCH_FLAGS=--quick takes fewer samples.
 bench:
 	scripts/bench $(BENCH_FLAGS)
+
+# FUZZ_SECONDS is for each parser; FUZZ_TARGETS names some of `fuzz/targets/` only.
+FUZZ_SECONDS ?= 600
+fuzz:
+	scripts/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 # BIN=path installs a binary that is built already.
 BIN ?= target/release/devbox

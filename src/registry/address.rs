@@ -83,7 +83,7 @@ impl Seen {
         known.unwrap_or_else(|| literal(host).unwrap_or(Reach::Public))
     }
 
-    fn note(&self, host: &str, reach: Reach) {
+    pub fn note(&self, host: &str, reach: Reach) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), reach);
     }
 }
@@ -152,7 +152,34 @@ impl Resolver for Guard {
 
 #[cfg(test)]
 mod tests {
+    use ureq::unversioned::transport::time::Duration;
+
     use super::*;
+
+    fn resolve(address: &str, limit: Reach, proxy: Option<&str>) -> Result<usize, String> {
+        let guard =
+            Guard { inner: DefaultResolver::default(), limit, seen: Arc::default(), proxy: proxy.map(str::to_owned) };
+        let timeout = NextTimeout { after: Duration::NotHappening, ..NextTimeout::default() };
+        let found = guard.resolve(&address.parse().unwrap(), &Config::default(), timeout);
+        found.map(|found| found.len()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_of_near_addresses_are_not_resolved() {
+        for (address, limit, is_allowed) in [
+            ("http://localhost/", Reach::Loopback, true),
+            ("http://localhost/", Reach::Private, false),
+            ("http://127.0.0.1:5/", Reach::Public, false),
+            ("http://[::1]:5/", Reach::Public, false),
+            ("http://10.0.0.1/", Reach::Public, false),
+            ("http://10.0.0.1/", Reach::Private, true),
+            ("http://169.254.169.254/", Reach::Loopback, false),
+            ("http://192.0.2.1/", Reach::Public, true),
+        ] {
+            assert_eq!(resolve(address, limit, None).is_ok(), is_allowed, "{address} {limit:?}");
+        }
+        assert!(resolve("http://127.0.0.1/", Reach::Public, Some("127.0.0.1")).is_ok(), "a proxy may be near");
+    }
 
     #[test]
     fn reaches() {

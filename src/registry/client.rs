@@ -284,13 +284,17 @@ impl Client {
         let Some(challenge) = challenge(&response.headers) else { return Ok(response) };
         let before = request.authorization.take();
         self.auth.learn(place, scopes, challenge);
+        if matches!(request.payload, Payload::Stream(..)) {
+            // It cannot be sent again: whoever has it begins anew, with what was learnt.
+            return Ok(response);
+        }
         request.authorization = self.auth.header(&self.transport, &server, place, scopes)?;
         let is_new = request.authorization.is_some() && request.authorization != before;
-        let mut response = match &request.payload {
-            // A stream cannot be sent again; what begins it has been allowed just before.
-            Payload::Stream(..) => response,
-            _ if is_new => self.transport.send(request)?,
-            _ => response,
+        let mut response = if is_new {
+            response.discard();
+            self.transport.send(request)?
+        } else {
+            response
         };
         if response.status == 401 {
             return Err(self.auth.refusal(place, &mut response)?);

@@ -116,6 +116,11 @@ impl Response {
         }
         Ok(bytes)
     }
+
+    /// Reads what is left of a short body, so that the connection can be used again; any other is closed.
+    pub fn discard(mut self) {
+        self.bytes(MAX_HEADER_BYTES).ok();
+    }
 }
 
 /// Makes connections and keeps idle ones. For several threads.
@@ -152,7 +157,10 @@ impl Transport {
             };
             match pause {
                 None => return result,
-                Some(pause) => std::thread::sleep(pause),
+                Some(pause) => {
+                    result.into_iter().for_each(Response::discard);
+                    std::thread::sleep(pause);
+                }
             }
         }
         unreachable!("the tries are limited")
@@ -170,6 +178,7 @@ impl Transport {
                 let reason = "another server would get what is uploaded";
                 return Err(Fault::Redirect { host: url.authority, to: next.server(), reason });
             }
+            response.discard();
             url = next;
         }
         Err(Fault::Redirect { host: origin.authority, to: url.server(), reason: "after too many redirects" })
@@ -353,5 +362,45 @@ pub(super) fn io_failed(host: String, source: std::io::Error) -> Fault {
         | ErrorKind::NetworkUnreachable
         | ErrorKind::AddrNotAvailable => Fault::Unreachable { host, source },
         _ => Fault::Broken { host, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_sends_us_no_nearer_than_it_is() {
+        let nowhere = std::path::PathBuf::from("/nowhere");
+        let paths = Paths {
+            home: nowhere.clone(),
+            data: nowhere.clone(),
+            config: nowhere.clone(),
+            cache: nowhere.clone(),
+            runtime: nowhere,
+        };
+        let transport = Transport::new(Settings::default(), &paths);
+        transport.seen.note("lan.io", Reach::Private);
+        for (from, to, is_allowed) in [
+            ("https://r.io/", "https://cdn.io/x", true),
+            ("https://r.io/", "https://r.io/x", true),
+            ("https://r.io/", "http://r.io/x", false),
+            ("https://r.io/", "https://localhost/x", false),
+            ("https://r.io/", "https://127.0.0.1/x", false),
+            ("https://r.io/", "https://10.0.0.1/x", false),
+            ("https://r.io/", "https://[::ffff:10.0.0.1]/x", false),
+            ("http://r.io/", "https://cdn.io/x", true),
+            ("http://lan.io/", "http://10.0.0.1/x", true),
+            ("http://lan.io/", "http://127.0.0.1/x", false),
+            ("http://lan.io/", "http://169.254.169.254/x", false),
+            ("http://localhost:1/", "http://127.0.0.1:2/x", true),
+            ("http://localhost:1/", "http://169.254.169.254/x", false),
+        ] {
+            let step = transport.check_step(&Url::parse(from).unwrap(), &Url::parse(to).unwrap());
+            assert_eq!(step.is_ok(), is_allowed, "{from} {to}");
+        }
+        let step = |from, to| transport.check_step(&Url::parse(from).unwrap(), &Url::parse(to).unwrap()).unwrap();
+        assert_eq!(step("https://r.io/", "https://cdn.io/"), Reach::Public);
+        assert_eq!(step("http://lan.io/", "http://cdn.io/"), Reach::Private);
     }
 }

@@ -6,5 +6,6 @@ mod support;
 
 mod faults;
 mod login;
+mod proxies;
 mod registry;
 mod tokens;

@@ -23,7 +23,7 @@ pub struct Registry {
 pub struct Options {
     /// User and password.
     pub login: Option<(&'static str, &'static str)>,
-    /// TLS, with a certificate from [`Registry::authority`] for `localhost` and 127.0.0.1.
+    /// TLS, with a certificate from [`Registry::authority`] for `localhost`, `registry.test` and 127.0.0.1.
     pub tls: bool,
 }
 
@@ -140,7 +140,7 @@ fn make_certificate(root: &Path) {
     server.args(["-subj", &subject("localhost"), "-CA", "authority.crt", "-CAkey", "authority.key"]);
     server.args([
         "-addext",
-        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1",
         "-addext",
         "basicConstraints=critical,CA:FALSE",
     ]);

@@ -8,15 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Base, Generated, resolve};
-
-/// Where distributions keep their bundle; the first that exists counts.
-pub const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",                // Debian, Alpine, Arch
-    "/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL
-    "/etc/ssl/ca-bundle.pem",                            // openSUSE
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // RHEL without the link
-    "/etc/ssl/cert.pem",                                 // older Alpine
-];
+pub use crate::registry::certificates::BUNDLES;
 
 /// Folders of certificates that an administrator added, on hosts and in bases. The first is also the default.
 pub const ANCHORS: [&str; 4] = [
