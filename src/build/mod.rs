@@ -2,6 +2,7 @@
 
 pub mod copy;
 pub mod error;
+pub mod language;
 pub mod layer;
 pub mod run;
 

@@ -1,0 +1,36 @@
+//! The language of Containerfiles, as Docker's reference documents it: read, checked, expanded and planned.
+//!
+//! Nothing here touches a file system, a clock or the environment. What comes in is hostile text.
+//!
+//! ```text
+//! text --parse--> Containerfile --StageGraph--> the stages to build, in order
+//!                   stages, steps, words --Scope--> expanded values
+//! ```
+//!
+//! - [`lines`](self): continuation lines become logical lines that remember where each byte stood.
+//! - A [`Word`] is text as it was written, quotes and variables in it, with its place; [`Step::error`] points at it.
+//! - Which words of an instruction are expanded stands at the fields of [`Instruction`].
+
+mod containerfile;
+mod duration;
+mod flags;
+mod heredoc;
+mod instruction;
+mod lines;
+mod mount;
+mod parse;
+mod statement;
+mod suggest;
+mod words;
+
+pub use containerfile::{Containerfile, Directives, Escape, Source, Span, Stage, Step, Word};
+pub use heredoc::Heredoc;
+pub use instruction::{
+    Add, Argument, Command, Copy, FileSource, Files, Healthcheck, Instruction, Network, Onbuild, Pair, Run, RunCommand,
+    Security,
+};
+pub use mount::{Mount, MountFlag, MountOwner, Sharing};
+pub use parse::{parse, parse_trigger};
+
+#[cfg(test)]
+mod parse_tests;
