@@ -236,7 +236,7 @@ fn reads_triggers() {
         ("RUN a\nRUN b", "<ONBUILD of i>:2:1: a trigger is one instruction"),
         ("", "<ONBUILD of i>:1:1: there is no instruction"),
     ] {
-        assert_eq!(parse_trigger("i", text).err().expect(text).to_string(), expected);
+        assert_eq!(parse_trigger("i", text).expect_err(text).to_string(), expected);
     }
 }
 
