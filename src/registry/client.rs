@@ -96,18 +96,21 @@ impl Client {
 
     /// Fetches the manifest or index that `reference` names, from a mirror if there is one that has it.
     pub fn manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
-        let fetch = |place: &Place| {
-            let request = manifest_request(Method::GET, reference);
-            let mut response = expect(self.call(place, Action::Pull, &request)?, &[200])?;
-            let bytes = response.bytes(MAX_MANIFEST_BYTES)?;
-            let digest = self.check(&response, reference, &bytes)?;
-            let media_type = response.header("content-type").unwrap_or_default().to_owned();
-            Ok(Fetched { bytes, media_type, digest })
-        };
+        let fetch = |place: &Place| self.fetch_manifest(place, reference);
         self.first_place(reference, fetch).map_err(failed("fetch the manifest of", reference))
     }
 
-    /// What `reference` names now, without fetching it; `None` when there is no such image.
+    fn fetch_manifest(&self, place: &Place, reference: &Reference) -> Result<Fetched, Fault> {
+        let request = manifest_request(Method::GET, reference);
+        let mut response = expect(self.call(place, Action::Pull, &request)?, &[200])?;
+        let bytes = response.bytes(MAX_MANIFEST_BYTES)?;
+        let digest = check(&response, reference, &bytes)?;
+        let media_type = media_type::essence(response.header("content-type").unwrap_or_default()).to_owned();
+        Ok(Fetched { bytes, media_type, digest })
+    }
+
+    /// What `reference` names now, `None` when there is no such image. Fetched only from a registry that does not say it
+    /// otherwise.
     pub fn head_manifest(&self, reference: &Reference) -> Result<Option<Descriptor>, RegistryError> {
         let ask = |place: &Place| {
             let request = manifest_request(Method::HEAD, reference);
@@ -124,7 +127,10 @@ impl Client {
             };
             match (digest, size) {
                 (Some(digest), Some(size)) => Ok(Some(Descriptor::new(&media_type, digest, size))),
-                _ => Err(Fault::Answer { host: response.url.authority, reason: "no digest or no size".to_owned() }),
+                _ => {
+                    let fetched = self.fetch_manifest(place, reference)?;
+                    Ok(Some(Descriptor::new(&fetched.media_type, fetched.digest, fetched.bytes.len() as u64)))
+                }
             }
         };
         self.first_place(reference, ask).map_err(failed("look up", reference))
@@ -136,7 +142,7 @@ impl Client {
             let path = format!("manifests/{}", reference.target());
             let request = Call::new(Method::PUT, path).header("content-type", media_type).bytes(bytes);
             let response = expect(self.call(&Place::of(reference), Action::Push, &request)?, &[201])?;
-            self.check(&response, reference, bytes)
+            check(&response, reference, bytes)
         };
         put().map_err(failed("push the manifest of", reference))
     }
@@ -233,21 +239,6 @@ impl Client {
     pub(super) fn places(&self, reference: &Reference) -> Vec<Place> {
         let places = self.settings().places(reference.registry(), reference.repository());
         places.into_iter().map(|(registry, repository)| Place { registry, repository }).collect()
-    }
-
-    /// Checks `bytes` against the digest that was asked for and the one that the registry gives.
-    fn check(&self, response: &Response, reference: &Reference, bytes: &[u8]) -> Result<Digest, Fault> {
-        let told: Option<Digest> = response.header("docker-content-digest").and_then(|digest| digest.parse().ok());
-        for expected in reference.digest().into_iter().chain(&told) {
-            let mut hasher = expected.hasher();
-            hasher.update(bytes);
-            let found = hasher.digest();
-            if found != *expected {
-                let host = response.url.authority.clone();
-                return Err(Fault::Digest { host, found, expected: expected.clone() });
-            }
-        }
-        Ok(reference.digest().cloned().or(told).unwrap_or_else(|| Digest::of_bytes(bytes)))
     }
 
     /// Sends `call` to a repository; repeated until the answer will not become better.
@@ -365,6 +356,21 @@ impl<'a> Call<'a> {
     pub fn bytes(self, bytes: &'a [u8]) -> Self {
         Self { bytes: Some(bytes), ..self }
     }
+}
+
+/// Checks `bytes` against the digest that was asked for and the one that the registry gives.
+fn check(response: &Response, reference: &Reference, bytes: &[u8]) -> Result<Digest, Fault> {
+    let told: Option<Digest> = response.header("docker-content-digest").and_then(|digest| digest.parse().ok());
+    for expected in reference.digest().into_iter().chain(&told) {
+        let mut hasher = expected.hasher();
+        hasher.update(bytes);
+        let found = hasher.digest();
+        if found != *expected {
+            let host = response.url.authority.clone();
+            return Err(Fault::Digest { host, found, expected: expected.clone() });
+        }
+    }
+    Ok(reference.digest().cloned().or(told).unwrap_or_else(|| Digest::of_bytes(bytes)))
 }
 
 fn manifest_request(method: Method, reference: &Reference) -> Call<'static> {

@@ -190,8 +190,10 @@ pub enum CredentialError {
         program: String,
     },
     /// The credential helper failed.
-    #[error("the credential helper failed")]
+    #[error("the credential helper failed{}", brackets(.said))]
     Helper {
+        /// What it says on standard output, where helpers say it.
+        said: String,
         /// How.
         source: ProcessError,
     },

@@ -1,15 +1,17 @@
 //! Programs that keep logins: `docker-credential-NAME get|store|erase`, with the server or the login on standard input.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::credentials::Login;
-use super::error::CredentialError;
+use super::error::{CredentialError, clean};
 use crate::paths::variable;
-use crate::process::{ProcessError, Program};
+use crate::process::Program;
 
+/// Bytes of an answer.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
 /// What helpers need of the environment: their own files, the desktop's key ring, the agent of `pass`.
 const VARIABLES: [&str; 14] = [
     "HOME",
@@ -45,10 +47,8 @@ pub(super) fn get(file: &Path, name: &str, server: &str) -> Result<Option<Login>
     let program = find(file, name)?;
     let output = match call(&program, name, "get", server.as_bytes()) {
         Ok(output) => output,
-        // "credentials not found in native keychain", on standard output, which is lost with the status.
-        Err(CredentialError::Helper { source: ProcessError::Failed { stderr, .. } }) if stderr.trim().is_empty() => {
-            return Ok(None);
-        }
+        // "credentials not found in native keychain": the protocol has no other sign.
+        Err(CredentialError::Helper { said, .. }) if said.contains("credentials not found") => return Ok(None),
         Err(error) => return Err(error),
     };
     let entry: Entry = serde_json::from_slice(&output)
@@ -86,18 +86,25 @@ fn find(file: &Path, name: &str) -> Result<PathBuf, CredentialError> {
 
 fn call(program: &Path, name: &str, verb: &str, input: &[u8]) -> Result<Vec<u8>, CredentialError> {
     let failed = |source| CredentialError::HelperInput { program: program_name(name), source };
-    // A pipe has room for 64 KiB, so that nobody waits; logins are far shorter.
+    // A pipe has room for 64 KiB, so that nobody waits; logins and answers are far shorter.
     let (read, mut write) = std::io::pipe().map_err(failed)?;
     if input.len() > 32 << 10 {
         return Err(failed(std::io::Error::other("the login is too long")));
     }
     write.write_all(input).map_err(failed)?;
     drop(write);
-    let mut helper = Program::new(program).arg(verb).stdin(read);
+    let (answer, answer_in) = std::io::pipe().map_err(failed)?;
+    let mut helper = Program::new(program).arg(verb).stdin(read).stdout(answer_in);
     for name in VARIABLES {
         if let Some(value) = variable(name) {
             helper = helper.env(name, value);
         }
     }
-    helper.output().map_err(|source| CredentialError::Helper { source })
+    let result = helper.run();
+    let mut output = Vec::new();
+    answer.take(MAX_ANSWER_BYTES).read_to_end(&mut output).map_err(failed)?;
+    match result {
+        Ok(()) => Ok(output),
+        Err(source) => Err(CredentialError::Helper { said: clean(&String::from_utf8_lossy(&output)), source }),
+    }
 }
