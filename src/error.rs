@@ -8,10 +8,14 @@ use crate::base::BaseError;
 use crate::base::host::HostError;
 use crate::boxes::BoxesError;
 use crate::boxes::session::SessionError;
+use crate::image::platform::PlatformError;
+use crate::image::reference::ReferenceError;
+use crate::image::store::StoreError;
 use crate::paths::PathsError;
 use crate::profile::ProfileError;
 use crate::registry::{CredentialError, Fault, RegistryError};
 use crate::sandbox::net::NetError;
+use crate::transfer::TransferError;
 
 /// What the user sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +148,9 @@ impl From<BaseError> for Error {
         if let BaseError::Host(HostError::Store(error)) = error {
             return error.into();
         }
+        if let BaseError::Transfer(error) = error {
+            return error.into();
+        }
         let shown = Self::chain(&error);
         match error {
             BaseError::Host(HostError::Unsupported { .. }) => shown.hint("install the package `fuse-overlayfs`").hint(
@@ -153,6 +160,39 @@ impl From<BaseError> for Error {
                 Some(hint) => shown.hint(hint),
                 None => shown,
             },
+        }
+    }
+}
+
+impl From<ReferenceError> for Error {
+    fn from(error: ReferenceError) -> Self {
+        Self::chain(&error).hint("write `[registry/]repository[:tag][@digest]`, like `debian:bookworm`")
+    }
+}
+
+impl From<PlatformError> for Error {
+    fn from(error: PlatformError) -> Self {
+        Self::chain(&error).hint("write `linux/amd64`, `linux/arm64/v8` ...")
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let shown = Self::chain(&error);
+        match error {
+            StoreError::Version { .. } => shown.hint("update devbox"),
+            _ => shown,
+        }
+    }
+}
+
+impl From<TransferError> for Error {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Registry(error) => error.into(),
+            TransferError::Store(error) => error.into(),
+            TransferError::Platform { .. } => Self::chain(&error).hint("name one of these with `--platform`"),
+            error => Self::chain(&error),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | [`userns`] | subuid ranges, id maps, work inside a mapped namespace |
 //! | [`image`] | layers: unpacking, the store |
 //! | [`registry`] | the client of the distribution protocol: manifests, blobs, logins |
+//! | [`transfer`] | images in and out of the store: pull |
 //! | [`base`] | the read-only root file system below a box |
 //! | [`profile`] | `devbox.toml`: finding, reading, merging, checking, trusting |
 //! | [`sandbox`] | a plan and its execution: namespaces, mounts, sessions, network |
@@ -39,5 +40,6 @@ pub mod registry;
 pub mod sandbox;
 pub mod sys;
 pub mod text;
+pub mod transfer;
 pub mod ui;
 pub mod userns;

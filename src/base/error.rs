@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::image::store::StoreError;
 use crate::process::ProcessError;
+use crate::transfer::TransferError;
 use crate::userns::stage::StageError;
 
 /// A base could not be prepared.
@@ -12,6 +13,15 @@ pub enum BaseError {
     /// The host base could not be made.
     #[error(transparent)]
     Host(#[from] super::host::HostError),
+    /// The image could not be fetched.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// The image has no layers.
+    #[error("the image `{image}` is empty: there is no root file system in it")]
+    EmptyImage {
+        /// The image.
+        image: String,
+    },
     /// The base is not there or cannot be read.
     #[error("cannot read the base `{}`", path.display())]
     Read {

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::reference::Reference;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::registry::Settings;
 use crate::userns::idmap::IdMap;
 
 pub mod archive;
@@ -16,6 +18,7 @@ pub mod directory;
 pub mod distro;
 pub mod error;
 pub mod host;
+pub mod image;
 mod root;
 
 pub use error::BaseError;
@@ -35,15 +38,24 @@ pub enum BaseSpec {
     Archive(PathBuf),
     /// `distribution:release`, bootstrapped with the distribution's own tool.
     Distro(String),
+    /// An image, by its whole name.
+    Image(Reference),
 }
 
 /// Makes the base ready for a box with the ids of `map`, or finds it ready. The caller must be single-threaded.
-pub fn prepare(paths: &Paths, map: &IdMap, base: &BaseSpec, progress: &dyn Progress) -> Result<RootLayers, BaseError> {
+pub fn prepare(
+    paths: &Paths,
+    map: &IdMap,
+    base: &BaseSpec,
+    registries: &Settings,
+    progress: &dyn Progress,
+) -> Result<RootLayers, BaseError> {
     match base {
         BaseSpec::Host => Ok(host::prepare(paths, map, progress)?),
         BaseSpec::Directory(path) => directory::prepare(paths, path),
         BaseSpec::Archive(path) => archive::prepare(paths, map, path, progress),
         BaseSpec::Distro(name) => distro::prepare(paths, map, name, progress),
+        BaseSpec::Image(reference) => image::prepare(paths, map, reference, registries, progress),
     }
 }
 
@@ -61,6 +73,9 @@ pub struct RootLayers {
     pub host_directories: Vec<PathBuf>,
     /// Host directories (absolute) bound read-only at their own path (a Nix store).
     pub read_only_binds: Vec<PathBuf>,
+    /// Variables that the base wants its programs to have.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
     /// Who does the stacking.
     pub driver: OverlayDriver,
 }

@@ -113,7 +113,7 @@ type Variables = Vec<(String, String)>;
 
 fn contents(inputs: &Inputs<'_>, base: &dyn Base) -> (Vec<Generated>, Variables) {
     let hostname = hosts::host_name(inputs.name);
-    let mut environment = Vec::new();
+    let mut environment = inputs.base.environment.clone();
     let mut files = vec![
         hosts::hostname_file(&hostname),
         etc::machine_id(inputs.id),

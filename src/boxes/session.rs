@@ -215,7 +215,7 @@ fn start(
     progress: &dyn Progress,
 ) -> Result<Outcome, SessionError> {
     let map = id_map(paths, loaded)?;
-    let base = base::prepare(paths, &map, &loaded.profile.base, progress)?;
+    let base = base::prepare(paths, &map, &loaded.profile.base, &loaded.registries, progress)?;
     let new = clone::NewBox {
         name: loaded.profile.name.clone(),
         project: loaded.project.clone(),
@@ -505,7 +505,7 @@ pub fn describe(
     progress: &dyn Progress,
 ) -> Result<String, SessionError> {
     let map = id_map(paths, loaded)?;
-    let base = base::prepare(paths, &map, &loaded.profile.base, progress)?;
+    let base = base::prepare(paths, &map, &loaded.profile.base, &loaded.registries, progress)?;
     let id = match list::find_by_project(paths, &loaded.project)? {
         Some(id) => id,
         None => BoxId::new(&loaded.profile.name, &loaded.project),
@@ -560,7 +560,7 @@ pub fn diff(paths: &Paths, id: &BoxId, progress: &dyn Progress) -> Result<super:
     let directory = BoxDir::new(paths, id);
     let record = super::state::load(&directory)?;
     let loaded = Profile::load(paths, &record.project)?;
-    let base = base::prepare(paths, &record.id_map, &loaded.profile.base, progress)?;
+    let base = base::prepare(paths, &record.id_map, &loaded.profile.base, &loaded.registries, progress)?;
     let mut own = vec![directory.upper()];
     own.extend(directory.frozen_layers(&record));
     let mut below = vec![generated::tree(&directory.generated())];

@@ -8,6 +8,10 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
 
+pub mod image;
+
+use image::Image;
+
 /// A rootless sandbox for developer environments
 ///
 /// In a project's folder, `devbox enter` gives a shell as root in a root file system of the project's own. The folder
@@ -269,37 +273,6 @@ pub enum Config {
     Edit,
     /// Print it
     Show,
-}
-
-/// `image`.
-#[derive(Debug, Subcommand)]
-pub enum Image {
-    /// Check a login with a registry, and keep it where docker and podman look
-    Login(Login),
-    /// Forget the login of a registry
-    Logout(Logout),
-}
-
-/// `image login`.
-#[derive(Debug, Args)]
-pub struct Login {
-    /// The registry; by default Docker Hub
-    #[arg(value_name = "REGISTRY", value_hint = ValueHint::Hostname)]
-    pub registry: Option<String>,
-    /// The user; by default you are asked
-    #[arg(short, long, value_name = "USER")]
-    pub username: Option<String>,
-    /// Read the password or token from standard input
-    #[arg(long, requires = "username")]
-    pub password_stdin: bool,
-}
-
-/// `image logout`.
-#[derive(Debug, Args)]
-pub struct Logout {
-    /// The registry; by default Docker Hub
-    #[arg(value_name = "REGISTRY", value_hint = ValueHint::Hostname)]
-    pub registry: Option<String>,
 }
 
 /// `profile`.

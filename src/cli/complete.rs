@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use clap_complete::CompletionCandidate;
 
 use crate::boxes::{BoxDir, list, state};
+use crate::image::reference::Reference;
+use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::profile::{Profile, resolve};
 use crate::text::sanitize;
@@ -31,6 +33,14 @@ pub fn boxes() -> Vec<CompletionCandidate> {
         .filter_map(|listed| listed.record.ok())
         .map(|record| candidate(record.name, &record.project.to_string_lossy()))
         .collect()
+}
+
+/// Images of the store.
+#[must_use]
+pub fn images() -> Vec<CompletionCandidate> {
+    let images = paths().and_then(|paths| Store::open(&paths.store()).ok()?.images().ok()).unwrap_or_default();
+    let familiar = |name: &str| name.parse::<Reference>().map_or_else(|_| name.to_owned(), |name| name.familiar());
+    images.iter().map(|image| candidate(familiar(&image.name), image.manifest.digest.short())).collect()
 }
 
 /// Users that a box has for sure.

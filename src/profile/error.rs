@@ -13,6 +13,14 @@ pub enum ProfileError {
         /// Which and where.
         diagnostic: Box<Diagnostic>,
     },
+    /// What an alias stands for makes no name of an image together with the tag.
+    #[error("`{}` is not the name of an image", name.escape_debug())]
+    Image {
+        /// As it is in the profile.
+        name: String,
+        /// Why not.
+        source: crate::image::reference::ReferenceError,
+    },
     /// The file was not read at all.
     #[error("profile `{}` is too large: {size_bytes} bytes, at most {limit_bytes} are read", path.display())]
     TooLarge {

@@ -25,9 +25,10 @@ use super::validate::{
     BaseChoice, Extends, Layer, Origin, ProjectPath, default_name, is_kernel_path, name_fault, parse_config,
     parse_profile,
 };
-use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Share};
+use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Share, registries};
 use crate::base::BaseSpec;
 use crate::paths::Paths;
+use crate::registry::Settings;
 use crate::text::closest;
 
 /// How many profiles may lie below each other.
@@ -80,6 +81,8 @@ pub struct LoadedProfile {
     pub project: PathBuf,
     /// What the box is to be.
     pub profile: Profile,
+    /// Where images come from.
+    pub registries: Settings,
     /// The layers, the lowest first.
     pub sources: Vec<Source>,
     /// What the project's files want of the host that the user's own configuration does not already grant.
@@ -130,11 +133,16 @@ impl Profile {
         let name = top.iter().rev().find_map(|file| file.layer.name.clone());
         let files: Vec<LoadedFile> = below.into_iter().chain(top).collect();
         let (merged, origins) = merge(files.iter().map(|file| &file.layer).enumerate());
-        let profile = complete(merged, name, &found.project, &files, &origins)?;
+        // Read only where they count: every start comes past here.
+        let registries = match merged.base {
+            Some(BaseChoice::Image(_)) => registries::load(paths)?,
+            _ => Settings::default(),
+        };
+        let profile = complete(merged, name, &found.project, &files, &origins, &registries)?;
         let wants = trust::wishes(&found.project, &profile, &baseline, &files);
         let digest = trust::digest(&found.project, &files, &wants);
         let sources = files.into_iter().map(|file| file.source).collect();
-        Ok(LoadedProfile { project: found.project, profile, sources, wants, digest, origins })
+        Ok(LoadedProfile { project: found.project, profile, registries, sources, wants, digest, origins })
     }
 
     /// Checks one file and what it extends, wherever it lies.
@@ -305,6 +313,7 @@ fn complete(
     project: &Path,
     files: &[LoadedFile],
     origins: &Origins,
+    registries: &Settings,
 ) -> Result<Profile, ProfileError> {
     let project_path = match merged.project_path {
         Some(ProjectPath::Absolute(path)) => path,
@@ -326,7 +335,7 @@ fn complete(
     pass.extend(merged.pass.into_iter().filter(|name| !DEFAULT_PASS.contains(&name.as_str())));
     Ok(Profile {
         name: name.unwrap_or_else(|| default_name(project)),
-        base: base_spec(merged.base),
+        base: base_spec(merged.base, registries)?,
         packages: merged.packages,
         shell: merged.shell,
         user: merged.user.unwrap_or_else(|| "root".to_owned()),
@@ -354,10 +363,13 @@ fn complete(
 }
 
 /// What is at the path decides whether it is an archive; of what is not there, its name.
-fn base_spec(choice: Option<BaseChoice>) -> BaseSpec {
-    match choice {
+fn base_spec(choice: Option<BaseChoice>, registries: &Settings) -> Result<BaseSpec, ProfileError> {
+    Ok(match choice {
         None | Some(BaseChoice::Host) => BaseSpec::Host,
         Some(BaseChoice::Distro(distro)) => BaseSpec::Distro(distro),
+        Some(BaseChoice::Image(name)) => {
+            BaseSpec::Image(registries.reference(&name).map_err(|source| ProfileError::Image { name, source })?)
+        }
         Some(BaseChoice::Rootfs(path)) => {
             let path = resolve_links(&path);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -365,7 +377,7 @@ fn base_spec(choice: Option<BaseChoice>) -> BaseSpec {
             let archive = path.metadata().map_or(named_archive, |meta| !meta.is_dir());
             if archive { BaseSpec::Archive(path) } else { BaseSpec::Directory(path) }
         }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -75,11 +75,13 @@ pub struct RawProfile {
     pub name: Option<At<String>>,
     /// The profile below this one: a shipped profile, one of the user's, or a path that ends with `.toml`.
     pub extends: Option<At<String>>,
-    /// `"host"`: a copy-on-write view of the host's own system. The default; excludes `distro` and `rootfs`.
+    /// `"host"`: a copy-on-write view of the host's own system. The default; excludes the three below.
     pub base: Option<At<String>>,
-    /// A distribution and its release, such as `"debian:bookworm"`, bootstrapped once. Excludes `base` and `rootfs`.
+    /// An image of a registry, such as `"docker.io/library/debian:bookworm"`, pulled once.
+    pub image: Option<At<String>>,
+    /// A distribution and its release, such as `"debian:bookworm"`, bootstrapped once.
     pub distro: Option<At<String>>,
-    /// A directory or a tar archive (plain, gzip, zstd) with a root file system. Excludes `base` and `distro`.
+    /// A directory or a tar archive (plain, gzip, zstd) with a root file system.
     pub rootfs: Option<At<String>>,
     /// Packages of the base's own package manager, installed once.
     #[serde(default)]
@@ -255,8 +257,8 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "name", "extends", "base", "distro", "rootfs", "packages", "shell", "user", "lifetime", "project", "env",
-            "mounts", "share", "network", "tasks", "hooks",
+            "name", "extends", "base", "image", "distro", "rootfs", "packages", "shell", "user", "lifetime", "project",
+            "env", "mounts", "share", "network", "tasks", "hooks",
         ],
     ),
 ];
@@ -318,7 +320,7 @@ mod tests {
         for block in reference.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap();
             let origin = super::super::validate::Origin { file: root, text, folder: root, home: root };
-            let checked = if text.contains("[profile") {
+            let checked = if text.contains("[profile") || text.contains("[registries") {
                 super::super::validate::parse_config(&origin)
             } else {
                 super::super::validate::parse_profile(&origin)

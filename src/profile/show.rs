@@ -15,6 +15,7 @@ pub fn show(loaded: &LoadedProfile) -> String {
         BaseSpec::Host => page.key("base", "base", "host"),
         BaseSpec::Directory(path) | BaseSpec::Archive(path) => page.key("rootfs", "base", path),
         BaseSpec::Distro(distro) => page.key("distro", "base", distro),
+        BaseSpec::Image(reference) => page.key("image", "base", reference.familiar()),
     }
     page.list("packages", "packages.", &profile.packages, |package| package.clone());
     match &profile.shell {

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawConfig, RawMount, RawProfile};
 use super::{Lifetime, NetworkMode, registries};
+use crate::image::reference::Reference;
 use crate::text::closest;
 
 /// The longest name of a box, in bytes: it becomes a host name and a file name.
@@ -70,11 +71,13 @@ pub enum Extends {
     Path(PathBuf),
 }
 
-/// `base`, `distro` and `rootfs` as one choice.
+/// `base`, `image`, `distro` and `rootfs` as one choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseChoice {
     /// The host's own system.
     Host,
+    /// The name of an image, or an alias of one.
+    Image(String),
     /// `distribution:release`
     Distro(String),
     /// A directory or an archive, absolute.
@@ -142,7 +145,7 @@ impl Origin<'_> {
     }
 
     fn check(&self, raw: RawProfile) -> Checked<Layer> {
-        let base = self.base(raw.base, raw.distro, raw.rootfs)?;
+        let base = self.base(raw.base, raw.image, raw.distro, raw.rootfs)?;
         let mut env = BTreeMap::new();
         for (name, value) in raw.env.set {
             self.variable_name(&name)?;
@@ -203,10 +206,11 @@ impl Origin<'_> {
     fn base(
         &self,
         base: Option<At<String>>,
+        image: Option<At<String>>,
         distro: Option<At<String>>,
         rootfs: Option<At<String>>,
     ) -> Checked<Option<BaseChoice>> {
-        let mut named: Vec<_> = [("base", &base), ("distro", &distro), ("rootfs", &rootfs)]
+        let mut named: Vec<_> = [("base", &base), ("image", &image), ("distro", &distro), ("rootfs", &rootfs)]
             .into_iter()
             .filter_map(|(key, at)| at.as_ref().map(|at| (key, at)))
             .collect();
@@ -215,7 +219,7 @@ impl Origin<'_> {
             return Err(self
                 .wrong(at, format!("`{first}` and `{second}` exclude each other"))
                 .label("a second base")
-                .help("a box has one base: keep one of `base`, `distro` and `rootfs`")
+                .help("a box has one base: keep one of `base`, `image`, `distro` and `rootfs`")
                 .into());
         }
         if let Some(base) = base {
@@ -228,9 +232,19 @@ impl Origin<'_> {
             } else if closest(&base.value, ["host"]).is_some() {
                 wrong.label("did you mean `host`?")
             } else {
-                wrong.help("the one value is `host`; other bases are named by `distro` and `rootfs`")
+                wrong.help("the one value is `host`; other bases are named by `image`, `distro` and `rootfs`")
             }
             .into());
+        }
+        if let Some(image) = image {
+            return match image.value.parse::<Reference>() {
+                Ok(_) => Ok(Some(BaseChoice::Image(image.value))),
+                Err(error) => Err(self
+                    .wrong(&image, "this is not the name of an image")
+                    .label(error.to_string())
+                    .help("write it like `image = \"docker.io/library/debian:bookworm\"`")
+                    .into()),
+            };
         }
         if let Some(distro) = distro {
             return match distro_fault(&distro.value) {

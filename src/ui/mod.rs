@@ -28,6 +28,12 @@ pub fn print(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
+/// A number of bytes for people: `12.50 MiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
 /// Prints one line to standard error.
 pub fn say(text: &str) {
     // Nothing can be done about a standard error that cannot be written to.

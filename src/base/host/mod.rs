@@ -285,6 +285,7 @@ impl Source {
             host_directories: if driver == Driver::Metadata { Vec::new() } else { host.system_directories() },
             read_only_binds: host.selection.read_only_binds.clone(),
             driver: if driver == Driver::Fuse { OverlayDriver::Fuse } else { OverlayDriver::Kernel },
+            environment: Vec::new(),
         }
     }
 

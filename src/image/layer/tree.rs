@@ -32,11 +32,18 @@ pub(super) struct Tree<'a> {
     parent: Option<Opened>,
     /// The last directory that something was linked from.
     source: Option<Opened>,
+    /// Directories that were made for what lies in them.
+    implied: Vec<Vec<u8>>,
 }
 
 impl<'a> Tree<'a> {
     pub fn new(root: BorrowedFd<'a>, default_owner: Option<Owner>) -> Self {
-        Self { root, default_owner, parent: None, source: None }
+        Self { root, default_owner, parent: None, source: None, implied: Vec::new() }
+    }
+
+    /// The directories that were made for what lies in them, in the order of their making.
+    pub fn take_implied(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.implied)
     }
 
     /// Opens the directory `path` below the root as a handle, following symlinks inside the root.
@@ -93,7 +100,11 @@ impl<'a> Tree<'a> {
             rustix::fs::fchown(&fd, Some(uid), Some(gid)).call(|| call("chown"))?;
         }
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).call(|| call("chmod"))?;
-        if hides { Ok(set_opaque(&fd).call(|| call("setxattr"))?) } else { Ok(()) }
+        if hides {
+            return Ok(set_opaque(&fd).call(|| call("setxattr"))?);
+        }
+        self.implied.push(path.to_vec());
+        Ok(())
     }
 
     /// Calls `make` with the directory and the name of `path`. If something is there, it is removed first.

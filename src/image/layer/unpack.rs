@@ -64,6 +64,9 @@ pub struct UnpackReport {
     pub xattrs_skipped: u64,
     /// Files that belong to root because their owner does not exist in the namespace.
     pub owners_lost: u64,
+    /// Directories that the archive has no entry for, because lower layers have them; parents before children. Below
+    /// the root, without a leading slash. They are root's with mode 0755, which need not be what lower layers say.
+    pub implied: Vec<Vec<u8>>,
 }
 
 /// Unpacks the archive that `reader` gives into the directory `root`, which should be empty.
@@ -142,6 +145,10 @@ impl<'a> Unpacker<'a> {
         }
         archive.drain()?;
         self.finish_directories()?;
+        let stated: HashSet<&[u8]> = self.directories.iter().map(|pending| pending.path.as_slice()).collect();
+        let mut implied = self.tree.take_implied();
+        implied.retain(|path| !stated.contains(path.as_slice()));
+        self.report.implied = implied;
         Ok((self.report, archive.into_digest().map(|hasher| hasher.digest().to_string())))
     }
 

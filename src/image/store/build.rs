@@ -11,9 +11,11 @@ use super::{At, Layer, LayerRecord, Store, StoreError, load_record};
 use crate::image::remove::remove_tree;
 use crate::userns::idmap::IdMap;
 
-/// A directory in `tmp/` that becomes a layer. Dropping it removes it.
+/// A directory in `tmp/` that becomes a layer. Dropping it in the process that began it removes it; a fork may commit it.
 #[derive(Debug)]
 pub struct LayerBuild {
+    /// The process that began it.
+    owner: u32,
     store: Store,
     map: IdMap,
     path: PathBuf,
@@ -31,7 +33,7 @@ impl LayerBuild {
         lock.lock().at("lock", &name)?;
         let tree = path.join("fs");
         DirBuilder::new().mode(0o755).create(&tree).at("create", &tree)?;
-        Ok(Self { store: store.clone(), map: map.clone(), path, _lock: lock })
+        Ok(Self { owner: std::process::id(), store: store.clone(), map: map.clone(), path, _lock: lock })
     }
 
     /// The directory that will be the layer's: scratch files (archives on their way) go here, not into the tree.
@@ -99,7 +101,7 @@ impl LayerBuild {
 impl Drop for LayerBuild {
     fn drop(&mut self) {
         // After a commit there is nothing at this path. A failure leaves it to the next sweep, as being killed does.
-        if self.path.exists() {
+        if self.owner == std::process::id() && self.path.exists() {
             remove_tree(&self.path, &self.map).unwrap_or_default();
         }
     }

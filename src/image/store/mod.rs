@@ -7,6 +7,9 @@
 //!   layers/<name>.<layout>/      one unpacked layer; `layout` is `IdMap::layout()`
 //!     fs/                        the tree, whiteouts as overlayfs has them
 //!     layer.json                 LayerRecord; written last, so a directory without it is garbage
+//!   blobs/<algorithm>/<digits>   manifests, indexes and configurations as they were hashed
+//!   images/<digest of name>.json an image by its name: ImageRecord (see `images`)
+//!   partial/<layer's digest>     what has been downloaded of a layer's archive so far
 //!   archives/<digest of path>    what is known of a base archive (see `base::archive`)
 //!   host/                        metadata layers of the `host` base (see `base::host`)
 //!   locks/<name>                 held while a layer of that name is being made
@@ -16,8 +19,10 @@
 //!
 //! A layer appears by one rename and is never changed afterwards.
 
+mod blobs;
 mod build;
 mod files;
+mod images;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -27,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use build::LayerBuild;
 pub use files::write_durably;
+pub use images::{ImageRecord, layer_name};
 
 use crate::image::remove::{RemoveError, remove_tree};
 use crate::userns::idmap::IdMap;
@@ -105,6 +111,12 @@ pub struct LayerRecord {
     pub entries: u64,
     /// Bytes of all regular files.
     pub size_bytes: u64,
+    /// Directories that the archive implied and did not state: see `UnpackReport`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implied: Vec<Vec<u8>>,
+    /// Everything below this layer is hidden: nothing may be stacked under it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hides_everything: bool,
 }
 
 impl LayerRecord {
@@ -120,6 +132,8 @@ impl LayerRecord {
             created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             entries: 0,
             size_bytes: 0,
+            implied: Vec::new(),
+            hides_everything: false,
         }
     }
 }
@@ -169,7 +183,7 @@ impl Store {
     }
 
     fn create(self) -> Result<Self, StoreError> {
-        for name in ["", "layers", "archives", "host", "locks", "tmp"] {
+        for name in ["", "layers", "archives", "host", "locks", "tmp", "images", "partial"] {
             let path = if name.is_empty() { self.path.clone() } else { self.path.join(name) };
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).at("create", &path)?;
         }

@@ -71,7 +71,9 @@ fn an_empty_file_and_a_byte_order_mark_are_fine() {
 /// Text; what the one-line form must be. The position is that of the offending word.
 const REFUSED: &[(&str, &str)] = &[
     ("pakages = []", "1:1: unknown key `pakages` (did you mean `packages`?)"),
-    ("\n\nimage = \"x\"", "3:1: unknown key `image`"),
+    ("\n\nservices = \"x\"", "3:1: unknown key `services`"),
+    ("image = \"Debian\"", "1:9: this is not the name of an image"),
+    ("image = \"x\"\nbase = \"host\"", "2:8: `image` and `base` exclude each other"),
     ("[netwrk]\nmode = \"none\"", "1:2: unknown key `netwrk` (did you mean `network`?)"),
     ("[project]\nreadonly = true", "2:1: unknown key `readonly` (did you mean `read_only`?)"),
     ("ssh_agent = true", "1:1: unknown key `ssh_agent`"),

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::cli::args::Login as Args;
+use crate::cli::args::image::Login as Args;
 use crate::cli::{Outcome, print};
 use crate::error::Error;
 use crate::image::reference::DOCKER_HUB;

@@ -1,7 +1,7 @@
 //! `devbox image logout`.
 
 use super::login::registry_name;
-use crate::cli::args::Logout as Args;
+use crate::cli::args::image::Logout as Args;
 use crate::cli::{Outcome, print};
 use crate::paths::Paths;
 use crate::registry::credentials::Credentials;

@@ -1,0 +1,49 @@
+//! Manifests and configurations, byte for byte as they were hashed, and layers that are on their way.
+
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::{At, Store, StoreError, write_durably};
+use crate::image::digest::Digest;
+
+impl Store {
+    /// Where a manifest or configuration lies, or would.
+    #[must_use]
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path().join("blobs").join(digest.algorithm().name()).join(digest.hexadecimal())
+    }
+
+    /// Keeps `bytes`, which have the digest `digest`.
+    pub fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == bytes.len() as u64) {
+            return Ok(());
+        }
+        make_directory(path.parent().unwrap_or(self.path()))?;
+        write_durably(&path, bytes)
+    }
+
+    /// The bytes of `digest`. `None` when they are not here; what is damaged is not here either.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.blob_path(digest);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes).filter(|bytes| digest.matches(bytes))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).at("read", &path),
+        }
+    }
+
+    /// Where the beginning of a layer's archive is kept while it is being fetched.
+    pub fn partial_path(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let directory = self.path().join("partial");
+        make_directory(&directory)?;
+        Ok(directory.join(digest.file_name()))
+    }
+}
+
+/// A directory of the store, private like the store.
+pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).at("create", path)
+}

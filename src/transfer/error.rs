@@ -1,0 +1,70 @@
+//! Why an image could not be moved.
+
+use std::path::PathBuf;
+
+use crate::image::config::ConfigError;
+use crate::image::manifest::ManifestError;
+use crate::image::store::StoreError;
+use crate::registry::RegistryError;
+use crate::userns::stage::StageError;
+
+/// An image could not be moved.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The manifest is not one that can be used.
+    #[error("cannot use the manifest of `{image}`")]
+    Manifest {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: ManifestError,
+    },
+    /// The configuration is not one that can be used.
+    #[error("cannot use the configuration of `{image}`")]
+    Config {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: ConfigError,
+    },
+    /// The index has nothing for the platform.
+    #[error("`{image}` has no image for {wanted}, but for {}", .found.join(", "))]
+    Platform {
+        /// The image.
+        image: String,
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        found: Vec<String>,
+    },
+    /// Indexes that lead to indexes that lead to indexes.
+    #[error("the indexes of `{image}` lie too deep in each other")]
+    Nested {
+        /// The image.
+        image: String,
+    },
+    /// A layer could not be fetched or unpacked.
+    #[error("cannot install the layers of `{image}`")]
+    Layers {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: StageError,
+    },
+    /// A file.
+    #[error("cannot {operation} `{}`", path.display())]
+    Io {
+        /// What was done.
+        operation: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}

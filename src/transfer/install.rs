@@ -1,0 +1,344 @@
+//! Layers from their archives.
+//!
+//! ```text
+//! fork, mapped: one thread per layer, several layers at once
+//!   partial file, then source --> digest --> partial file --> channel --> unpack_layer (see image::layer)
+//! ```
+//!
+//! The work is done in one fork that has the ids of the map: it is alone in its memory, and may start threads. A layer
+//! is committed as soon as it is complete, so that a next try begins with what is missing; of a layer that is cut off,
+//! the archive stays in `partial/`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::error::TransferError;
+use super::implied;
+use crate::image::descriptor::Descriptor;
+use crate::image::digest::Digest;
+use crate::image::layer::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
+use crate::image::store::{LayerBuild, LayerRecord, Store, layer_name};
+use crate::progress::Progress;
+use crate::userns::idmap::{IdMap, IdMode};
+use crate::userns::stage::{self, StageError};
+
+/// Layers that are fetched and unpacked at the same time.
+const AT_ONCE: usize = 3;
+/// Bytes that are handed on at a time.
+const CHUNK_BYTES: usize = 1 << 18;
+/// Pieces that may wait for the unpacker.
+const PIECES: usize = 8;
+/// Between two reports of progress.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its archive, as the manifest names it.
+    pub blob: Descriptor,
+    /// The digest of the uncompressed archive, as the configuration names it.
+    pub diff_id: Digest,
+}
+
+/// Where archives come from.
+pub trait Source: Sync {
+    /// The archive of layer `number` of the image, counted from 0, from byte `offset` on.
+    fn open(&self, number: usize, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// Whether a next try should begin with what this one got.
+    fn is_worth_keeping(&self) -> bool;
+}
+
+/// Brings `layers` (the lowest first) into the store for the ids of `map`, unless they are there; returns their names.
+/// The caller must be single-threaded, and hold the store's shared lock until an image names the layers.
+pub fn install(
+    store: &Store,
+    map: &IdMap,
+    image: &str,
+    layers: &[Wanted],
+    source: &dyn Source,
+    progress: &dyn Progress,
+) -> Result<Vec<String>, TransferError> {
+    let found = implied::find(store, map, layers);
+    if let Some(names) = found.iter().cloned().collect() {
+        return Ok(names);
+    }
+    store.sweep(map)?;
+    let missing = layers.iter().zip(&found).filter(|(_, name)| name.is_none());
+    let total: u64 = missing.map(|(layer, _)| layer.blob.size).sum();
+    let mut slots = Vec::new();
+    for (layer, name) in layers.iter().zip(&found) {
+        let slot = match name {
+            Some(_) => None,
+            None => Some(Slot {
+                build: store.begin(map)?,
+                is_unfit: store.tree(&layer_name(&layer.diff_id), &map.layout()).is_some(),
+            }),
+        };
+        slots.push(Mutex::new(slot));
+    }
+    progress.begin(&format!("fetching {image}"), Some(total));
+    let result = stage::run_mapped(map, || {
+        let work =
+            Work { store, map, layers, source, slots: &slots, done: AtomicU64::new(0), failed: AtomicBool::new(false) };
+        work.perform(progress)
+    });
+    progress.end();
+    result.map_err(|source: StageError| TransferError::Layers { image: image.to_owned(), source })
+}
+
+/// A layer that is to be made.
+struct Slot {
+    build: LayerBuild,
+    /// There is one with its content, which does not fit the layers below.
+    is_unfit: bool,
+}
+
+struct Work<'a> {
+    store: &'a Store,
+    map: &'a IdMap,
+    layers: &'a [Wanted],
+    source: &'a dyn Source,
+    slots: &'a [Mutex<Option<Slot>>],
+    done: AtomicU64,
+    failed: AtomicBool,
+}
+
+/// What became of one layer.
+enum Outcome {
+    /// It is in the store.
+    There,
+    /// It is unpacked, but what it implies must be looked up in the layers below first.
+    Implies(LayerBuild, Box<UnpackReport>),
+}
+
+impl Work<'_> {
+    /// All layers; their names. Errors are texts, since they cross a process boundary.
+    fn perform(&self, progress: &dyn Progress) -> Result<Vec<String>, String> {
+        let next = AtomicUsize::new(0);
+        let mut outcomes: Vec<Option<Outcome>> = self.layers.iter().map(|_| None).collect();
+        let mut failure = None;
+        std::thread::scope(|scope| {
+            let (finished_in, finished) = sync_channel(self.layers.len().max(1));
+            for _ in 0..AT_ONCE.min(self.layers.len()) {
+                let (next, finished_in) = (&next, finished_in.clone());
+                scope.spawn(move || {
+                    while !self.failed.load(Ordering::Relaxed) {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(layer) = self.layers.get(number) else { return };
+                        let result = self.layer(number, layer);
+                        if result.is_err() {
+                            self.failed.store(true, Ordering::Relaxed);
+                        }
+                        finished_in.send((number, result)).unwrap_or_default();
+                    }
+                });
+            }
+            drop(finished_in);
+            loop {
+                match finished.recv_timeout(TICK) {
+                    Ok((number, Ok(outcome))) => outcomes[number] = Some(outcome),
+                    // What comes after the first failure is its consequence.
+                    Ok((_, Err(error))) => failure = failure.take().or(Some(error)),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+                progress.advance(self.done.load(Ordering::Relaxed));
+            }
+        });
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let deferred = outcomes.into_iter().map(|outcome| match outcome {
+            Some(Outcome::Implies(build, report)) => Some((build, report)),
+            Some(Outcome::There) | None => None,
+        });
+        implied::commit(self.store, self.map, self.layers, deferred.collect())
+    }
+
+    /// One layer: looked up, or fetched and unpacked.
+    fn layer(&self, number: usize, layer: &Wanted) -> Result<Outcome, String> {
+        let name = layer_name(&layer.diff_id);
+        let within = |error: String| format!("layer {} ({}): {error}", number + 1, layer.blob.digest.short());
+        let Some(Slot { build, is_unfit }) = self.slots[number].lock().unwrap_or_else(PoisonError::into_inner).take()
+        else {
+            return Ok(Outcome::There);
+        };
+        // Another process may be at it: then its result is ours.
+        let _making = self.store.lock_name(&name).map_err(|error| within(chain(&error)))?;
+        if !is_unfit && self.store.tree(&name, &self.map.layout()).is_some() {
+            self.done.fetch_add(layer.blob.size, Ordering::Relaxed);
+            return Ok(Outcome::There);
+        }
+        let report = self.fetch(number, layer, &build).map_err(within)?;
+        if !report.implied.is_empty() {
+            return Ok(Outcome::Implies(build, Box::new(report)));
+        }
+        build.commit(record(&name, self.map, layer, &report)).map_err(|error| within(chain(&error)))?;
+        Ok(Outcome::There)
+    }
+
+    fn fetch(&self, number: usize, layer: &Wanted, build: &LayerBuild) -> Result<UnpackReport, String> {
+        let text = |error: &dyn std::error::Error| chain(error);
+        let partial = self.store.partial_path(&layer.blob.digest).map_err(|error| text(&error))?;
+        let tree = crate::sys::fs::open_directory(&build.tree()).map_err(|error| text(&error))?;
+        let owners = if self.map.mode == IdMode::Single { Owners::Squash } else { Owners::Keep };
+        let (pieces_in, pieces) = sync_channel(PIECES);
+        let (unpacked, digest) = std::thread::scope(|scope| {
+            let partial = &partial;
+            let fetching = scope.spawn(move || self.feed(number, &layer.blob, partial, &pieces_in));
+            let options = UnpackOptions { owners, whiteouts: Whiteouts::Convert, advance: None };
+            let unpacked = unpack_layer(Pieces { pieces, current: Vec::new(), used: 0 }, tree.as_fd(), options);
+            (unpacked, fetching.join())
+        });
+        let found = match digest {
+            Ok(Some(found)) => found,
+            // The reason travelled through the channel.
+            Ok(None) | Err(_) => {
+                return Err(unpacked.err().map_or("the download ended".to_owned(), |error| chain(&error)));
+            }
+        };
+        if found != layer.blob.digest {
+            // What was kept of an earlier try may be what is wrong.
+            remove(&partial)?;
+            return Err(format!("its archive has the digest {found}, not {}", layer.blob.digest));
+        }
+        let report = unpacked.map_err(|error| chain(&error))?;
+        remove(&partial)?;
+        if report.diff_id != layer.diff_id.to_string() {
+            return Err(format!("its content has the digest {}, not {}", report.diff_id, layer.diff_id));
+        }
+        Ok(report)
+    }
+
+    /// Sends the archive in pieces, first what an earlier try has kept; returns its digest when all was sent.
+    fn feed(&self, number: usize, blob: &Descriptor, partial: &Path, pieces: &Feed) -> Option<Digest> {
+        let result = self.try_feed(number, blob, partial, pieces);
+        match result {
+            Ok(digest) => digest,
+            Err(error) => {
+                // A receiver that is gone has failed itself.
+                pieces.send(Err(error)).unwrap_or_default();
+                None
+            }
+        }
+    }
+
+    fn try_feed(&self, number: usize, blob: &Descriptor, path: &Path, pieces: &Feed) -> io::Result<Option<Digest>> {
+        let mut hasher = blob.digest.hasher();
+        let mut partial =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        if partial.metadata()?.len() > blob.size {
+            partial.set_len(0)?;
+        }
+        let mut offset = 0;
+        // Keeps what it can: a full disk is for the unpacker to report.
+        let mut keep = self.source.is_worth_keeping();
+        let mut pass = |reader: &mut dyn Read, copy: Option<&mut File>, offset: &mut u64| -> io::Result<bool> {
+            let mut copy = copy;
+            loop {
+                let mut piece = Vec::with_capacity(CHUNK_BYTES);
+                reader.take(CHUNK_BYTES as u64).read_to_end(&mut piece)?;
+                if piece.is_empty() {
+                    return Ok(true);
+                }
+                if self.failed.load(Ordering::Relaxed) {
+                    return Err(io::Error::other("another layer failed"));
+                }
+                hasher.update(&piece);
+                *offset += piece.len() as u64;
+                if let Some(file) = &mut copy
+                    && file.write_all(&piece).is_err()
+                {
+                    copy = None;
+                }
+                self.done.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                if pieces.send(Ok(piece)).is_err() {
+                    return Ok(false);
+                }
+            }
+        };
+        if !pass(&mut &partial, None, &mut offset)? {
+            return Ok(None);
+        }
+        if offset < blob.size {
+            let mut reader = self.source.open(number, offset)?;
+            keep &= offset <= blob.size;
+            if !pass(&mut reader, keep.then_some(&mut partial), &mut offset)? {
+                return Ok(None);
+            }
+        }
+        if offset != blob.size {
+            return Err(io::Error::other(format!("its archive has {offset} bytes, not {}", blob.size)));
+        }
+        Ok(Some(hasher.digest()))
+    }
+}
+
+/// Takes the pieces of one archive.
+type Feed = SyncSender<io::Result<Vec<u8>>>;
+
+/// The pieces as one stream.
+struct Pieces {
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    current: Vec<u8>,
+    used: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.used == self.current.len() {
+            match self.pieces.recv() {
+                Ok(piece) => (self.current, self.used) = (piece?, 0),
+                Err(_) => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.current.len() - self.used);
+        buffer[..count].copy_from_slice(&self.current[self.used..self.used + count]);
+        self.used += count;
+        Ok(count)
+    }
+}
+
+/// What is known of an unpacked layer.
+pub(super) fn record(name: &str, map: &IdMap, layer: &Wanted, report: &UnpackReport) -> LayerRecord {
+    LayerRecord {
+        diff_id: Some(layer.diff_id.to_string()),
+        entries: report.entries,
+        size_bytes: report.size_bytes,
+        implied: report.implied.clone(),
+        hides_everything: report.hides_everything,
+        ..LayerRecord::new(name, map, &layer.blob.digest.to_string())
+    }
+}
+
+fn remove(path: &Path) -> Result<(), String> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("cannot remove `{}`: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An error and its causes in one text.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
