@@ -8,6 +8,9 @@ use crate::progress::Silent;
 
 const BIG: usize = 10_000;
 
+/// Its redirect does not fit into an inode of ext4.
+const SMALL_AND_DEEP: &str = "usr/share/a/name-that-is-long/and-another-one-that-is-longer/small";
+
 struct Fake {
     scratch: tempfile::TempDir,
 }
@@ -23,6 +26,7 @@ impl Fake {
             ("usr/bin/readonly", BIG, 0o444),
             ("usr/share/a/b/deep", BIG, 0o644),
             ("usr/share/a/b/empty", 0, 0o644),
+            (SMALL_AND_DEEP, 10, 0o644),
             ("usr/share/both", BIG, 0o644),
             ("usr/closed/inside", BIG, 0o644),
             ("usr/home/ann/letter", BIG, 0o644),
@@ -156,8 +160,9 @@ fn a_metadata_layer_stands_in_for_the_host() {
         ("usr/share/both", Some("/share/both")),
         ("opt/share/only", Some("/share/only")),
         ("opt/share/both", None),
-        ("usr/bin/small", None),
+        ("usr/bin/small", Some("/bin/small")),
         ("usr/share/a/b/empty", None),
+        (SMALL_AND_DEEP, None),
         ("var/lib/apt/lists/list", Some("/list")),
     ] {
         let (made, host) = (layer.join(path), fake.at(path));
@@ -320,15 +325,23 @@ fn a_held_generation_stays_until_it_is_let_go() {
 #[test]
 fn a_new_copied_layer_shares_what_has_not_changed() {
     let fake = Fake::new();
+    symlink("conf", fake.at("etc/link")).unwrap();
+    symlink("conf", fake.at("etc/changed-link")).unwrap();
     let source = fake.source(Driver::Metadata);
     let old = fake.prepare().lower.swap_remove(0);
     let host = Host::look(&source.root, &source.private, b"").unwrap();
     fake.text("etc/conf", "changed");
+    std::fs::remove_file(fake.at("etc/changed-link")).unwrap();
+    symlink("other", fake.at("etc/changed-link")).unwrap();
     let new = fake.scratch.path().join("new");
     std::fs::create_dir(&new).unwrap();
     build::copied(&host, &new, Below::Metadata, false, Some((&old, i64::MAX)), &Silent).unwrap();
-    let inode = |layer: &Path, path: &str| layer.join(path).metadata().unwrap().ino();
-    assert_eq!(inode(&old, "var/lib/dpkg/status"), inode(&new, "var/lib/dpkg/status"));
+    let inode = |layer: &Path, path: &str| layer.join(path).symlink_metadata().unwrap().ino();
+    for path in ["var/lib/dpkg/status", "etc/link"] {
+        assert_eq!(inode(&old, path), inode(&new, path), "{path}");
+    }
+    assert_eq!(std::fs::read_link(new.join("etc/changed-link")).unwrap(), Path::new("other"));
+    assert_eq!(std::fs::read_link(old.join("etc/changed-link")).unwrap(), Path::new("conf"));
     assert_eq!(std::fs::read(new.join("etc/conf")).unwrap(), b"changed");
     assert_eq!(std::fs::read(old.join("etc/conf")).unwrap().len(), BIG);
 }

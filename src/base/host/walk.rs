@@ -14,7 +14,7 @@ use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Facts, Writer};
+use super::entry::{Facts, INODE_REDIRECT, Writer};
 use super::roots::Roots;
 use super::select::{Excluded, How, is_excluded, is_public_directory, is_public_file};
 use crate::progress::Progress;
@@ -64,10 +64,10 @@ pub(super) struct Walk<'a> {
     pub excluded: &'a Excluded,
     pub roots: &'a Roots,
     pub writer: Writer,
-    /// Files up to this size (bytes) are copied, see [`super::entry::COPY_LIMIT`].
+    /// Files up to this size (bytes) with a long redirect are copied, see [`super::entry::copy_limit`].
     pub copy_limit: u64,
-    /// An older layer of the same kind: files in it that still stand for the host's get a second name. With the time of
-    /// its making: the host's files changed since are copied anew.
+    /// An older layer of the same kind: what in it still stands for the host's gets a second name. With the time of its
+    /// making: what changed on the host since is made anew.
     pub previous: Option<(&'a Path, i64)>,
 }
 
@@ -188,8 +188,8 @@ impl Walk<'_> {
         facts: &Facts,
     ) -> Result<bool, Errno> {
         if job.how == How::Metadata
-            && facts.size > self.copy_limit
             && let Some(redirect) = self.roots.redirect(&job.path, name)
+            && facts.size > if redirect.len() > INODE_REDIRECT { self.copy_limit } else { 0 }
         {
             return self.writer.metadata(to, name, facts, &redirect).map(|()| true);
         }
@@ -309,19 +309,24 @@ impl Pass<'_> {
                     .push(Job { path: self.job.path.join(OsStr::from_bytes(name.to_bytes())), how: self.job.how });
                 Ok(true)
             }
+            FileType::Symlink if self.link(name, &facts) => Ok(true),
             FileType::Symlink => self.walk.writer.symlink(self.from, self.to, name, &facts).map(|()| true),
             FileType::RegularFile if is_public_file(facts.mode) => {
-                if let (Some(old), Some((_, since))) = (&self.old, self.walk.previous)
-                    && facts.changed.0 < since
-                    && Facts::of(old.as_fd(), name).is_ok_and(|old| old.stands_for(&facts))
-                    && Writer::link(old.as_fd(), self.to, name).is_ok()
-                {
+                if self.link(name, &facts) {
                     return Ok(true);
                 }
                 self.walk.file(self.job, self.from, self.to, name, &facts)
             }
             _ => Ok(false),
         }
+    }
+
+    /// Takes the entry from the older layer, if it is there and still stands for the host's.
+    fn link(&self, name: &CStr, facts: &Facts) -> bool {
+        let (Some(old), Some((_, since))) = (&self.old, self.walk.previous) else { return false };
+        facts.changed.0 < since
+            && Facts::of(old.as_fd(), name).is_ok_and(|old| old.stands_for(facts))
+            && Writer::link(old.as_fd(), self.to, name).is_ok()
     }
 }
 
