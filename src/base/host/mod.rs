@@ -303,7 +303,11 @@ impl Source {
             && let Some(stamps) = index::load(&self.store.join(name).join("index"))
         {
             let directory = self.store.join(name);
-            match refresh::refresh(host, &directory.join("fs"), stamps, old.since, copy_limit, progress)? {
+            let begin = || {
+                let unsynced = old.unsynced(observed);
+                unsynced.save(&self.store, layout).call(|| format!("write the state of `{layout}`"))
+            };
+            match refresh::refresh(host, &directory.join("fs"), stamps, old.since, copy_limit, begin, progress)? {
                 Refreshed::Unchanged => return Ok((name.clone(), None)),
                 Refreshed::Updated(stamps) => {
                     write_index(&directory, &stamps, observed.now)?;

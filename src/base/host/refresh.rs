@@ -7,6 +7,10 @@
 //! running box gains by metadata that follow. Each name is made aside and renamed, so that it is old or new, never half;
 //! what a running box has cached stays as it was until the box is started again. The copied layer, with the databases
 //! that must fit together, is never changed: it is made anew.
+//!
+//! A refresh that is killed leaves directories that are done and directories that are not, under an index that knows
+//! none of them as done: the next one does them all. After a loss of power the index may be newer than the layer; so the
+//! state says that the layer may not be on disk before the first of its names is changed (`begin`).
 
 use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
@@ -36,19 +40,22 @@ pub(super) enum Refreshed {
 }
 
 /// Compares every directory with `stamps` and redoes those that changed. `since` is the time of the last refresh
-/// (seconds): files changed later are redone even when size and time are the same.
+/// (seconds): files changed later are redone even when size and time are the same. `begin` is called before anything is
+/// changed.
 pub(super) fn refresh(
     host: &Host,
     layer: &Path,
     stamps: Vec<Stamp>,
     since: i64,
     copy_limit: u64,
+    begin: impl FnOnce() -> SysResult<()>,
     progress: &dyn Progress,
 ) -> SysResult<Refreshed> {
     let (kept, changed) = compare(host, stamps);
     if changed.is_empty() {
         return Ok(Refreshed::Unchanged);
     }
+    begin()?;
     let mut walk = Walk {
         host: &host.root,
         layer,

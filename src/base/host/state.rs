@@ -225,6 +225,11 @@ impl State {
         self.unsynced_boot.as_ref().is_none_or(|boot| *boot == observed.boot)
     }
 
+    /// This state while its layers are being changed: they count as not on disk.
+    pub fn unsynced(&self, observed: &Observed) -> Self {
+        Self { unsynced_boot: Some(observed.boot.clone()), ..self.clone() }
+    }
+
     /// Whether everything is to be compared: something was installed, or it is time.
     pub fn is_fresh(&self, observed: &Observed) -> bool {
         self.triggers == observed.triggers && (0..FULL_CHECK_SECONDS).contains(&(observed.now - self.checked))

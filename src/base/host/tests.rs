@@ -304,6 +304,35 @@ fn a_directory_left_half_done_is_done_again() {
 }
 
 #[test]
+fn a_layer_counts_as_not_on_disk_before_it_is_changed() {
+    let fake = Fake::new();
+    let layers = fake.prepare();
+    let (store, layout) = (fake.scratch.path().join("store"), map().layout());
+    let saved = || State::load(&store, &layout).unwrap();
+    let observed = |seconds: i64| {
+        let mut observed = Observed::now(&fake.source(Driver::Metadata).root, &[]);
+        observed.now += seconds;
+        observed
+    };
+    let mut state = saved();
+    assert!(!state.note_durable(&observed(10)), "too early");
+    assert!(state.note_durable(&observed(1000)));
+    state.save(&store, &layout).unwrap();
+    assert!(!saved().note_durable(&observed(1000)), "noted already");
+
+    fake.write("usr/bin/new", BIG, 0o755);
+    let in_the_way = layers.lower[1].parent().unwrap().join("index.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    fake.source(Driver::Metadata).prepare(&map(), &Silent).unwrap_err();
+    assert!(saved().note_durable(&observed(1000)), "not on disk for sure any more");
+
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let again = fake.prepare();
+    assert_eq!(again, layers);
+    assert_eq!(redirect(&again.lower[1].join("usr/bin/new")).as_deref(), Some("/bin/new"));
+}
+
+#[test]
 fn a_held_generation_stays_until_it_is_let_go() {
     let fake = Fake::new();
     let first = fake.prepare();
