@@ -185,7 +185,7 @@ impl Read for BlobReader<'_> {
             self.body = None;
             let pause = self.client.transport.retry.pause(self.attempt, None);
             match pause.filter(|_| is_worth_another_try(&fault)) {
-                Some(pause) => std::thread::sleep(pause),
+                Some(pause) => self.client.transport.waiting.wait(&self.place.registry, pause),
                 None => return Err(io::Error::other(failed(OPERATION, &self.reference)(fault))),
             }
             self.attempt += 1;

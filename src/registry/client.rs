@@ -88,6 +88,13 @@ impl Client {
         self
     }
 
+    /// The same, telling `notice` when it waits for a server.
+    #[must_use]
+    pub fn with_notice(mut self, notice: super::Notice) -> Self {
+        self.transport.waiting.notice = Some(notice);
+        self
+    }
+
     /// The user's settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {

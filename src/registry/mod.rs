@@ -22,6 +22,6 @@ mod url;
 pub use blob::BlobReader;
 pub use client::{Client, Fetched};
 pub use error::{CredentialError, Fault, RegistryError};
-pub use retry::Retry;
+pub use retry::{Notice, Retry};
 pub use settings::Settings;
 pub use upload::Upload;

@@ -6,6 +6,34 @@ use std::time::Duration;
 use super::error::Fault;
 use super::transport::Response;
 
+/// Shorter pauses are not worth a line.
+const SILENT_PAUSE: Duration = Duration::from_secs(2);
+
+/// Is told when somebody waits, in a line for the user; from any thread.
+pub type Notice = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Waits before another try, and says so.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub notice: Option<Notice>,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waiting")
+    }
+}
+
+impl Waiting {
+    /// Waits for `host`.
+    pub fn wait(&self, host: &str, pause: Duration) {
+        if let Some(notice) = self.notice.as_ref().filter(|_| pause >= SILENT_PAUSE) {
+            notice(&format!("`{host}` is busy or away: trying again in {} s", pause.as_secs()));
+        }
+        std::thread::sleep(pause);
+    }
+}
+
 /// How often and how patiently.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {

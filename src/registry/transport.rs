@@ -20,7 +20,7 @@ use ureq::{Agent, Body, Proxy, ProxyProtocol, SendBody};
 use super::address::{Forbidden, Guard, Reach, Seen, Unresolved, literal};
 use super::certificates::Certificates;
 use super::error::{Fault, clean};
-use super::retry::{Retry, is_worth_another_try, retry_after};
+use super::retry::{Retry, Waiting, is_worth_another_try, retry_after};
 use super::settings::Settings;
 use super::url::{Url, is_loopback};
 use crate::paths::{Paths, variable};
@@ -131,6 +131,7 @@ pub(super) struct Transport {
     agents: Mutex<HashMap<AgentKey, Agent>>,
     seen: Arc<Seen>,
     pub retry: Retry,
+    pub waiting: Waiting,
 }
 
 impl Transport {
@@ -141,6 +142,7 @@ impl Transport {
             agents: Mutex::default(),
             seen: Arc::default(),
             retry: Retry::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -159,7 +161,7 @@ impl Transport {
                 None => return result,
                 Some(pause) => {
                     result.into_iter().for_each(Response::discard);
-                    std::thread::sleep(pause);
+                    self.waiting.wait(&request.url.authority, pause);
                 }
             }
         }

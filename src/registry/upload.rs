@@ -62,7 +62,7 @@ impl Client {
             let is_passing = matches!(fault, Fault::Status { status: 401 | 404 | 408 | 429 | 500..=504, .. });
             let pause = self.transport.retry.pause(attempt, None);
             match pause.filter(|_| is_passing || is_worth_another_try(&fault)) {
-                Some(pause) => std::thread::sleep(pause),
+                Some(pause) => self.transport.waiting.wait(reference.registry(), pause),
                 None => return Err(failed(OPERATION, reference)(fault)),
             }
             attempt += 1;
@@ -145,7 +145,7 @@ impl Upload<'_> {
             else {
                 return Err(fault);
             };
-            std::thread::sleep(pause);
+            self.client.transport.waiting.wait(&self.place.registry, pause);
             attempt += 1;
             self.resume(end, fault)?;
         }

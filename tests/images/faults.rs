@@ -135,10 +135,17 @@ fn busy_servers_are_asked_again() {
     proxy.add("GET /v2/app/manifests/", busy("500 Internal Server Error"), 1);
     proxy.add("GET /v2/app/manifests/", busy("503 Service Unavailable"), 2);
     client.manifest(&image).unwrap();
+    let heard = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let said = heard.clone();
+    let slow = user.client().with_notice(Box::new(move |line| said.lock().unwrap().push(line.to_owned())));
+    let wait = vec!["Retry-After: 2".to_owned()];
+    proxy.add("GET /v2/app/manifests/", Does::Answer("429 Too Many Requests", wait, String::new()), 1);
+    slow.manifest(&image).unwrap();
+    assert_eq!(*heard.lock().unwrap(), [format!("`{}` is busy or away: trying again in 2 s", proxy.name())]);
     proxy.add("GET /v2/app/manifests/", busy("503 Service Unavailable"), 100);
     let error = client.manifest(&image).unwrap_err();
     assert_eq!(error.fault.to_string(), format!("`{}` answered 503", proxy.name()));
-    assert_eq!(proxy.requests("GET /v2/app/manifests/").len(), 12);
+    assert_eq!(proxy.requests("GET /v2/app/manifests/").len(), 14);
 }
 
 #[test]
@@ -252,4 +259,51 @@ fn mirrors_are_asked_first() {
     assert_eq!(client.blob_bytes(&image, &layer).unwrap(), bytes);
     assert_eq!(front.requests("GET").len(), before, "the registry itself was not asked");
     assert_eq!(copy.requests("GET /v2/copies/app/").len(), 3);
+}
+
+#[test]
+fn tags_come_in_pages() {
+    let (proxy, user) = (FaultProxy::start(1), User::new());
+    let image = reference(&proxy.name(), "app");
+    let page = |path: &str, link: &str, tags: &str| {
+        let headers = if link.is_empty() { vec![] } else { vec![format!("Link: {link}")] };
+        proxy.add(path, Does::Answer("200 OK", headers, format!("{{\"name\": \"app\", \"tags\": {tags}}}")), 1);
+    };
+    page("tags/list?n=1000 ", "</v2/app/tags/list?n=1000&last=b>; rel=\"next\"", r#"["a", "b"]"#);
+    page("tags/list?n=1000&last=b ", "<?n=1000&last=c>; rel=\"next\"", r#"["c"]"#);
+    page("tags/list?n=1000&last=c ", "", "null");
+    let client = user.client();
+    assert_eq!(client.tags(&image).unwrap(), ["a", "b", "c"]);
+    for link in ["<https://example.com/v2/app/tags/list>; rel=\"next\"", "<file:///etc/passwd>; rel=\"next\""] {
+        page("tags/list?n=1000 ", link, r#"["a"]"#);
+        let error = client.tags(&image).unwrap_err();
+        assert!(matches!(*error.fault, Fault::Answer { .. }), "{link}: {error:?}");
+    }
+    page("tags/list?n=1000 ", "", r#"["a", 1]"#);
+    assert!(matches!(*client.tags(&image).unwrap_err().fault, Fault::Answer { .. }));
+}
+
+#[test]
+fn several_threads_share_a_client() {
+    require!(Program("docker-registry"), Program("htpasswd"));
+    let registry = Registry::with(Options { login: Some(("me", "secret")), tls: false });
+    let (user, proxy) = (User::new(), FaultProxy::start(registry.port()));
+    devbox::registry::credentials::Credentials::new(&user.paths()).store(&proxy.name(), "me", "secret").unwrap();
+    let client = user.client();
+    let image = reference(&proxy.name(), "app");
+    let layers: Vec<_> = (0..8).map(|number| noise(100_000 + number)).collect();
+    std::thread::scope(|scope| {
+        for layer in &layers {
+            scope.spawn(|| upload(&client, &image, layer));
+        }
+    });
+    proxy.add("GET /v2/app/blobs/", Does::Cut(50_000), 5);
+    std::thread::scope(|scope| {
+        for layer in &layers {
+            scope.spawn(|| {
+                let blob = devbox::image::descriptor::Descriptor::of_bytes("", layer);
+                assert_eq!(read_all(client.blob(&image, &blob, 0).unwrap()), *layer);
+            });
+        }
+    });
 }
