@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::layer::stack::Marks;
 use crate::image::reference::Reference;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -89,4 +90,13 @@ pub enum OverlayDriver {
     Kernel,
     /// The `fuse-overlayfs` program, all ids squashed to the box's root.
     Fuse,
+}
+
+impl From<OverlayDriver> for Marks {
+    fn from(driver: OverlayDriver) -> Self {
+        match driver {
+            OverlayDriver::Kernel => Self::Kernel,
+            OverlayDriver::Fuse => Self::Files,
+        }
+    }
 }

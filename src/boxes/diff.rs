@@ -146,7 +146,7 @@ impl<'a> Walker<'a> {
             layers.push(PathBuf::from("/"));
         }
         let base = spec.own.len()..spec.own.len() + spec.base.len();
-        let stack = Stack::open(&layers, &spec.data_only, spec.driver)?;
+        let stack = Stack::open(&layers, &spec.data_only, spec.driver.into())?;
         Ok(Self { spec, stack, own: (0..spec.own.len()).collect(), base: base.collect(), host })
     }
 

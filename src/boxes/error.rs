@@ -126,6 +126,9 @@ pub enum BoxesError {
     /// The path of a directory of ours cannot be used.
     #[error(transparent)]
     Paths(#[from] crate::paths::PathsError),
+    /// A layer could not be opened.
+    #[error(transparent)]
+    System(#[from] crate::sys::SysError),
     /// Work as the box's root failed.
     #[error("cannot {action} as root of the box")]
     Stage {

@@ -43,7 +43,6 @@ pub mod remove;
 pub mod running;
 pub mod session;
 pub mod snapshot;
-mod stack;
 pub mod state;
 #[cfg(test)]
 mod testing;
@@ -51,6 +50,7 @@ pub mod transient;
 pub mod tree;
 pub mod view;
 
+use crate::image::layer::stack;
 pub use directory::BoxDir;
 pub use error::BoxesError;
 pub use id::BoxId;

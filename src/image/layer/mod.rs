@@ -1,4 +1,5 @@
-//! Unpacking of layers and base archives: hostile tar streams become directory trees.
+//! Layers as archives and as directory trees: [`unpack_layer`] reads hostile tar streams, [`pack`] writes them, [`stack`]
+//! reads several trees as one.
 //!
 //! ```text
 //! reader -> source: sha256 of the blob, decompression (a thread of its own)
@@ -14,12 +15,15 @@ mod archive;
 mod entry;
 mod error;
 mod ids;
+pub mod pack;
 mod source;
+pub mod stack;
 mod tree;
 mod unpack;
 mod whiteout;
 
 pub use error::{EntryError, UnpackError};
+pub use source::Compression;
 pub use unpack::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
 
 #[cfg(test)]

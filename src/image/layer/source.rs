@@ -6,18 +6,38 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
 use flate2::read::MultiGzDecoder;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::UnpackError;
 use crate::image::digest::Hasher;
+use crate::image::media_type;
 
 /// Bytes per piece handed from the decompressor to the unpacker. A multiple of the tar block size.
 const CHUNK: usize = 1 << 18;
 
-/// How the archive is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
+/// How the archive of a layer is compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
     None,
+    /// With gzip, which everybody reads.
+    #[default]
     Gzip,
+    /// With zstd: faster, smaller, and unknown to old programs.
     Zstd,
+}
+
+impl Compression {
+    /// The media type of a layer that is compressed so.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::None => media_type::LAYER,
+            Self::Gzip => media_type::LAYER_GZIP,
+            Self::Zstd => media_type::LAYER_ZSTD,
+        }
+    }
 }
 
 /// Reads the first bytes and tells the compression; the bytes are to be put back.

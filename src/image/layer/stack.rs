@@ -6,16 +6,14 @@
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::error::{BoxesResult, IoContext};
-use crate::base::OverlayDriver;
-use crate::sys;
+use crate::sys::{self, SysResult};
 
 /// Prefixes of overlayfs' extended attributes.
 const ATTRIBUTE_PREFIXES: [&str; 3] = ["user.overlay.", "trusted.overlay.", "user.fuseoverlayfs."];
@@ -28,46 +26,63 @@ const MAX_REDIRECT_BYTES: usize = 4096;
 
 /// Layers, open, the topmost first.
 #[derive(Debug)]
-pub(super) struct Stack {
+pub struct Stack {
     roots: Vec<OwnedFd>,
     /// Where files with metadata only find their content.
     data_only: Vec<OwnedFd>,
-    /// Whether files may stand for whiteouts: fuse-overlayfs does so, for the kernel they are files like others.
     whiteout_files: bool,
 }
 
+/// How the layers of a stack say that something is gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Marks {
+    /// As the kernel does: devices and extended attributes. Files called `.wh.x` are files like others.
+    #[default]
+    Kernel,
+    /// As fuse-overlayfs does, which understands the kernel's marks and `.wh.x` as well.
+    Files,
+}
+
 /// Layers of a stack that have a certain directory, by number, the topmost first.
-pub(super) type Shares = Vec<usize>;
+pub type Shares = Vec<usize>;
 
 /// A directory as the layers have it.
 #[derive(Debug)]
-pub(super) struct Merged<'a> {
+pub struct Merged<'a> {
     stack: &'a Stack,
     parts: Vec<(usize, OwnedFd)>,
 }
 
 /// What a name in a directory stands for.
 #[derive(Debug)]
-pub(super) enum Node {
+pub enum Node {
     /// No layer mentions it.
     Absent,
     /// The topmost layer that mentions it says that it is gone.
     Whiteout,
     /// Anything but a directory, in the layer at this index of the directory's parts.
-    Leaf { part: usize, stat: Stat },
-    /// A directory, in these layers. `cut`: what lies below these layers is hidden.
-    Directory { shares: Shares, stat: Stat, cut: bool },
+    Leaf {
+        /// Index of the layer that has it, among those of the directory.
+        part: usize,
+        /// Its attributes.
+        stat: Stat,
+    },
+    /// A directory.
+    Directory {
+        /// The layers that have it.
+        shares: Shares,
+        /// Its attributes, as the topmost layer has them.
+        stat: Stat,
+        /// Whether what lies below these layers is hidden.
+        cut: bool,
+    },
 }
 
 impl Stack {
     /// Opens directories, the topmost first.
-    pub fn open(layers: &[PathBuf], data_only: &[PathBuf], driver: OverlayDriver) -> BoxesResult<Self> {
-        let open = |paths: &[PathBuf]| {
-            let open = |path: &PathBuf| sys::fs::open_path(path).map_err(std::io::Error::from).at("open", path);
-            paths.iter().map(open).collect::<BoxesResult<Vec<_>>>()
-        };
-        let whiteout_files = driver == OverlayDriver::Fuse;
-        Ok(Self { roots: open(layers)?, data_only: open(data_only)?, whiteout_files })
+    pub fn open(layers: &[PathBuf], data_only: &[PathBuf], marks: Marks) -> SysResult<Self> {
+        let open = |paths: &[PathBuf]| paths.iter().map(|path| sys::fs::open_path(path)).collect::<SysResult<Vec<_>>>();
+        Ok(Self { roots: open(layers)?, data_only: open(data_only)?, whiteout_files: marks == Marks::Files })
     }
 
     /// Opens the directory `path` (relative to the root) of the layers `shares`.
@@ -183,6 +198,16 @@ impl Merged<'_> {
     pub fn link_target(&self, part: usize, name: &OsStr) -> Option<CString> {
         rustix::fs::readlinkat(&self.parts[part].1, name, Vec::new()).ok()
     }
+
+    /// The directory itself in the topmost layer that has it; `None` when no layer does.
+    pub fn top(&self) -> Option<&OwnedFd> {
+        self.parts.first().map(|(_, directory)| directory)
+    }
+
+    /// A path of `name`, not of what it leads to, in the layer at `part`, as long as this lives.
+    pub fn path(&self, part: usize, name: &OsStr) -> PathBuf {
+        sys::fs::proc_path(&self.parts[part].1).join(name)
+    }
 }
 
 fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -195,7 +220,9 @@ fn is_regular(file: &OwnedFd) -> bool {
     rustix::fs::fstat(file).is_ok_and(|stat| file_type(&stat) == FileType::RegularFile)
 }
 
-pub(super) fn file_type(stat: &Stat) -> FileType {
+/// The type of a file.
+#[must_use]
+pub fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
@@ -223,7 +250,7 @@ fn has_opaque_file(directory: &OwnedFd, name: &OsStr) -> bool {
 
 /// The value of overlayfs' attribute `attribute` of `name`, in whichever name space it is.
 fn attribute(directory: &OwnedFd, name: &OsStr, attribute: &str) -> Option<Vec<u8>> {
-    let path = sys::fs::proc_path(&directory.as_fd()).join(name);
+    let path = sys::fs::proc_path(directory).join(name);
     let mut value = vec![0; MAX_REDIRECT_BYTES];
     ATTRIBUTE_PREFIXES.iter().find_map(|prefix| {
         let length = rustix::fs::lgetxattr(&path, format!("{prefix}{attribute}"), &mut value[..]).ok()?;
