@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use crate::base::BaseError;
 use crate::base::host::HostError;
 use crate::boxes::BoxesError;
+use crate::boxes::capture::CaptureError;
 use crate::boxes::session::SessionError;
 use crate::image::platform::PlatformError;
 use crate::image::reference::ReferenceError;
@@ -140,6 +141,34 @@ impl From<BoxesError> for Error {
             BoxesError::Newer { .. } => shown.hint("update devbox"),
             _ => shown,
         }
+    }
+}
+
+impl From<CaptureError> for Error {
+    fn from(error: CaptureError) -> Self {
+        let shown = match error {
+            CaptureError::Profile(error) => error.into(),
+            CaptureError::Session(error) => error.into(),
+            error => {
+                let shown = Self::chain(&error);
+                match error {
+                    CaptureError::NoProfile { .. } => shown.hint("`devbox init` writes one"),
+                    CaptureError::Elsewhere { file, .. } if !file.is_absolute() => {
+                        shown.hint("what a shipped profile brings stays; `extends` can name another one")
+                    }
+                    CaptureError::Elsewhere { .. } => shown.hint("edit that file"),
+                    CaptureError::NotNamed { suggestion: Some(known), .. } => {
+                        shown.hint(format!("did you mean `{known}`?"))
+                    }
+                    CaptureError::NotNamed { .. } => shown.hint("`devbox profile show` lists what applies here"),
+                    CaptureError::Edit(_) => {
+                        shown.hint("write it as a list on its own: `packages = [\"git\", \"make\"]`")
+                    }
+                    _ => shown,
+                }
+            }
+        };
+        shown.with_status(FAILED)
     }
 }
 

@@ -120,11 +120,13 @@ pub fn diff(spec: &DiffSpec, map: &IdMap) -> BoxesResult<Diff> {
 /// Number of paths in [`Diff::skipped`].
 const MAX_SKIPPED: usize = 100;
 
-struct Walker<'a> {
+/// A box's layers beside what they lie on.
+pub(super) struct Walker<'a> {
     spec: &'a DiffSpec,
     stack: Stack,
     own: Shares,
-    base: Shares,
+    /// The layers of the base.
+    pub(super) base: Shares,
     /// The number of the layer that is the host's root, if directories of the host are part of the base.
     host: Option<usize>,
 }
@@ -139,7 +141,7 @@ struct Task {
 }
 
 impl<'a> Walker<'a> {
-    fn open(spec: &'a DiffSpec) -> BoxesResult<Self> {
+    pub(super) fn open(spec: &'a DiffSpec) -> BoxesResult<Self> {
         let mut layers = [spec.own.as_slice(), spec.base.as_slice()].concat();
         let host = (!spec.host_directories.is_empty()).then_some(layers.len());
         if host.is_some() {
@@ -150,7 +152,8 @@ impl<'a> Walker<'a> {
         Ok(Self { spec, stack, own: (0..spec.own.len()).collect(), base: base.collect(), host })
     }
 
-    fn walk(&self) -> Diff {
+    /// Compares everything. Inside a namespace that can read every file.
+    pub(super) fn walk(&self) -> Diff {
         let mut diff = Diff::default();
         let mut tasks = vec![Task { path: PathBuf::new(), own: self.own.clone(), base: self.base.clone(), cut: false }];
         while let Some(task) = tasks.pop() {
@@ -210,12 +213,16 @@ impl<'a> Walker<'a> {
     }
 
     fn compare_packages(&self) -> Vec<PackageChange> {
-        let all: Shares = self.own.iter().chain(&self.base).copied().collect();
-        packages::compare(&self.packages(&self.base), &self.packages(&all))
+        packages::compare(&self.packages(&self.base), &self.packages(&self.all()))
+    }
+
+    /// The box's layers and those of the base.
+    pub(super) fn all(&self) -> Shares {
+        self.own.iter().chain(&self.base).copied().collect()
     }
 
     /// Every package in the databases of a stack. A box has one package manager; names do not clash.
-    fn packages(&self, shares: &Shares) -> Packages {
+    pub(super) fn packages(&self, shares: &Shares) -> Packages {
         let read = |path: &str| self.read(shares, Path::new(path)).unwrap_or_default();
         let mut packages = packages::parse_dpkg(&read("var/lib/dpkg/status"));
         packages.extend(packages::parse_apk(&read("lib/apk/db/installed")));
@@ -243,7 +250,8 @@ impl<'a> Walker<'a> {
         shares
     }
 
-    fn read(&self, shares: &Shares, path: &Path) -> Option<Vec<u8>> {
+    /// The file `path`, relative to the root; links are not followed.
+    pub(super) fn read(&self, shares: &Shares, path: &Path) -> Option<Vec<u8>> {
         self.reach(shares, path, |parent, name| {
             let Node::Leaf { part, .. } = parent.look_up(name) else { return None };
             let mut text = Vec::new();
@@ -252,7 +260,8 @@ impl<'a> Walker<'a> {
         })
     }
 
-    fn list(&self, shares: &Shares, path: &Path) -> Vec<String> {
+    /// The names in the directory `path`, those that are UTF-8.
+    pub(super) fn list(&self, shares: &Shares, path: &Path) -> Vec<String> {
         // The names in a directory are reached by any name in it.
         let names = self.reach(shares, &path.join("x"), |directory, _| {
             let names = directory.names().ok()?.into_iter();

@@ -22,8 +22,10 @@
 //! write permission on the directory itself, and a box may give its `/` any owner and mode.
 
 pub mod boot;
+pub mod capture;
 pub mod change;
 pub mod clone;
+pub mod comparison;
 pub mod describe;
 pub mod diff;
 pub mod directory;
@@ -35,6 +37,7 @@ pub mod generated;
 pub mod id;
 pub mod list;
 pub mod lock;
+pub mod manager;
 pub mod packages;
 pub mod packages_layer;
 pub mod path_text;

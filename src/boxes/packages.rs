@@ -76,7 +76,7 @@ pub fn parse_pacman<'a>(untrusted: impl IntoIterator<Item = &'a str>) -> Package
 
 /// Paragraphs of `key<separator>value` lines; continued and unreadable lines are left out, the first value of a key
 /// counts.
-fn stanzas<'a>(text: &'a [u8], separator: &'a str) -> impl Iterator<Item = BTreeMap<&'a str, &'a str>> {
+pub(super) fn stanzas<'a>(text: &'a [u8], separator: &'a str) -> impl Iterator<Item = BTreeMap<&'a str, &'a str>> {
     let mut lines = text.split(|&byte| byte == b'\n');
     let mut ended = false;
     std::iter::from_fn(move || {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::variables_of_a_build;
 use super::generated::{self, Inputs};
+use super::manager::{self, Manager};
 use super::session::{SessionError, hold};
 use super::view::View;
 use crate::base::RootLayers;
@@ -14,7 +15,7 @@ use crate::paths::{self, Paths};
 use crate::profile::Profile;
 use crate::progress::Progress;
 use crate::sandbox::channel::{Bytes, Command, Stream};
-use crate::sandbox::etc::{Base, hosts, resolv, resolve};
+use crate::sandbox::etc::{hosts, resolv};
 use crate::sandbox::net;
 use crate::sandbox::net::plan::{Mode, plan as plan_network};
 use crate::sandbox::plan::{Wanted, plan};
@@ -39,46 +40,6 @@ pub enum PackagesError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
-
-/// A package manager: its program, and the script that installs `"$@"`.
-struct Manager {
-    name: &'static str,
-    programs: &'static [&'static str],
-    script: &'static str,
-}
-
-/// A base whose lists are fresh needs no update, and one that has everything needs no network. What an installed package
-/// provides is there as well: a `nodejs` from elsewhere brings, and conflicts with, `npm`.
-const MANAGERS: [Manager; 5] = [
-    Manager {
-        name: "apt-get",
-        programs: &["/usr/bin/apt-get"],
-        script: "export DEBIAN_FRONTEND=noninteractive
-there=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}, ${Provides}\\n' | sed -n 's/^.i *|//p' | tr ',' '\\n' | sed 's/^ *//; s/[ (:].*//')
-missing=
-for p; do printf '%s\\n' \"$there\" | grep -qxF -- \"$p\" || missing=\"$missing $p\"; done
-[ -z \"$missing\" ] && exit 0
-apt-get install -y -q --no-install-recommends $missing || { apt-get update -q && apt-get install -y -q \
---no-install-recommends $missing; } || exit 1
-apt-get clean",
-    },
-    Manager {
-        name: "dnf",
-        programs: &["/usr/bin/dnf"],
-        script: "dnf install -y --setopt=install_weak_deps=False \"$@\" && dnf clean packages",
-    },
-    Manager { name: "apk", programs: &["/sbin/apk", "/usr/bin/apk"], script: "apk add --no-cache \"$@\"" },
-    Manager {
-        name: "pacman",
-        programs: &["/usr/bin/pacman"],
-        script: "pacman -Sy --noconfirm --needed \"$@\" && rm -f /var/cache/pacman/pkg/*",
-    },
-    Manager {
-        name: "zypper",
-        programs: &["/usr/bin/zypper"],
-        script: "zypper --non-interactive install --no-recommends \"$@\" && zypper clean",
-    },
-];
 
 /// The layer's name in the store. The order of the list does not matter.
 fn layer_name(packages: &[String], base: &RootLayers) -> String {
@@ -123,8 +84,7 @@ pub fn prepare(
         return Ok(Some(tree));
     }
     let view = View::new(&[], base);
-    let there = |path: &&str| resolve(&view, Path::new(*path)).is_some_and(|path| view.exists(&path));
-    let manager = MANAGERS.iter().find(|manager| manager.programs.iter().any(there)).ok_or(PackagesError::NoManager)?;
+    let manager = manager::find(&view).ok_or(PackagesError::NoManager)?;
     progress.note(&format!("installing {} with {}", profile.packages.join(" "), manager.name));
 
     let map = &map.for_installing();
@@ -195,7 +155,7 @@ fn install(
         })
     };
     // What is said goes to standard error: standard output belongs to the command that waits for this.
-    let script = format!("exec </dev/null >&2\n{}", manager.script);
+    let script = format!("exec </dev/null >&2\n{}", manager.install);
     let head = ["/bin/sh", "-c", &script, "install"].map(Bytes::from);
     let command = Command {
         arguments: head.into_iter().chain(profile.packages.iter().map(Bytes::from)).collect(),

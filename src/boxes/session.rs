@@ -164,7 +164,7 @@ fn join(
 }
 
 /// The file in a box's runtime directory that says which network it has.
-const NETWORK_FILE: &str = "network";
+pub(super) const NETWORK_FILE: &str = "network";
 
 /// Which network a plan gives, in the words of `--network`.
 fn network_name(net: &NetPlan) -> &'static str {
@@ -340,7 +340,7 @@ fn launch_box(
 }
 
 /// The ids of an existing box stay what they were made with.
-fn id_map(paths: &Paths, loaded: &LoadedProfile) -> BoxesResult<IdMap> {
+pub(super) fn id_map(paths: &Paths, loaded: &LoadedProfile) -> BoxesResult<IdMap> {
     if let Some(id) = list::find_by_project(paths, &loaded.project)? {
         return Ok(super::state::load(&BoxDir::new(paths, &id))?.id_map);
     }
@@ -553,32 +553,4 @@ pub fn stop(paths: &Paths, id: &BoxId, grace: Duration) -> BoxesResult<bool> {
             return Ok(stopped);
         }
     }
-}
-
-/// What a box changed of its base. The base is that of the profile which applies to the box's project.
-pub fn diff(paths: &Paths, id: &BoxId, progress: &dyn Progress) -> Result<super::diff::Diff, SessionError> {
-    let directory = BoxDir::new(paths, id);
-    let record = super::state::load(&directory)?;
-    let loaded = Profile::load(paths, &record.project)?;
-    let base = base::prepare(paths, &record.id_map, &loaded.profile.base, &loaded.registries, progress)?;
-    let mut own = vec![directory.upper()];
-    own.extend(directory.frozen_layers(&record));
-    let mut below = vec![generated::tree(&directory.generated())];
-    below.extend(packages_layer::find(paths, &loaded.profile, &record.id_map, &base)?);
-    below.extend(base.lower.iter().cloned());
-    let mut ignore: Vec<PathBuf> = ["/proc", "/sys", "/dev", "/run", "/tmp", "/etc/hosts", "/etc/resolv.conf"]
-        .into_iter()
-        .map(PathBuf::from)
-        .collect();
-    ignore.push(loaded.profile.project.path.clone());
-    ignore.extend(loaded.profile.mounts.iter().map(|mount| mount.target.clone()));
-    let spec = super::diff::DiffSpec {
-        own,
-        base: below,
-        data_only: base.data_only,
-        host_directories: base.host_directories,
-        ignore,
-        driver: base.driver,
-    };
-    Ok(super::diff::diff(&spec, &record.id_map)?)
 }

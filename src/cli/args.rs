@@ -52,6 +52,12 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Show what a box changed of its base
     Diff(StatusArgs),
+    /// Add packages to devbox.toml, and to the box
+    Add(AddPackages),
+    /// Remove packages from devbox.toml, and from the box
+    Remove(RemovePackages),
+    /// Write what was installed by hand in the box into devbox.toml
+    Freeze(Freeze),
     /// Make a box for another folder that begins as this one is now
     Clone(CloneArgs),
     /// Show what happened to a box
@@ -236,6 +242,33 @@ pub struct CloneArgs {
     /// The new box's name; by default the folder's
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+}
+
+/// `add`.
+#[derive(Debug, Args)]
+pub struct AddPackages {
+    /// Packages of the base's own package manager
+    #[arg(value_name = "PACKAGE", required = true)]
+    pub packages: Vec<String>,
+}
+
+/// `remove`.
+#[derive(Debug, Args)]
+pub struct RemovePackages {
+    /// Packages that devbox.toml names
+    #[arg(value_name = "PACKAGE", required = true, add = ArgValueCandidates::new(complete::packages))]
+    pub packages: Vec<String>,
+}
+
+/// `freeze`.
+#[derive(Debug, Args)]
+pub struct Freeze {
+    /// Change nothing, and print what would be written
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
 }
 
 /// `logs`.

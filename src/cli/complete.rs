@@ -13,7 +13,8 @@ use crate::boxes::{BoxDir, list, state};
 use crate::image::reference::Reference;
 use crate::image::store::Store;
 use crate::paths::Paths;
-use crate::profile::{Profile, resolve};
+use crate::profile::validate::package_fault;
+use crate::profile::{Profile, edit, load, resolve};
 use crate::text::sanitize;
 
 fn paths() -> Option<Paths> {
@@ -77,6 +78,17 @@ pub fn snapshots() -> Vec<CompletionCandidate> {
     };
     let snapshots = find().map(|record| record.snapshots).unwrap_or_default();
     snapshots.into_iter().map(|snapshot| candidate(snapshot.name, &snapshot.created)).collect()
+}
+
+/// Packages that the project's `devbox.toml` names.
+#[must_use]
+pub fn packages() -> Vec<CompletionCandidate> {
+    let find = || {
+        let file = load::find(&folder()?, &paths()?.home).ok()?.file?;
+        edit::list(&load::read(&file).ok()?.text).ok()
+    };
+    let names = find().unwrap_or_default().into_iter();
+    names.filter(|name| package_fault(name).is_none()).map(CompletionCandidate::new).collect()
 }
 
 /// The folder that the command being typed is about.

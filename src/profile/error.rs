@@ -69,6 +69,14 @@ pub enum ProfileError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The file could not be replaced.
+    #[error("cannot write profile `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// The folder to start from is gone or cannot be looked into.
     #[error("cannot use the folder `{}`", path.display())]
     Folder {

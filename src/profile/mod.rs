@@ -10,6 +10,7 @@
 
 pub mod detect;
 pub mod diagnostic;
+pub mod edit;
 pub mod error;
 pub mod load;
 pub mod merge;

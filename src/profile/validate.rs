@@ -260,22 +260,7 @@ impl Origin<'_> {
     }
 
     fn package(&self, package: At<String>) -> Checked<String> {
-        let name = package.value.as_str();
-        let fault = if name.is_empty() {
-            "it is empty"
-        } else if name.starts_with('-') {
-            "it would be taken for an option"
-        } else if name.ends_with('-') {
-            "apt would remove it"
-        } else if name.contains(char::is_whitespace) {
-            "it contains a blank: write one package per entry"
-        } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '@')
-            || !name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:~=/@^<>".contains(c))
-        {
-            "letters, digits and `+-._:~=/@^<>` only"
-        } else {
-            return Ok(package.value);
-        };
+        let Some(fault) = package_fault(&package.value) else { return Ok(package.value) };
         Err(self.wrong(&package, "this is not the name of a package").label(fault).into())
     }
 
@@ -456,6 +441,25 @@ pub fn name_fault(name: &str) -> Option<&'static str> {
         Some("it must begin with a letter or a digit")
     } else if !name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
         Some("letters, digits, `-`, `_` and `.` only")
+    } else {
+        None
+    }
+}
+
+/// Why `name` cannot be an entry of `packages`.
+pub fn package_fault(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("it is empty")
+    } else if name.starts_with('-') {
+        Some("it would be taken for an option")
+    } else if name.ends_with('-') {
+        Some("apt would remove it")
+    } else if name.contains(char::is_whitespace) {
+        Some("it contains a blank: write one package per entry")
+    } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '@')
+        || !name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:~=/@^<>".contains(c))
+    {
+        Some("letters, digits and `+-._:~=/@^<>` only")
     } else {
         None
     }

@@ -5,6 +5,7 @@
 mod support;
 
 mod boxes;
+mod capture;
 mod own;
 mod places;
 mod profile;

@@ -100,6 +100,9 @@ Commands:
   reset        Throw away what was changed in a box
   snapshot     Keep and restore states of a box
   diff         Show what a box changed of its base
+  add          Add packages to devbox.toml, and to the box
+  remove       Remove packages from devbox.toml, and from the box
+  freeze       Write what was installed by hand in the box into devbox.toml
   clone        Make a box for another folder that begins as this one is now
   logs         Show what happened to a box
   image        Work with images and registries

@@ -5,6 +5,7 @@
 mod support;
 
 mod bases;
+mod capture;
 mod disk;
 mod install;
 mod machine;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::boxes::comparison;
 use crate::boxes::diff::{ChangeKind, FileKind};
-use crate::boxes::session;
 use crate::cli::args::{Format, StatusArgs};
 use crate::cli::{Outcome, print, print_json};
 use crate::paths::Paths;
@@ -14,7 +14,7 @@ use crate::ui;
 pub fn run(folder: &Path, args: &StatusArgs) -> Outcome {
     let paths = Paths::from_environment()?;
     let id = super::find(&paths, folder, &args.target)?;
-    let diff = session::diff(&paths, &id, &ui::Terminal::default())?;
+    let diff = comparison::diff(&paths, &id, &ui::Terminal::default())?;
     if args.format == Format::Json {
         return print_json(&diff);
     }

@@ -34,11 +34,7 @@ fn start(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfile) -> Res
 fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfile) -> Result<What, Error>) -> Outcome {
     let paths = Paths::from_environment()?;
     let loaded = Profile::load(&paths, folder)?;
-    if paths.home.starts_with(&loaded.project) {
-        // Everything that a box must not see lies below it: keys, other projects, devbox's own files.
-        return Err(Error::new(format!("`{}` holds your home directory: it is no project", loaded.project.display()))
-            .hint("`cd` into the project's own folder"));
-    }
+    refuse_home(&paths, &loaded)?;
     let what = what(&loaded)?;
     let options = Options {
         network: args.network.map(|mode| match mode {
@@ -60,8 +56,17 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
     Ok(session::run(&paths, &loaded, &what, &options, &progress)?)
 }
 
+/// Everything that a box must not see lies below the home directory: keys, other projects, devbox's own files.
+pub(super) fn refuse_home(paths: &Paths, loaded: &LoadedProfile) -> Result<(), Error> {
+    if !paths.home.starts_with(&loaded.project) {
+        return Ok(());
+    }
+    Err(Error::new(format!("`{}` holds your home directory: it is no project", loaded.project.display()))
+        .hint("`cd` into the project's own folder"))
+}
+
 /// Asks once; the answer is remembered until what is wanted changes.
-fn require_trust(paths: &Paths, loaded: &LoadedProfile) -> Result<(), Error> {
+pub(super) fn require_trust(paths: &Paths, loaded: &LoadedProfile) -> Result<(), Error> {
     if trust::is_trusted(paths, loaded)? {
         return Ok(());
     }

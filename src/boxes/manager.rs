@@ -1,0 +1,97 @@
+//! The package managers that are known: what they are called, and the scripts that install and remove.
+
+use std::path::Path;
+
+use super::view::View;
+use crate::sandbox::etc::{Base, resolve};
+
+/// A package manager: its program, and shell scripts that get packages as `"$@"`.
+#[derive(Debug)]
+pub struct Manager {
+    /// The program.
+    pub name: &'static str,
+    programs: &'static [&'static str],
+    /// Installs.
+    pub install: &'static str,
+    /// Removes what is installed.
+    pub remove: &'static str,
+}
+
+/// A base whose lists are fresh needs no update, and one that has everything needs no network. What an installed package
+/// provides is there as well: a `nodejs` from elsewhere brings, and conflicts with, `npm`.
+const MANAGERS: [Manager; 5] = [
+    Manager {
+        name: "apt-get",
+        programs: &["/usr/bin/apt-get"],
+        install: "export DEBIAN_FRONTEND=noninteractive
+there=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}, ${Provides}\\n' | sed -n 's/^.i *|//p' | tr ',' '\\n' | sed 's/^ *//; s/[ (:].*//')
+missing=
+for p; do printf '%s\\n' \"$there\" | grep -qxF -- \"$p\" || missing=\"$missing $p\"; done
+[ -z \"$missing\" ] && exit 0
+apt-get install -y -q --no-install-recommends $missing || { apt-get update -q && apt-get install -y -q \
+--no-install-recommends $missing; } || exit 1
+apt-get clean",
+        remove: "DEBIAN_FRONTEND=noninteractive apt-get remove -y -q \"$@\"",
+    },
+    Manager {
+        name: "dnf",
+        programs: &["/usr/bin/dnf"],
+        install: "dnf install -y --setopt=install_weak_deps=False \"$@\" && dnf clean packages",
+        remove: "dnf remove -y \"$@\"",
+    },
+    Manager {
+        name: "apk",
+        programs: &["/sbin/apk", "/usr/bin/apk"],
+        install: "apk add --no-cache \"$@\"",
+        remove: "apk del \"$@\"",
+    },
+    Manager {
+        name: "pacman",
+        programs: &["/usr/bin/pacman"],
+        install: "pacman -Sy --noconfirm --needed \"$@\" && rm -f /var/cache/pacman/pkg/*",
+        remove: "pacman -R --noconfirm \"$@\"",
+    },
+    Manager {
+        name: "zypper",
+        programs: &["/usr/bin/zypper"],
+        install: "zypper --non-interactive install --no-recommends \"$@\" && zypper clean",
+        remove: "zypper --non-interactive remove \"$@\"",
+    },
+];
+
+/// The package manager of a root file system.
+#[must_use]
+pub fn find(view: &View) -> Option<&'static Manager> {
+    let there = |path: &&str| resolve(view, Path::new(*path)).is_some_and(|path| view.exists(&path));
+    MANAGERS.iter().find(|manager| manager.programs.iter().any(there))
+}
+
+/// The package that an entry of `packages` is about: without version, release, repository and architecture.
+#[must_use]
+pub fn bare_name(entry: &str) -> &str {
+    let end = entry.char_indices().skip(1).find(|(_, c)| "=<>~@/:".contains(*c)).map_or(entry.len(), |(at, _)| at);
+    &entry[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_entry() {
+        for (entry, name) in [
+            ("git", "git"),
+            ("g++", "g++"),
+            ("hello=2.10-3", "hello"),
+            ("libc6:i386", "libc6"),
+            ("vim/bookworm-backports", "vim"),
+            ("nano~7", "nano"),
+            ("nano@edge", "nano"),
+            ("nano>=7", "nano"),
+            ("@development-tools", "@development-tools"),
+            ("", ""),
+        ] {
+            assert_eq!(bare_name(entry), name, "{entry}");
+        }
+    }
+}
