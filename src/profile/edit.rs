@@ -6,12 +6,13 @@
 
 use std::io::Write;
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use toml_edit::{Document, Item, TomlError};
 
 use super::error::ProfileError;
-use super::load::PROFILE_FILE;
+use super::load::{PROFILE_FILE, resolve_links};
 
 /// The text could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -71,12 +72,16 @@ pub fn list(text: &str) -> Result<Vec<String>, EditError> {
     Ok(packages(text)?.values)
 }
 
-/// Replaces the profile `path` at once by `text`. What a symlink leads to is replaced, not the link; permissions stay.
+/// Replaces the file `path` at once by `text`. What a symlink leads to is replaced, not the link; permissions stay. A new
+/// file can be read by everybody.
 pub fn write(path: &Path, text: &str) -> Result<(), ProfileError> {
     let replace = || -> std::io::Result<()> {
-        let path = path.canonicalize()?;
+        let path = resolve_links(path);
         let folder = path.parent().ok_or(std::io::ErrorKind::IsADirectory)?;
-        let permissions = path.metadata()?.permissions();
+        let permissions = match path.metadata() {
+            Ok(meta) => meta.permissions(),
+            Err(_) => std::fs::Permissions::from_mode(0o644),
+        };
         let mut file = tempfile::Builder::new().prefix(".devbox.toml.").tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(permissions)?;

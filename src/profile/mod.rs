@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod edit;
 pub mod error;
 pub mod load;
+pub mod lock;
 pub mod merge;
 pub mod registries;
 pub mod resolve;
