@@ -139,10 +139,10 @@ impl FromStr for Platform {
 
     /// Reads `linux/arm64/v8`, `linux/arm64`, `arm64/v8`, `arm64` or `linux`, for Linux only.
     fn from_str(text: &str) -> Result<Self, PlatformError> {
+        // The `v` of a variant may be left out, and does not count.
+        let length = |part: &str| part.strip_prefix('v').unwrap_or(part).len();
         let is_part = |part: &&str| {
-            !part.is_empty()
-                && part.len() <= 32
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+            (1..=32).contains(&length(part)) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
         };
         let lower = text.to_ascii_lowercase();
         let parts: Vec<&str> = lower.split('/').collect();
@@ -206,6 +206,7 @@ mod tests {
             ("linux/arm/6", Ok("linux/arm/v6")),
             ("linux/riscv64", Ok("linux/riscv64")),
             ("i686", Ok("linux/386")),
+            ("arm64/v8.0", Ok("linux/arm64")),
             ("windows/amd64", Err("`windows` is no operating system that runs here: only `linux` does")),
             ("", Err("`` is no platform (`linux/amd64`, `linux/arm64/v8`)")),
             ("linux/", Err("`linux/` is no platform (`linux/amd64`, `linux/arm64/v8`)")),
@@ -218,6 +219,15 @@ mod tests {
                 expected.map(str::to_owned).map_err(str::to_owned)
             );
         }
+    }
+
+    #[test]
+    fn what_was_read_is_read_again() {
+        for text in [format!("linux/arm64/{}", "9".repeat(32)), format!("linux/arm64/9{}7", "-".repeat(30))] {
+            let read: Platform = text.parse().unwrap();
+            assert_eq!(read.to_string().parse(), Ok(read));
+        }
+        assert!(format!("linux/{}", "9".repeat(33)).parse::<Platform>().is_err());
     }
 
     #[test]

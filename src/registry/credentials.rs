@@ -3,7 +3,7 @@
 //! ```text
 //! $REGISTRY_AUTH_FILE                       alone when it is set
 //! $DOCKER_CONFIG/config.json, or ~/.docker/config.json
-//! $XDG_RUNTIME_DIR/containers/auth.json
+//! $XDG_RUNTIME_DIR/containers/auth.json     or /run/containers/UID/auth.json
 //! $XDG_CONFIG_HOME/containers/auth.json
 //!
 //! {"auths": {"KEY": {"auth": base64("user:password"), "identitytoken": ".."}},
@@ -80,9 +80,12 @@ impl Credentials {
             return Self { files: vec![file] };
         }
         let docker = set("DOCKER_CONFIG").unwrap_or_else(|| paths.home.join(".docker")).join("config.json");
-        let runtime = set("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json"));
+        let runtime = match set("XDG_RUNTIME_DIR") {
+            Some(runtime) => runtime.join("containers/auth.json"),
+            None => Path::new("/run/containers").join(rustix::process::getuid().to_string()).join("auth.json"),
+        };
         let config = paths.config.parent().map(|config| config.join("containers/auth.json"));
-        Self { files: [docker].into_iter().chain(runtime).chain(config).collect() }
+        Self { files: [docker, runtime].into_iter().chain(config).collect() }
     }
 
     /// The login for `repository` of `registry`, if there is one; the file that says most about it decides.

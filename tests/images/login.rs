@@ -33,7 +33,7 @@ fn a_login_is_checked_and_kept_where_others_look() {
         .run();
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let mut skopeo = Command::new("skopeo");
-    skopeo.args(["login", "--get-login", &name]).env("HOME", test.home()).env_remove("XDG_RUNTIME_DIR");
+    skopeo.args(["login", "--get-login", &name]).env("HOME", test.home()).env("XDG_RUNTIME_DIR", test.path("run"));
     assert_eq!(run(skopeo.env_remove("REGISTRY_AUTH_FILE")), "me\n");
 
     let logout = || test.args(["image", "logout", &format!("http://{name}/v2/")]);
