@@ -6,6 +6,7 @@ mod support;
 
 mod faults;
 mod login;
+mod peers;
 mod proxies;
 mod registry;
 mod tokens;
