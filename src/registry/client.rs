@@ -319,7 +319,8 @@ impl Client {
     fn speaks_tls(&self, server: &Url) -> Result<bool, Fault> {
         match self.transport.send_once(&mut Request::new(Method::GET, server.clone())) {
             Ok(_) => Ok(true),
-            Err(Fault::Tls { reason, .. }) if !reason.contains("certificate") => Ok(false),
+            // What rustls says of an answer that is no TLS, as plain http servers give it.
+            Err(Fault::Tls { reason, .. }) if reason.contains("corrupt message") => Ok(false),
             Err(Fault::Broken { .. }) => Ok(false),
             Err(Fault::Unreachable { .. }) if server.port().is_none() => Ok(false),
             Err(fault) => Err(fault),

@@ -203,7 +203,7 @@ fn redirects_lead_nowhere_dangerous() {
 #[test]
 fn a_login_stays_with_its_server() {
     require!(Program("docker-registry"), Program("htpasswd"));
-    let registry = Registry::with(Options { login: Some(("me", "secret")), tls: false });
+    let registry = Registry::with(Options { login: Some(("me", "secret")), ..Options::default() });
     let user = User::new();
     let proxy = FaultProxy::start(registry.port());
     devbox::registry::credentials::Credentials::new(&user.paths()).store(&proxy.name(), "me", "secret").unwrap();
@@ -286,7 +286,7 @@ fn tags_come_in_pages() {
 #[test]
 fn several_threads_share_a_client() {
     require!(Program("docker-registry"), Program("htpasswd"));
-    let registry = Registry::with(Options { login: Some(("me", "secret")), tls: false });
+    let registry = Registry::with(Options { login: Some(("me", "secret")), ..Options::default() });
     let (user, proxy) = (User::new(), FaultProxy::start(registry.port()));
     devbox::registry::credentials::Credentials::new(&user.paths()).store(&proxy.name(), "me", "secret").unwrap();
     let client = user.client();

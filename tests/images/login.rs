@@ -9,7 +9,7 @@ use crate::require;
 use crate::support::devbox::Devbox;
 use crate::support::registry::{Options, Registry, run};
 
-const GUARDED: Options = Options { login: Some(("me", "pass word")), tls: false };
+const GUARDED: Options = Options { login: Some(("me", "pass word")), tls: false, knows_clients: false };
 
 #[test]
 fn a_login_is_checked_and_kept_where_others_look() {

@@ -52,7 +52,7 @@ fn serve(client: &TcpStream, upstream: u16, seen: &Mutex<Vec<String>>) -> std::i
 #[test]
 fn a_proxy_leads_to_registries_but_not_to_this_machine() {
     require!(Program("docker-registry"), Program("htpasswd"), Program("openssl"));
-    let registry = Registry::with(Options { login: Some(("me", "secret")), tls: true });
+    let registry = Registry::with(Options { login: Some(("me", "secret")), tls: true, ..Options::default() });
     let (port, lines) = tunnel(registry.port());
     let mut test = Devbox::new();
     let own = registry.name();

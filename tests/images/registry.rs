@@ -179,7 +179,7 @@ fn tags_are_listed() {
 #[test]
 fn a_login_is_needed_and_used() {
     require!(Program("docker-registry"), Program("htpasswd"));
-    let registry = Registry::with(Options { login: Some(("me", "pass:word")), tls: false });
+    let registry = Registry::with(Options { login: Some(("me", "pass:word")), ..Options::default() });
     let user = User::new();
     let image = reference(&registry.name(), "app:1");
     let error = user.client().manifest(&image).unwrap_err();
@@ -202,7 +202,7 @@ fn a_login_is_needed_and_used() {
 #[test]
 fn certificates_are_checked() {
     require!(Program("docker-registry"), Program("openssl"));
-    let registry = Registry::with(Options { login: None, tls: true });
+    let registry = Registry::with(Options { tls: true, ..Options::default() });
     let user = User::new();
     let image = reference(&registry.name(), "app:1");
     let error = user.client().manifest(&image).unwrap_err();
@@ -224,4 +224,23 @@ fn trust(paths: &Paths, registry: &str, authority: &Path) {
     let directory = paths.config.parent().expect("a parent").join("containers/certs.d").join(registry);
     fs::create_dir_all(&directory).expect("a directory");
     fs::copy(authority, directory.join("ca.crt")).expect("copy a file");
+}
+
+#[test]
+fn a_client_shows_its_certificate() {
+    require!(Program("docker-registry"), Program("openssl"));
+    let registry = Registry::with(Options { tls: true, knows_clients: true, ..Options::default() });
+    let user = User::new();
+    let image = reference(&registry.name(), "app:1");
+    trust(&user.paths(), &registry.name(), &registry.authority());
+    let error = user.client().manifest(&image).unwrap_err();
+    assert!(matches!(*error.fault, Fault::Tls { .. }), "{error:?}");
+    let directory = user.paths().config.with_file_name("containers/certs.d").join(registry.name());
+    let (certificate, key) = registry.client();
+    fs::copy(certificate, directory.join("client.cert")).unwrap();
+    fs::copy(&key, directory.join("client.key")).unwrap();
+    push(&user.client(), &image, b"layer");
+    fs::write(directory.join("client.key"), "no key").unwrap();
+    let error = user.client().manifest(&image).unwrap_err();
+    assert!(matches!(*error.fault, Fault::Certificate { .. }), "{error:?}");
 }

@@ -25,6 +25,8 @@ pub struct Options {
     pub login: Option<(&'static str, &'static str)>,
     /// TLS, with a certificate from [`Registry::authority`] for `localhost`, `registry.test` and 127.0.0.1.
     pub tls: bool,
+    /// With TLS: clients need a certificate, such as [`Registry::client`].
+    pub knows_clients: bool,
 }
 
 impl Registry {
@@ -51,7 +53,11 @@ impl Registry {
         if options.tls {
             make_certificate(root);
             let (certificate, key) = (root.join("server.crt"), root.join("server.key"));
-            config += &format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display());
+            let clients = match options.knows_clients {
+                true => format!(", clientcas: [{}]", root.join("authority.crt").display()),
+                false => String::new(),
+            };
+            config += &format!("  tls: {{certificate: {}, key: {}{clients}}}\n", certificate.display(), key.display());
         }
         fs::write(root.join("config.yml"), config).expect("write a file");
         let mut command = Command::new("docker-registry");
@@ -81,6 +87,11 @@ impl Registry {
     /// The certificate of the authority that vouches for a registry with TLS.
     pub fn authority(&self) -> PathBuf {
         self.directory.path().join("authority.crt")
+    }
+
+    /// The certificate and the key of a client.
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        (self.directory.path().join("client.crt"), self.directory.path().join("client.key"))
     }
 
     /// Where the registry keeps a blob.
@@ -118,7 +129,7 @@ fn listening_port(log: impl BufRead + Send + 'static) -> u16 {
     panic!("docker-registry does not listen:\n{said}");
 }
 
-/// An authority, and a server's certificate from it.
+/// An authority, and certificates of a server and a client from it.
 fn make_certificate(root: &Path) {
     let subject = |name: &str| format!("/CN={name}");
     let mut authority = Command::new("openssl");
@@ -135,17 +146,25 @@ fn make_certificate(root: &Path) {
     ]);
     authority.args(["-subj", &subject("test authority"), "-keyout", "authority.key", "-out", "authority.crt"]);
     run(authority.current_dir(root));
-    let mut server = Command::new("openssl");
-    server.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
-    server.args(["-subj", &subject("localhost"), "-CA", "authority.crt", "-CAkey", "authority.key"]);
-    server.args([
-        "-addext",
-        "subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-    ]);
-    server.args(["-keyout", "server.key", "-out", "server.crt"]);
-    run(server.current_dir(root));
+    for (name, common) in [("server", "localhost"), ("client", "somebody")] {
+        let mut request = Command::new("openssl");
+        request.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ]);
+        request.args(["-subj", &subject(common), "-CA", "authority.crt", "-CAkey", "authority.key"]);
+        request.args(["-addext", "subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1"]);
+        request.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        request.args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")]);
+        run(request.current_dir(root));
+    }
 }
 
 /// What a program prints that must succeed.
