@@ -13,12 +13,16 @@
 
 mod containerfile;
 mod duration;
+pub mod expand;
 mod flags;
 mod heredoc;
 mod instruction;
 mod lines;
 mod mount;
 mod parse;
+mod pattern;
+mod scope;
+mod stages;
 mod statement;
 mod suggest;
 mod words;
@@ -31,6 +35,16 @@ pub use instruction::{
 };
 pub use mount::{Mount, MountFlag, MountOwner, Sharing};
 pub use parse::{parse, parse_trigger};
+pub use scope::{Environment, Globals, PROXY_ARGUMENTS, Scope, platform_arguments};
+pub use stages::{Origin, PlannedStage, StageGraph};
 
 #[cfg(test)]
+mod expand_tests;
+#[cfg(test)]
+mod mount_tests;
+#[cfg(test)]
 mod parse_tests;
+#[cfg(test)]
+mod scope_tests;
+#[cfg(test)]
+mod stages_tests;

@@ -264,17 +264,17 @@ impl<'a> Reading<'a> {
         let takes_files = matches!(self.kind, "bind" | "cache");
         let is_handed_in = matches!(self.kind, "secret" | "ssh");
         let refused = [
-            (self.sharing.as_ref().map(|(_, span)| span), self.kind == "cache", "sharing"),
-            (self.is_required.as_ref().map(|(_, span)| span), is_handed_in, "required"),
-            (self.size_bytes.as_ref().map(|(_, span)| span), self.kind == "tmpfs", "size"),
-            (self.owner_span.as_ref(), is_handed_in || self.kind == "cache", "`mode`, `uid` and `gid"),
-            (self.from.as_ref().map(|_| span), takes_files, "from"),
-            (self.path.as_ref().map(|_| span), takes_files || self.kind == "secret", "source"),
-            (self.env.as_ref().map(|_| span), self.kind == "secret", "env"),
+            (self.sharing.as_ref().map(|(_, span)| span), self.kind == "cache", "`sharing`"),
+            (self.is_required.as_ref().map(|(_, span)| span), is_handed_in, "`required`"),
+            (self.size_bytes.as_ref().map(|(_, span)| span), self.kind == "tmpfs", "`size`"),
+            (self.owner_span.as_ref(), is_handed_in || self.kind == "cache", "`mode`, `uid` or `gid`"),
+            (self.from.as_ref().map(|_| span), takes_files, "`from`"),
+            (self.path.as_ref().map(|_| span), takes_files || self.kind == "secret", "`source`"),
+            (self.env.as_ref().map(|_| span), self.kind == "secret", "`env`"),
         ];
         for (place, is_allowed, what) in refused {
             if let (Some(place), false) = (place, is_allowed) {
-                return Err(self.source.error(place, format!("a mount of type `{}` has no `{what}`", self.kind)));
+                return Err(self.source.error(place, format!("a mount of type `{}` has no {what}", self.kind)));
             }
         }
         let is_required = self.is_required.is_some_and(|(is_required, _)| is_required);
