@@ -15,7 +15,9 @@ mod containerfile;
 mod duration;
 pub mod expand;
 mod flags;
+mod glob;
 mod heredoc;
+mod ignore;
 mod instruction;
 mod lines;
 mod mount;
@@ -29,6 +31,7 @@ mod words;
 
 pub use containerfile::{Containerfile, Directives, Escape, Source, Span, Stage, Step, Word};
 pub use heredoc::Heredoc;
+pub use ignore::{IgnorePatterns, Verdict};
 pub use instruction::{
     Add, Argument, Command, Copy, FileSource, Files, Healthcheck, Instruction, Network, Onbuild, Pair, Run, RunCommand,
     Security,
