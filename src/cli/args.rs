@@ -120,6 +120,9 @@ pub struct Target {
 /// `init`.
 #[derive(Debug, Args)]
 pub struct Init {
+    /// Stand on an image of a registry
+    #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(complete::images))]
+    pub image: Option<String>,
     /// Replace an existing devbox.toml
     #[arg(long)]
     pub force: bool,

@@ -2,6 +2,7 @@
 
 use super::show::toml_key;
 use super::validate::name_fault;
+use crate::image::reference::Reference;
 
 /// A kind of project, in the order in which the first one found is chosen: a language's own manifest before the build
 /// files that accompany other languages as well.
@@ -75,11 +76,16 @@ pub fn detect<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Detected> {
 
 /// The commented text of a `devbox.toml` for a project of these kinds.
 ///
-/// `name` is left out when it cannot be one.
-pub fn init_text(name: &str, detected: &[Detected]) -> String {
+/// `name` is left out when it cannot be one. On an `image` nothing is extended: it has what its makers chose.
+pub fn init_text(name: &str, detected: &[Detected], image: Option<&Reference>) -> String {
     let mut text = String::from("# The development environment of this project: `devbox enter` starts it.\n\n");
     if name_fault(name).is_none() {
         text.push_str(&format!("name = \"{name}\"\n\n"));
+    }
+    if let Some(image) = image {
+        text.push_str("# The root file system: an image, pulled when it is not here yet.\n");
+        text.push_str(&format!("image = \"{}\"\n{INIT_REST}", image.familiar()));
+        return text;
     }
     match detected {
         [] => text.push_str("# Shipped profiles to build on: `devbox profile list`.\nextends = \"base\"\n"),
@@ -98,6 +104,7 @@ pub fn init_text(name: &str, detected: &[Detected]) -> String {
             }
         }
     }
+    text.push_str(INIT_BASE);
     text.push_str(INIT_REST);
     text
 }
@@ -107,11 +114,14 @@ fn file_name(name: &str) -> String {
     if toml_key(&name.replace('.', "")).starts_with('"') { "its sources".to_owned() } else { name.to_owned() }
 }
 
-const INIT_REST: &str = r#"
+const INIT_BASE: &str = r#"
 # The root file system: a copy-on-write view of this machine's own ("host"), or a fresh one.
 base = "host"
-# distro = "debian:bookworm"        # instead of `base`
+# image = "debian:bookworm"         # instead of `base`: of a registry
+# distro = "debian:bookworm"        # instead of `base`: bootstrapped
+"#;
 
+const INIT_REST: &str = r#"
 # Installed once, and shared by all boxes with the same list.
 # packages = ["postgresql-client"]
 
@@ -145,7 +155,7 @@ mod tests {
     use std::path::Path;
 
     use super::super::shipped::find_shipped;
-    use super::super::validate::{Extends, Origin, parse_profile};
+    use super::super::validate::{BaseChoice, Extends, Origin, parse_profile};
     use super::*;
 
     #[test]
@@ -180,7 +190,7 @@ mod tests {
         {
             for name in ["shop", "a b", "größe", "\"\n"] {
                 let detected = detect(names.iter().copied());
-                let text = init_text(name, &detected);
+                let text = init_text(name, &detected, None);
                 let layer = parse(&text);
                 assert_eq!(layer.name.is_some(), matches!(name, "shop" | "größe"));
                 let Extends::Name(extends) = layer.extends.unwrap().value else { panic!("a path") };
@@ -192,16 +202,26 @@ mod tests {
 
     #[test]
     fn what_is_commented_out_is_valid_too() {
-        let text = init_text("shop", &[]);
+        let image = "debian:12".parse().unwrap();
+        for (text, base) in [
+            (init_text("shop", &[], None), BaseChoice::Host),
+            (init_text("shop", &[], Some(&image)), BaseChoice::Image("debian:12".to_owned())),
+        ] {
+            check_uncommented(&text, base);
+        }
+    }
+
+    fn check_uncommented(text: &str, base: BaseChoice) {
         let uncommented: String = text
             .lines()
             .map(|line| match line.strip_prefix("# ") {
-                Some(key) if key.starts_with('[') || (key.contains(" = ") && !key.starts_with("distro")) => key,
+                Some(key) if key.starts_with('[') || (key.contains(" = ") && !key.contains("instead of `base`")) => key,
                 _ => line,
             })
             .map(|line| format!("{line}\n"))
             .collect();
         let layer = parse(&uncommented);
+        assert_eq!(layer.base, Some(base));
         assert_eq!(layer.mounts.len(), 1);
         assert_eq!(layer.ssh_agent, Some(true));
         assert_eq!((layer.tasks.len(), layer.create.len(), layer.packages.len()), (1, 1, 1));

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::cli::args::Init;
 use crate::cli::{Outcome, print};
 use crate::error::Error;
+use crate::paths::Paths;
 use crate::profile::load::PROFILE_FILE;
 use crate::profile::{detect, validate};
 
@@ -20,8 +21,15 @@ pub fn run(folder: &Path, args: &Init) -> Outcome {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     names.sort();
-    let detected = detect::detect(names.iter().map(String::as_str));
-    let text = detect::init_text(&validate::default_name(folder), &detected);
+    let image = match &args.image {
+        Some(image) => Some(super::image::reference(&Paths::from_environment()?, image)?),
+        None => None,
+    };
+    let detected = match image {
+        Some(_) => Vec::new(),
+        None => detect::detect(names.iter().map(String::as_str)),
+    };
+    let text = detect::init_text(&validate::default_name(folder), &detected, image.as_ref());
     let write = |error: &dyn std::fmt::Display| Error::new(format!("cannot write `{}`: {error}", path.display()));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| write(&error))?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| write(&error))?;
