@@ -31,10 +31,10 @@ const MAX_REDIRECTS: usize = 8;
 const MAX_HEADER_BYTES: usize = 64 << 10;
 /// To connect, encryption included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// To begin with an answer. Registries may hash a large upload before they answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
-/// For the next bytes of a body, in either direction.
+/// For the next bytes, in either direction.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// For the answer to an upload: registries may copy and hash all of it before they answer.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Why a server may not send us somewhere.
 const TOO_NEAR: &str = "to this machine, or into a network that the registry is not in";
@@ -54,6 +54,7 @@ struct AgentKey {
     authority: String,
     limit: Reach,
     route: Route,
+    patience: Duration,
 }
 
 /// What is sent along.
@@ -209,7 +210,8 @@ impl Transport {
         limit: Reach,
         with_login: bool,
     ) -> Result<Response, Fault> {
-        let agent = self.agent(url, limit)?;
+        let is_read = matches!(request.method, Method::GET | Method::HEAD);
+        let agent = self.agent(url, limit, if is_read { STALL_TIMEOUT } else { UPLOAD_TIMEOUT })?;
         let mut builder = ureq::http::Request::builder().method(request.method.clone()).uri(url.to_string());
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
@@ -234,13 +236,13 @@ impl Transport {
         Ok(Response { url: url.clone(), status: parts.status, headers: parts.headers, body })
     }
 
-    fn agent(&self, url: &Url, limit: Reach) -> Result<Agent, Fault> {
+    fn agent(&self, url: &Url, limit: Reach, patience: Duration) -> Result<Agent, Fault> {
         let route = match (is_loopback(&url.authority), url.is_encrypted) {
             (true, _) => Route::Direct,
             (false, true) => Route::HttpsProxy,
             (false, false) => Route::HttpProxy,
         };
-        let key = AgentKey { authority: url.authority.clone(), limit, route };
+        let key = AgentKey { authority: url.authority.clone(), limit, route, patience };
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
@@ -259,9 +261,10 @@ impl Transport {
             .proxy(proxy)
             .user_agent(concat!("devbox/", env!("CARGO_PKG_VERSION")))
             .max_response_header_size(MAX_HEADER_BYTES)
+            // None to resolve names: the library starts a thread for that.
             .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(ANSWER_TIMEOUT))
-            .timeout_per_read(Some(STALL_TIMEOUT.max(ANSWER_TIMEOUT)))
+            .timeout_recv_response(Some(patience))
+            .timeout_per_read(Some(patience))
             .timeout_per_write(Some(STALL_TIMEOUT));
         if url.is_encrypted {
             let is_insecure = self.settings.is_insecure(&url.authority);
