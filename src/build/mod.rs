@@ -1,5 +1,6 @@
 //! Images from Containerfiles.
 
+pub mod cache;
 pub mod copy;
 pub mod error;
 pub mod language;

@@ -1,0 +1,94 @@
+//! What earlier steps made.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::Key;
+use crate::build::error::{At, BuildError};
+use crate::image::digest::Digest;
+use crate::image::store::{Store, write_durably};
+
+/// The format of a record.
+const VERSION: u32 = 1;
+
+/// What a step made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    version: u32,
+    /// Its layer; `None`: it changed nothing.
+    pub layer: Option<BuiltLayer>,
+    /// When, RFC 3339.
+    pub created: String,
+}
+
+/// A layer that a step made, or that an image has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltLayer {
+    /// The digest of its uncompressed archive, which names it in the store.
+    pub diff_id: Digest,
+    /// Bytes of that archive.
+    pub size_bytes: u64,
+}
+
+/// The records for one layout of ids: what a step can do depends on it.
+#[derive(Debug, Clone)]
+pub struct Records {
+    store: Store,
+    layout: String,
+}
+
+impl Records {
+    /// Of the steps done with the ids of `layout`.
+    #[must_use]
+    pub fn new(store: &Store, layout: String) -> Self {
+        Self { store: store.clone(), layout }
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.store.path().join("build/steps").join(format!("{}.{}", key.as_str(), self.layout))
+    }
+
+    /// What the step `key` made, if that is known and its layer is there.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<Record> {
+        let record: Record = serde_json::from_slice(&std::fs::read(self.path(key)).ok()?).ok()?;
+        let there = record.layer.as_ref().is_none_or(|layer| self.tree(&layer.diff_id).is_some());
+        (record.version == VERSION && there).then_some(record)
+    }
+
+    /// Remembers what the step `key` made.
+    pub fn remember(&self, key: &Key, layer: Option<BuiltLayer>, created: String) -> Result<Record, BuildError> {
+        let record = Record { version: VERSION, layer, created };
+        self.write(&self.path(key), &serde_json::to_vec(&record).unwrap_or_default())?;
+        Ok(record)
+    }
+
+    /// Where the tree of a layer lies.
+    #[must_use]
+    pub fn tree(&self, diff_id: &Digest) -> Option<PathBuf> {
+        self.store.tree(&diff_id.file_name(), &self.layout)
+    }
+
+    /// The digest of what the step `key` copied from a stage or an image.
+    #[must_use]
+    pub fn source(&self, key: &Key) -> Option<String> {
+        std::fs::read_to_string(self.source_path(key)).ok().filter(|digest| digest.len() == 64)
+    }
+
+    /// Remembers the digest of what the step `key` copied.
+    pub fn remember_source(&self, key: &Key, digest: &str) -> Result<(), BuildError> {
+        self.write(&self.source_path(key), digest.as_bytes())
+    }
+
+    fn source_path(&self, key: &Key) -> PathBuf {
+        self.store.path().join("build/sources").join(format!("{}.{}", key.as_str(), self.layout))
+    }
+
+    fn write(&self, path: &std::path::Path, content: &[u8]) -> Result<(), BuildError> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).at("create", parent)?;
+        }
+        Ok(write_durably(path, content)?)
+    }
+}
