@@ -3,11 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::copy::select::SelectError;
+use super::copy::write::CopyError;
 use crate::boxes::BoxesError;
 use crate::boxes::session::SessionError;
+use crate::image::layer::UnpackError;
 use crate::image::store::StoreError;
 use crate::sandbox::net::NetError;
+use crate::image::digest::{Digest, DigestError};
+use crate::process::ProcessError;
+use crate::profile::Diagnostic;
+use crate::registry::RegistryError;
 use crate::sys::SysError;
+use crate::sys::process::Ended;
 use crate::userns::stage::StageError;
 
 /// A build failed.
@@ -41,6 +48,9 @@ pub enum BuildError {
     /// A source of `COPY` or `ADD`.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// Files could not be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// A system call failed.
     #[error(transparent)]
     System(#[from] SysError),
@@ -62,12 +72,109 @@ pub enum BuildError {
         /// Its id.
         id: String,
     },
+    /// A file could not be downloaded.
+    #[error(transparent)]
+    Download(RegistryError),
+    /// `--checksum` is no digest.
+    #[error("`{}` is no checksum", crate::text::sanitize(text))]
+    Checksum {
+        /// What was written.
+        text: String,
+        /// Why not.
+        source: DigestError,
+    },
+    /// A download is not what it should be.
+    #[error("`{}` is not what was expected: its digest is `{found}`, not `{expected}`", crate::text::sanitize(url))]
+    WrongChecksum {
+        /// Where it came from.
+        url: String,
+        /// What was written.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// A repository is not at the commit at which it should be.
+    #[error("`{}` is at the commit `{found}`, not `{}`", crate::text::sanitize(url), crate::text::sanitize(expected))]
+    WrongCommit {
+        /// Where it came from.
+        url: String,
+        /// What was written.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// Repositories are fetched with a program that is not there.
+    #[error("`git` is not installed")]
+    NoGit,
+    /// A repository could not be fetched.
+    #[error("cannot fetch the repository")]
+    Git(ProcessError),
+    /// The context is none.
+    #[error("`{}` is no build context", crate::text::sanitize(text))]
+    NoContext {
+        /// What was given.
+        text: String,
+    },
+    /// The context on standard input cannot be unpacked.
+    #[error("the build context on standard input is no archive that can be read")]
+    Archive(#[source] UnpackError),
+    /// There is no Containerfile.
+    #[error("there is no `Containerfile` and no `Dockerfile` in `{}`", context.display())]
+    NoFile {
+        /// The context.
+        context: PathBuf,
+    },
+    /// The Containerfile is wrong.
+    #[error("{0}")]
+    Language(Box<Diagnostic>),
+    /// A step failed.
+    #[error("{diagnostic}")]
+    Step {
+        /// Which, and the nearest error.
+        diagnostic: Box<Diagnostic>,
+        /// Its causes, the nearest first.
+        causes: Vec<String>,
+    },
+    /// A stage that this one needs was not built.
+    #[error("a stage that this one needs was not built")]
+    NeededStage,
+    /// A stage's process was killed.
+    #[error("the process that built a stage ended unexpectedly ({ended:?})")]
+    WorkerDied {
+        /// How.
+        ended: Ended,
+    },
+    /// A signal ended the build.
+    #[error("the build was interrupted")]
+    Interrupted {
+        /// Its number.
+        signal: i32,
+    },
     /// What is to be mounted is not there.
     #[error("`{}`, which is to be mounted, does not exist", path.display())]
     NoMountSource {
         /// Its path in the context, the stage or the image.
         path: PathBuf,
     },
+}
+
+impl BuildError {
+    /// What to do about it, where that is known here.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSecret { id } => Some(format!("give it with `--secret id={id},src=FILE`")),
+            Self::NoAgent { id } => Some(format!("give it with `--ssh {id}`, with an agent at `SSH_AUTH_SOCK`")),
+            Self::Failed { status: 127 } => Some("127 is a shell's word for a program that it does not find".into()),
+            _ => None,
+        }
+    }
+}
+
+impl From<Box<Diagnostic>> for BuildError {
+    fn from(diagnostic: Box<Diagnostic>) -> Self {
+        Self::Language(diagnostic)
+    }
 }
 
 /// Adds the operation and the path to an I/O error.

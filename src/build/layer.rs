@@ -1,28 +1,29 @@
 //! The writable layer of one step while it is being made.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cache::records::BuiltLayer;
 use super::copy::select::Mounted;
 use super::error::{At, BuildError};
+use super::run::Tree;
 use crate::boxes::pool;
 use crate::image::store::{LayerBuild, Store};
 use crate::sandbox::overlay::{Stack, Writable};
 use crate::sys::SysError;
+use crate::sys::fs::open_directory;
 use crate::userns::idmap::IdMap;
 use crate::userns::stage::run_mapped_mounting;
-
-/// The layers of a root file system, the topmost first. None: an empty root.
-pub type Layers = Vec<PathBuf>;
 
 /// A place for what a step writes. Dropping it removes it, and what the step wrote.
 #[derive(Debug)]
 pub struct StepLayer {
     scratch: LayerBuild,
     map: IdMap,
-    lower: Layers,
+    lower: Vec<PathBuf>,
 }
 
 impl StepLayer {
@@ -74,25 +75,59 @@ impl StepLayer {
         [self.scratch.path().join("empty"), self.scratch.path().join("nothing")]
     }
 
-    /// Calls `work`, as the root of a namespace with the map of the build, with the merged tree and with that of
-    /// `others`. The caller must be single-threaded.
-    pub fn in_tree<T, F>(&self, others: Option<&[PathBuf]>, work: F) -> Result<T, BuildError>
+    /// Calls `work`, as the root of a namespace with the map of the build, with the merged tree and with `others`. The
+    /// caller must be single-threaded.
+    pub fn in_trees<T, F>(&self, others: &[Tree], work: F) -> Result<T, BuildError>
     where
         T: Serialize + DeserializeOwned,
-        F: FnOnce(Mounted<'_>, Option<Mounted<'_>>) -> Result<T, String>,
+        F: FnOnce(Mounted<'_>, &[Mounted<'_>]) -> Result<T, String>,
     {
         let lower = self.lower.iter().cloned().chain(self.empty()).collect();
         let own = Stack { lower, data_only: Vec::new(), writable: Some(self.writable()) };
-        let others = others.map(|layers| read_only(layers, self.empty()));
-        let text = |error: SysError| error.to_string();
         run_mapped_mounting(&self.map, || {
-            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-            let own = own.mount().map_err(text)?;
-            let others = others.as_ref().map(Stack::mount).transpose().map_err(text)?;
-            work(Mounted(own.root()), others.as_ref().map(|mount| Mounted(mount.root())))
+            let own = own.mount().map_err(|error| error.to_string())?;
+            with_trees(others, self.empty(), |others| work(Mounted(own.root()), others))
         })
         .map_err(BuildError::Stage)
     }
+
+    /// Makes the layer one of the store, if the step has written anything.
+    pub fn finish(self, store: &Store, source: &str) -> Result<Option<BuiltLayer>, BuildError> {
+        todo!("{store:?} {source}")
+    }
+}
+
+/// Calls `work`, as the root of a namespace with `map`, with `trees` to be read. `scratch` is a directory of the caller.
+pub fn in_trees<T, F>(map: &IdMap, scratch: &Path, trees: &[Tree], work: F) -> Result<T, BuildError>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce(&[Mounted<'_>]) -> Result<T, String>,
+{
+    let empty = ["empty", "nothing"].map(|name| scratch.join(name));
+    for path in &empty {
+        std::fs::create_dir_all(path).at("create", path)?;
+    }
+    run_mapped_mounting(map, || with_trees(trees, empty, work)).map_err(BuildError::Stage)
+}
+
+fn with_trees<T>(
+    trees: &[Tree],
+    empty: [PathBuf; 2],
+    work: impl FnOnce(&[Mounted<'_>]) -> Result<T, String>,
+) -> Result<T, String> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let mut handles = Vec::new();
+    for tree in trees {
+        let handle = match tree {
+            Tree::Directory(path) => open_directory(path),
+            Tree::Layers(layers) => read_only(layers, empty.clone()).mount().and_then(|mount| {
+                mount.root().try_clone_to_owned().map_err(|error| SysError::from_io("dup `mount`", &error))
+            }),
+        };
+        handles.push(handle.map_err(|error| error.to_string())?);
+    }
+    let roots: Vec<Mounted<'_>> = handles.iter().map(|handle| Mounted(handle.as_fd())).collect();
+    work(&roots)
 }
 
 /// `layers` as one tree that cannot be written to, with two `empty` ones: overlayfs wants that many.

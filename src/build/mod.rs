@@ -1,10 +1,19 @@
-//! Images from Containerfiles.
+//! Builds an image from a Containerfile.
 
 pub mod cache;
+pub mod config;
+pub mod context;
 pub mod copy;
 pub mod error;
+pub mod events;
+pub mod failure;
+pub mod fetch;
+pub mod images;
 pub mod language;
 pub mod layer;
+pub mod request;
 pub mod run;
+pub mod stage;
+pub mod workers;
 
 pub use error::BuildError;

@@ -12,6 +12,7 @@ mod challenge;
 pub mod client;
 pub mod credentials;
 mod error;
+mod download;
 mod helper;
 mod retry;
 pub mod settings;
@@ -21,6 +22,7 @@ mod url;
 
 pub use blob::BlobReader;
 pub use client::{Client, Fetched};
+pub use download::Downloaded;
 pub use error::{CredentialError, Fault, RegistryError};
 pub use retry::{Notice, Retry};
 pub use settings::Settings;

@@ -22,6 +22,18 @@ pub enum Fate {
     Searched,
 }
 
+impl Fate {
+    /// The fate of what two have a say in: the worse one.
+    #[must_use]
+    pub fn min_with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Dropped, _) | (_, Self::Dropped) => Self::Dropped,
+            (Self::Searched, _) | (_, Self::Searched) => Self::Searched,
+            (Self::Kept, Self::Kept) => Self::Kept,
+        }
+    }
+}
+
 /// Something that is to be copied.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {

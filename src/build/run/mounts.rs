@@ -1,15 +1,18 @@
 //! `RUN --mount`.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::cache::{self, Cache};
 use super::secrets::Secrets;
+use crate::build::copy::select::Mounted;
 use crate::build::error::BuildError;
 use crate::build::layer::StepLayer;
 use crate::paths::Paths;
 use crate::sandbox::overlay::Writable;
 use crate::sandbox::spec::MountOp;
+use crate::sys::fs::open_path;
 use crate::userns::idmap::IdMap;
 
 /// Files to be mounted or copied.
@@ -168,6 +171,13 @@ fn bind(
     number: usize,
     target: PathBuf,
 ) -> Result<MountOp, BuildError> {
+    if let (Tree::Directory(directory), false) = (from, writable) {
+        let root = open_path(directory)?;
+        let real = Mounted(root.as_fd()).real_path(source);
+        let missing = || BuildError::NoMountSource { path: source.to_owned() };
+        let source = directory.join(real.ok_or_else(missing)?.strip_prefix("/").unwrap_or(Path::new("")));
+        return Ok(MountOp::Bind { source, target, read_only: true, optional: false });
+    }
     let mut lower = match from {
         Tree::Directory(directory) => vec![directory.clone()],
         Tree::Layers(layers) => layers.clone(),

@@ -1,0 +1,166 @@
+//! The build context: the files that a build may take, and the Containerfile.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::copy::walk::Fate;
+use super::error::{At, BuildError};
+use super::fetch::{self, Options, Remote};
+use super::language::Ignore;
+use super::request::{ContextSource, Request};
+use crate::image::layer::{Owners, UnpackOptions, Whiteouts, unpack_layer};
+use crate::image::store::{LayerBuild, Store};
+use crate::paths::Paths;
+use crate::userns::idmap::IdMap;
+
+/// Names of a Containerfile in a context, the first that exists counts.
+const FILES: [&str; 2] = ["Containerfile", "Dockerfile"];
+/// Names of ignore files, and ends of their names beside a Containerfile.
+const IGNORE_FILES: [&str; 2] = [".containerignore", ".dockerignore"];
+/// No Containerfile is longer.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// The files of a build.
+#[derive(Debug)]
+pub struct Context {
+    root: PathBuf,
+    ignore: Ignore,
+    /// The Containerfile's name in messages, and its text.
+    pub file: (PathBuf, String),
+    /// Where a context lies that had to be fetched; removed with this.
+    _temporary: Option<LayerBuild>,
+}
+
+impl Context {
+    /// Fetches the context where it is not a directory already, and reads Containerfile and ignore file. Whatever is
+    /// read of standard input is read here.
+    pub fn open(paths: &Paths, store: &Store, map: &IdMap, request: &Request) -> Result<Self, BuildError> {
+        let mut temporary = None;
+        let mut place = || -> Result<PathBuf, BuildError> {
+            let build = store.begin(map)?;
+            let path = build.path().join("context");
+            std::fs::create_dir(&path).at("create", &path)?;
+            temporary = Some(build);
+            Ok(path)
+        };
+        let mut given = None;
+        let root = match &request.context {
+            ContextSource::Directory(path) => std::fs::canonicalize(path).at("open the build context", path)?,
+            ContextSource::Git(text) => {
+                let Some(remote @ Remote::Git { .. }) = Remote::parse(text) else {
+                    return Err(BuildError::NoContext { text: text.clone() });
+                };
+                let options = Options { checksum: None, keep_git_dir: false };
+                let fetched = fetch::fetch(paths, &remote, &options, &place()?)?;
+                let inside = Path::new("/").join(super::copy::select::clean(&fetched.name));
+                let handle = crate::sys::fs::open_path(&fetched.root)?;
+                let root = super::copy::select::Mounted(std::os::fd::AsFd::as_fd(&handle));
+                let real = root.real_path(&inside).ok_or(BuildError::NoContext { text: text.clone() })?;
+                fetched.root.join(real.strip_prefix("/").unwrap_or(&real))
+            }
+            ContextSource::Standard => {
+                let root = place()?;
+                given = standard_input(&root)?;
+                root
+            }
+        };
+        let file = match (given, &request.file) {
+            (Some(text), _) => (PathBuf::from("<standard input>"), text),
+            (None, Some(path)) if path == Path::new("-") => {
+                (PathBuf::from("<standard input>"), read_text(std::io::stdin().lock(), path)?)
+            }
+            (None, Some(path)) => {
+                // A name may also be one of a context that was fetched.
+                let inside = root.join(path.file_name().unwrap_or_default());
+                let path = if !path.exists() && inside.exists() { &inside } else { path };
+                (path.clone(), read_file(path)?)
+            }
+            (None, None) => {
+                let found = FILES.iter().map(|name| root.join(name)).find(|path| path.exists());
+                let path = found.ok_or_else(|| BuildError::NoFile { context: root.clone() })?;
+                let text = read_file(&path)?;
+                (path, text)
+            }
+        };
+        let ignore = ignore_file(&root, &file.0)?;
+        Ok(Self { root, ignore, file, _temporary: temporary })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether the ignore file leaves out `path`, relative to the root, and all that is in it.
+    #[must_use]
+    pub fn is_hidden(&self, path: &Path, is_directory: bool) -> bool {
+        self.fate(path, is_directory) == Fate::Dropped
+    }
+
+    /// What the ignore file says about `path`, relative to the root.
+    #[must_use]
+    pub fn fate(&self, path: &Path, is_directory: bool) -> Fate {
+        fate(&self.ignore, path, is_directory)
+    }
+
+    /// Whether there is an ignore file with something in it.
+    #[must_use]
+    pub fn ignores_anything(&self) -> bool {
+        !self.ignore.is_empty()
+    }
+}
+
+/// What the patterns of `ignore` say about a path.
+#[must_use]
+pub fn fate(ignore: &Ignore, path: &Path, is_directory: bool) -> Fate {
+    if !ignore.is_ignored(path) {
+        Fate::Kept
+    } else if is_directory && ignore.may_keep_below(path) {
+        Fate::Searched
+    } else {
+        Fate::Dropped
+    }
+}
+
+/// The ignore file: one for this Containerfile alone stands beside it, one for all in the context.
+fn ignore_file(root: &Path, file: &Path) -> Result<Ignore, BuildError> {
+    let beside = IGNORE_FILES.iter().map(|end| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    });
+    let inside = IGNORE_FILES.iter().map(|name| root.join(name));
+    match beside.chain(inside).find(|path| path.is_file()) {
+        Some(path) => Ok(Ignore::parse(&path, &read_file(&path)?)?),
+        None => Ok(Ignore::default()),
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, BuildError> {
+    read_text(std::fs::File::open(path).at("open", path)?, path)
+}
+
+fn read_text(reader: impl Read, path: &Path) -> Result<String, BuildError> {
+    let mut text = String::new();
+    reader.take(MAX_FILE_BYTES).read_to_string(&mut text).at("read", path)?;
+    Ok(text)
+}
+
+/// Standard input: an archive is unpacked into `root`; a text is the Containerfile, and the context empty.
+fn standard_input(root: &Path) -> Result<Option<String>, BuildError> {
+    let name = Path::new("<standard input>");
+    let mut input = std::io::stdin().lock();
+    let mut begin = Vec::new();
+    input.by_ref().take(512).read_to_end(&mut begin).at("read", name)?;
+    if !begin.contains(&0) && std::str::from_utf8(&begin).is_ok_and(|text| !text.contains("\u{fffd}")) {
+        return read_text(begin.as_slice().chain(input), name).map(Some);
+    }
+    let directory = crate::sys::fs::open_directory(root)?;
+    let options =
+        UnpackOptions { owners: Owners::Squash, whiteouts: Whiteouts::Literal, ..UnpackOptions::default() };
+    drop(input);
+    let archive = std::io::Cursor::new(begin).chain(std::io::stdin());
+    unpack_layer(archive, std::os::fd::AsFd::as_fd(&directory), options).map_err(BuildError::Archive)?;
+    Ok(None)
+}

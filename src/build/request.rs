@@ -1,0 +1,51 @@
+//! What is asked of a build.
+
+use std::path::PathBuf;
+
+use crate::image::platform::Platform;
+
+/// A build that is wanted. Paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where the files come from.
+    pub context: ContextSource,
+    /// The Containerfile; `None`: `Containerfile` or `Dockerfile` of the context.
+    pub file: Option<PathBuf>,
+    /// The stage to build; `None`: the last one.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub arguments: Vec<(String, String)>,
+    /// `--secret`: name and content.
+    pub secrets: Vec<(String, Vec<u8>)>,
+    /// `--ssh`: name and socket.
+    pub agents: Vec<(String, PathBuf)>,
+    /// `--build-context`: name, and a directory or `docker-image://REF`.
+    pub contexts: Vec<(String, String)>,
+    /// `--label`.
+    pub labels: Vec<(String, String)>,
+    /// Nothing is taken from earlier builds.
+    pub no_cache: bool,
+    /// What the image is for.
+    pub platform: Platform,
+    /// Seconds since 1970 that take the place of the current time (`SOURCE_DATE_EPOCH`).
+    pub epoch_seconds: Option<i64>,
+}
+
+/// Where the files of a build come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContextSource {
+    /// A directory.
+    Directory(PathBuf),
+    /// Standard input: an archive, or a Containerfile alone.
+    Standard,
+    /// A git repository: `URL#REF:DIRECTORY`.
+    Git(String),
+}
+
+impl Request {
+    /// The content of a secret.
+    #[must_use]
+    pub fn secret(&self, id: &str) -> Option<Vec<u8>> {
+        self.secrets.iter().find(|(known, _)| known == id).map(|(_, content)| content.clone())
+    }
+}

@@ -1,0 +1,359 @@
+//! `COPY` and `ADD`.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::StageBuilder;
+use crate::base::RootLayers;
+use crate::boxes::view::View;
+use crate::build::cache::files::KnownFiles;
+use crate::build::config;
+use crate::build::copy::digest::{FileDigests, Reading, of_selected};
+use crate::build::copy::mode::ModeChange;
+use crate::build::copy::select::{Mounted, SelectError, Selected, select};
+use crate::build::copy::walk::Fate;
+use crate::build::copy::write::{self, Destination, Options, Owner};
+use crate::build::error::{At, BuildError};
+use crate::build::events::Outcome;
+use crate::build::fetch::{self, Remote};
+use crate::build::language::{self, FileSource, Files, Ignore, Step, Word};
+use crate::build::layer::{StepLayer, in_trees};
+use crate::build::run::Tree;
+use crate::sandbox::etc::{Base, resolve};
+use crate::sandbox::passwd::{Account, parse_group};
+use crate::userns::idmap::IdMode;
+
+/// Sources that lie in one tree.
+struct Part {
+    tree: Tree,
+    origin: Origin,
+    patterns: Vec<String>,
+    /// Archives among the files are unpacked (`ADD`).
+    unpack: bool,
+}
+
+/// Where files come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The build context: its ignore file holds.
+    Context,
+    /// A named context.
+    Named,
+    /// A directory that was made for this step.
+    Made,
+    /// A stage or an image; this names its content.
+    Layers(String),
+}
+
+/// A `COPY` or `ADD` with everything expanded.
+struct Plan {
+    parts: Vec<Part>,
+    destination: Destination,
+    options: Options,
+    exclude: Vec<String>,
+    link: bool,
+}
+
+impl StageBuilder<'_> {
+    pub(super) fn copy(&mut self, step: &Step, copy: &language::Copy) -> Result<Outcome, BuildError> {
+        let from = copy.from.as_ref().map(|from| from.text.as_str());
+        let (tree, origin) = self.tree(from)?;
+        let (paths, inline) = self.sources(step, &copy.files)?;
+        let is_layers = matches!(origin, Origin::Layers(_));
+        let mut parts = vec![Part { tree, origin, patterns: paths, unpack: false }];
+        parts.extend(self.inline(inline)?);
+        // Owners of files of the context mean nothing in the image; those of a stage or an image do.
+        let owner = if is_layers { Owner::Kept } else { Owner::Set(0, 0) };
+        let plan = self.plan(step, &copy.files, parts, owner, copy.parents)?;
+        self.execute(step, plan, "COPY")
+    }
+
+    pub(super) fn add(&mut self, step: &Step, add: &language::Add) -> Result<Outcome, BuildError> {
+        let (paths, inline) = self.sources(step, &add.files)?;
+        let checksum = add.checksum.as_ref().map(|word| self.scope.expand(step, word)).transpose()?;
+        let (remote, local): (Vec<String>, Vec<String>) =
+            paths.into_iter().partition(|source| Remote::parse(source).is_some());
+        let (tree, origin) = self.tree(None)?;
+        let unpack = add.unpack.unwrap_or(true);
+        let mut parts = vec![Part { tree, origin, patterns: local, unpack }];
+        for source in remote {
+            let Some(remote) = Remote::parse(&source) else { continue };
+            let options = fetch::Options {
+                checksum: checksum.as_deref(),
+                keep_git_dir: add.keep_git_dir.unwrap_or(false),
+            };
+            let place = self.temporary()?;
+            let fetched = fetch::fetch(self.build.paths, &remote, &options, &place)?;
+            let unpack = add.unpack.unwrap_or(false) && !fetched.is_directory;
+            let tree = Tree::Directory(fetched.root);
+            parts.push(Part { tree, origin: Origin::Made, patterns: vec![fetched.name], unpack });
+        }
+        parts.extend(self.inline(inline)?);
+        let plan = self.plan(step, &add.files, parts, Owner::Set(0, 0), false)?;
+        self.execute(step, plan, "ADD")
+    }
+
+    /// The sources, expanded: paths, and the files that stand in the Containerfile itself.
+    #[expect(clippy::type_complexity, reason = "two lists")]
+    fn sources(&self, step: &Step, files: &Files) -> Result<(Vec<String>, Vec<(String, String)>), BuildError> {
+        let (mut paths, mut inline) = (Vec::new(), Vec::new());
+        for source in &files.sources {
+            match source {
+                FileSource::Path(word) => paths.push(self.scope.expand(step, word)?),
+                FileSource::Heredoc(heredoc) => {
+                    inline.push((heredoc.name.clone(), self.scope.expand_heredoc(step, heredoc)?));
+                }
+            }
+        }
+        Ok((paths, inline))
+    }
+
+    /// Files that stand in the Containerfile, as a tree.
+    fn inline(&self, files: Vec<(String, String)>) -> Result<Option<Part>, BuildError> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let root = self.temporary()?;
+        let mut patterns = Vec::new();
+        for (name, content) in files {
+            let path = root.join(&name);
+            std::fs::write(&path, content).at("write", &path)?;
+            patterns.push(name);
+        }
+        Ok(Some(Part { tree: Tree::Directory(root), origin: Origin::Made, patterns, unpack: false }))
+    }
+
+    fn plan(
+        &self,
+        step: &Step,
+        files: &Files,
+        mut parts: Vec<Part>,
+        owner: Owner,
+        parents: bool,
+    ) -> Result<Plan, BuildError> {
+        parts.retain(|part| !part.patterns.is_empty());
+        let expand = |word: &Word| self.scope.expand(step, word);
+        let written = expand(&files.destination)?;
+        let ends_as_directory = written.ends_with('/') || written == "." || written.ends_with("/.");
+        let count: usize = parts.iter().map(|part| part.patterns.len()).sum();
+        if count > 1 && !ends_as_directory {
+            let message = "with several sources the destination must be a directory and end with `/`";
+            return Err(step.error(&files.destination.span, message).into());
+        }
+        let owner = match &files.chown {
+            None => owner,
+            Some(word) => {
+                let name = expand(word)?;
+                let missing = || step.error(&word.span, format!("there is no user or group `{name}` in the image"));
+                let (uid, gid) = self.owner_named(&name, &self.state.lower()).ok_or_else(missing)?;
+                Owner::Set(uid, gid)
+            }
+        };
+        let mode = match &files.chmod {
+            None => None,
+            Some(word) => {
+                let text = expand(word)?;
+                let wrong = || step.error(&word.span, format!("`{text}` is no mode; write `0755` or `u=rwX,go=rX`"));
+                Some(ModeChange::parse(&text).ok_or_else(wrong)?)
+            }
+        };
+        Ok(Plan {
+            parts,
+            destination: Destination {
+                path: config::absolute(&self.state.config.config, &written),
+                is_directory: ends_as_directory,
+            },
+            options: Options { owner, mode, parents, ..self.plain_options((0, 0)) },
+            exclude: files.exclude.iter().map(|word| word.text.clone()).collect(),
+            link: files.link,
+        })
+    }
+
+    fn execute(&mut self, step: &Step, plan: Plan, keyword: &str) -> Result<Outcome, BuildError> {
+        let mut inputs = vec![format!("{:?} {:?} {:?}", plan.destination, plan.options, plan.exclude)];
+        let digests = plan.parts.iter().map(|part| self.part_digest(part, &plan.exclude, plan.options.owner));
+        inputs.extend(digests.collect::<Result<Vec<_>, _>>()?);
+        let fields: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        // With `--link` the files depend on nothing below them.
+        let own = super::Key::root(&["link"]).then(keyword, &fields);
+        let key = if plan.link { self.state.key.then("link", &[own.as_str()]) } else { self.state.key.then(keyword, &fields) };
+        let lower = if plan.link { Vec::new() } else { self.state.lower() };
+        self.cached_above(key, &step.text, &lower, |builder, layer| builder.fill(layer, &plan))
+    }
+
+    /// What names the content of a part: the digest of the files, whatever their times.
+    fn part_digest(&self, part: &Part, exclude: &[String], owner: Owner) -> Result<String, BuildError> {
+        let described = format!("{:?} {}", part.patterns, part.unpack);
+        let digest = match (&part.tree, &part.origin) {
+            (Tree::Directory(root), Origin::Context | Origin::Named) => {
+                let mut known = KnownFiles::load(&self.build.store, root);
+                let digest = self.directory_digest(root, &part.origin, &part.patterns, exclude, &mut known)?;
+                known.save()?;
+                digest
+            }
+            (Tree::Directory(root), _) => {
+                self.directory_digest(root, &part.origin, &part.patterns, exclude, &mut Reading)?
+            }
+            (Tree::Layers(_), origin) => {
+                let fields = [&format!("{origin:?}"), &described, &exclude.join("\n"), &format!("{owner:?}")];
+                let known = super::Key::root(&fields.map(String::as_str));
+                match self.build.records.source(&known) {
+                    Some(digest) => digest,
+                    None => {
+                        let digest = self.read_layers(part, exclude, owner)?;
+                        self.build.records.remember_source(&known, &digest)?;
+                        digest
+                    }
+                }
+            }
+        };
+        Ok(format!("{described} {digest}"))
+    }
+
+    /// Reads the files of a part that lies in layers.
+    fn read_layers(&self, part: &Part, exclude: &[String], owner: Owner) -> Result<String, BuildError> {
+        let scratch = self.temporary()?;
+        let excluded = Ignore::patterns(exclude);
+        in_trees(&self.build.map, &scratch, std::slice::from_ref(&part.tree), |trees| {
+            let root = trees[0];
+            let selected = all(root, &part.patterns, &|_, _| false).map_err(|error| error.to_string())?;
+            let fate = |one: &Selected, path: &Path, is_directory: bool| excluded_fate(&excluded, one, path, is_directory);
+            of_selected(root, &selected, &fate, owner, &mut Reading).map_err(|error| error.to_string())
+        })
+    }
+
+    /// The digest of files of a directory of the host.
+    pub(super) fn directory_digest(
+        &self,
+        root: &Path,
+        origin: &Origin,
+        patterns: &[String],
+        exclude: &[String],
+        files: &mut dyn FileDigests,
+    ) -> Result<String, BuildError> {
+        let handle = crate::sys::fs::open_path(root)?;
+        let root = Mounted(handle.as_fd());
+        let excluded = Ignore::patterns(exclude);
+        let selected = all(root, patterns, &|path, is_directory| self.fate(origin, path, is_directory) == Fate::Dropped)?;
+        let fate = |one: &Selected, path: &Path, is_directory: bool| {
+            let own = excluded_fate(&excluded, one, path, is_directory);
+            self.fate(origin, &one.called.join(path), is_directory).min_with(own)
+        };
+        Ok(of_selected(root, &selected, &fate, Owner::Set(0, 0), files)?)
+    }
+
+    /// What the ignore file says, where it holds.
+    fn fate(&self, origin: &Origin, path: &Path, is_directory: bool) -> Fate {
+        if *origin == Origin::Context { self.build.context.fate(path, is_directory) } else { Fate::Kept }
+    }
+
+    /// Copies everything into the layer.
+    fn fill(&self, layer: &StepLayer, plan: &Plan) -> Result<(), BuildError> {
+        let trees: Vec<Tree> = plan.parts.iter().map(|part| part.tree.clone()).collect();
+        let excluded = Ignore::patterns(&plan.exclude);
+        let scratch = layer.scratch();
+        layer.in_trees(&trees, |target, sources| {
+            let text = |error: &dyn std::error::Error| error.to_string();
+            for (part, source) in plan.parts.iter().zip(sources) {
+                let hidden = |path: &Path, is_directory: bool| {
+                    self.fate(&part.origin, path, is_directory) == Fate::Dropped
+                };
+                let selected = all(*source, &part.patterns, &hidden).map_err(|error| text(&error))?;
+                let fate = |one: &Selected, path: &Path, is_directory: bool| {
+                    let own = excluded_fate(&excluded, one, path, is_directory);
+                    self.fate(&part.origin, &one.called.join(path), is_directory).min_with(own)
+                };
+                let mut plain = Vec::new();
+                for one in selected {
+                    if part.unpack && !one.is_directory && fetch::is_archive(*source, &one.path) {
+                        fetch::unpack(*source, &one.path, scratch, target, &plan.destination, &plan.options)?;
+                    } else {
+                        plain.push(one);
+                    }
+                }
+                write::copy(*source, &plain, &fate, target, &plan.destination, &plan.options)
+                    .map_err(|error| text(&error))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The files of `from`: a stage, an image or a named context; those of the build context without.
+    pub(super) fn tree(&self, from: Option<&str>) -> Result<(Tree, Origin), BuildError> {
+        let Some(from) = from else {
+            return Ok((Tree::Directory(self.build.context.root().to_owned()), Origin::Context));
+        };
+        let named = self.build.request.contexts.iter().find(|(known, _)| known == from);
+        let state = match (self.build.stage_named(from, self.index), named) {
+            (Some(stage), _) => self.need(stage)?,
+            (None, Some((_, directory))) if !directory.starts_with("docker-image://") => {
+                return Ok((Tree::Directory(PathBuf::from(directory)), Origin::Named));
+            }
+            _ => self.image(from)?,
+        };
+        Ok((Tree::Layers(state.lower()), Origin::Layers(state.key.as_str().to_owned())))
+    }
+
+    /// The context without what the ignore file leaves out, as a tree to be mounted.
+    pub(super) fn without_ignored(&self, tree: Tree) -> Result<Tree, BuildError> {
+        let context = self.build.context;
+        let Tree::Directory(root) = &tree else { return Ok(tree) };
+        if root != context.root() || !context.ignores_anything() {
+            return Ok(tree);
+        }
+        let place = self.temporary()?;
+        let (from, to) = (crate::sys::fs::open_path(root)?, crate::sys::fs::open_path(&place)?);
+        let (from, to) = (Mounted(from.as_fd()), Mounted(to.as_fd()));
+        let everything = select(from, ".", &|_, _| false)?;
+        let fate = |_: &Selected, path: &Path, is_directory: bool| context.fate(path, is_directory);
+        let destination = Destination { path: "/".into(), is_directory: true };
+        let options = Options { owner: Owner::Kept, mode: None, single_owner: true, parents: false };
+        write::copy(from, &everything, &fate, to, &destination, &options)?;
+        Ok(Tree::Directory(place))
+    }
+
+    /// Copies as they are, new directories owned by `owner`.
+    pub(super) fn plain_options(&self, owner: (u32, u32)) -> Options {
+        let single_owner = self.build.map.mode == IdMode::Single;
+        Options { owner: Owner::Set(owner.0, owner.1), mode: None, single_owner, parents: false }
+    }
+
+    /// The ids of `user` or `user:group` in the image. A number alone is user and group.
+    pub(super) fn owner_named(&self, name: &str, lower: &[PathBuf]) -> Option<(u32, u32)> {
+        if name.is_empty() {
+            return Some((0, 0));
+        }
+        let view = View::new(lower, &RootLayers::default());
+        let read = |path: &str| {
+            let content = resolve(&view, Path::new(path)).and_then(|path| view.read(&path)).unwrap_or_default();
+            String::from_utf8_lossy(&content).into_owned()
+        };
+        let (user, group) = name.split_once(':').unwrap_or((name, ""));
+        let groups = read("/etc/group");
+        let (uid, gid) = match user.parse() {
+            Ok(number) => (number, number),
+            Err(_) => Account::parse(&read("/etc/passwd"), &groups, user).map(|account| (account.uid, account.gid))?,
+        };
+        if group.is_empty() { Some((uid, gid)) } else { Some((uid, parse_group(&groups, group)?)) }
+    }
+}
+
+/// What all patterns select. A pattern with wildcards may select nothing, all together may not.
+fn all(
+    root: Mounted<'_>,
+    patterns: &[String],
+    hidden: &dyn Fn(&Path, bool) -> bool,
+) -> Result<Vec<Selected>, SelectError> {
+    let mut selected = Vec::new();
+    for pattern in patterns {
+        selected.extend(select(root, pattern, hidden)?);
+    }
+    Ok(selected)
+}
+
+/// `--exclude`: patterns for paths below what was selected; of a file for its name.
+fn excluded_fate(exclude: &Ignore, one: &Selected, path: &Path, is_directory: bool) -> Fate {
+    let name = one.path.file_name().map(PathBuf::from).unwrap_or_default();
+    let path = if path.as_os_str().is_empty() { name.as_path() } else { path };
+    crate::build::context::fate(exclude, path, is_directory)
+}

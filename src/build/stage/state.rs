@@ -1,0 +1,60 @@
+//! A stage as far as it is built.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::build::cache::key::Key;
+use crate::build::cache::records::{BuiltLayer, Record, Records};
+use crate::image::config::{History, ImageConfig};
+
+/// What a stage holds between two steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Names everything that was done to the files so far.
+    pub key: Key,
+    /// The layers, the lowest first.
+    pub layers: Vec<BuiltLayer>,
+    /// Their trees, in the same order.
+    pub trees: Vec<PathBuf>,
+    /// The configuration; its `rootfs` and `history` are those of the layers.
+    pub config: ImageConfig,
+}
+
+impl State {
+    /// The trees as overlayfs wants them: the topmost first.
+    #[must_use]
+    pub fn lower(&self) -> Vec<PathBuf> {
+        self.trees.iter().rev().cloned().collect()
+    }
+
+    /// When the newest thing in it was made.
+    #[must_use]
+    pub fn created(&self) -> Option<&str> {
+        self.config.history.iter().rev().find_map(|entry| entry.created.as_deref())
+    }
+
+    /// Adds what a step made. A step that changed no file leaves no layer, as those that only change the configuration.
+    pub fn add(&mut self, key: Key, record: &Record, records: &Records, created_by: &str) {
+        self.key = key;
+        let tree = record.layer.as_ref().and_then(|layer| Some((layer, records.tree(&layer.diff_id)?)));
+        let empty_layer = tree.is_none();
+        if let Some((layer, tree)) = tree {
+            self.config.rootfs.diff_ids.push(layer.diff_id.clone());
+            self.layers.push(layer.clone());
+            self.trees.push(tree);
+        }
+        self.note(&record.created, created_by, empty_layer);
+    }
+
+    /// Adds an instruction that changed the configuration alone.
+    pub fn note(&mut self, created: &str, created_by: &str, empty_layer: bool) {
+        self.config.created = Some(created.to_owned());
+        self.config.history.push(History {
+            created: Some(created.to_owned()),
+            created_by: Some(created_by.to_owned()),
+            empty_layer,
+            ..History::default()
+        });
+    }
+}
