@@ -9,6 +9,7 @@ use crate::base::host::HostError;
 use crate::boxes::BoxesError;
 use crate::boxes::capture::CaptureError;
 use crate::boxes::session::SessionError;
+use crate::build::BuildError;
 use crate::image::platform::PlatformError;
 use crate::image::reference::ReferenceError;
 use crate::image::store::StoreError;
@@ -222,6 +223,28 @@ impl From<TransferError> for Error {
             TransferError::Store(error) => error.into(),
             TransferError::Platform { .. } => Self::chain(&error).hint("name one of these with `--platform`"),
             error => Self::chain(&error),
+        }
+    }
+}
+
+impl From<BuildError> for Error {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Step { diagnostic, causes } => {
+                Self { message: Message::Report(diagnostic), causes, ..Self::new("") }.explain_full_disk()
+            }
+            BuildError::Language(diagnostic) => Self { message: Message::Report(diagnostic), ..Self::new("") },
+            BuildError::Store(error) => error.into(),
+            BuildError::Transfer(error) => error.into(),
+            BuildError::Interrupted { signal } => Self::chain(&error).with_status(128 + signal),
+            error => {
+                let hint = error.hint();
+                let shown = Self::chain(&error);
+                match hint {
+                    Some(hint) => shown.hint(hint),
+                    None => shown,
+                }
+            }
         }
     }
 }

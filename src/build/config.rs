@@ -77,9 +77,7 @@ pub fn healthcheck(check: &Healthcheck) -> ImageHealthcheck {
         Healthcheck::Check { command, interval, timeout, start_period, start_interval, retries } => {
             let test = match command {
                 Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
-                Command::Exec(arguments) => {
-                    ["CMD".to_owned()].into_iter().chain(arguments.iter().cloned()).collect()
-                }
+                Command::Exec(arguments) => ["CMD".to_owned()].into_iter().chain(arguments.iter().cloned()).collect(),
             };
             ImageHealthcheck {
                 test,

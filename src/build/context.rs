@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::copy::walk::Fate;
 use super::error::{At, BuildError};
 use super::fetch::{self, Options, Remote};
-use super::language::Ignore;
+use super::language::{IgnorePatterns, Verdict};
 use super::request::{ContextSource, Request};
 use crate::image::layer::{Owners, UnpackOptions, Whiteouts, unpack_layer};
 use crate::image::store::{LayerBuild, Store};
@@ -24,7 +24,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct Context {
     root: PathBuf,
-    ignore: Ignore,
+    ignore: IgnorePatterns,
     /// The Containerfile's name in messages, and its text.
     pub file: (PathBuf, String),
     /// Where a context lies that had to be fetched; removed with this.
@@ -92,16 +92,10 @@ impl Context {
         &self.root
     }
 
-    /// Whether the ignore file leaves out `path`, relative to the root, and all that is in it.
-    #[must_use]
-    pub fn is_hidden(&self, path: &Path, is_directory: bool) -> bool {
-        self.fate(path, is_directory) == Fate::Dropped
-    }
-
     /// What the ignore file says about `path`, relative to the root.
     #[must_use]
-    pub fn fate(&self, path: &Path, is_directory: bool) -> Fate {
-        fate(&self.ignore, path, is_directory)
+    pub fn fate(&self, path: &Path) -> Fate {
+        fate_of(self.ignore.verdict(path))
     }
 
     /// Whether there is an ignore file with something in it.
@@ -111,20 +105,18 @@ impl Context {
     }
 }
 
-/// What the patterns of `ignore` say about a path.
+/// What patterns come to.
 #[must_use]
-pub fn fate(ignore: &Ignore, path: &Path, is_directory: bool) -> Fate {
-    if !ignore.is_ignored(path) {
-        Fate::Kept
-    } else if is_directory && ignore.may_keep_below(path) {
-        Fate::Searched
-    } else {
-        Fate::Dropped
+pub fn fate_of(verdict: Verdict) -> Fate {
+    match verdict {
+        Verdict::Keep => Fate::Kept,
+        Verdict::Skip => Fate::Searched,
+        Verdict::SkipTree => Fate::Dropped,
     }
 }
 
 /// The ignore file: one for this Containerfile alone stands beside it, one for all in the context.
-fn ignore_file(root: &Path, file: &Path) -> Result<Ignore, BuildError> {
+fn ignore_file(root: &Path, file: &Path) -> Result<IgnorePatterns, BuildError> {
     let beside = IGNORE_FILES.iter().map(|end| {
         let mut name = file.as_os_str().to_owned();
         name.push(end);
@@ -132,8 +124,8 @@ fn ignore_file(root: &Path, file: &Path) -> Result<Ignore, BuildError> {
     });
     let inside = IGNORE_FILES.iter().map(|name| root.join(name));
     match beside.chain(inside).find(|path| path.is_file()) {
-        Some(path) => Ok(Ignore::parse(&path, &read_file(&path)?)?),
-        None => Ok(Ignore::default()),
+        Some(path) => Ok(IgnorePatterns::parse(&path, &read_file(&path)?)?),
+        None => Ok(IgnorePatterns::default()),
     }
 }
 
@@ -157,8 +149,7 @@ fn standard_input(root: &Path) -> Result<Option<String>, BuildError> {
         return read_text(begin.as_slice().chain(input), name).map(Some);
     }
     let directory = crate::sys::fs::open_directory(root)?;
-    let options =
-        UnpackOptions { owners: Owners::Squash, whiteouts: Whiteouts::Literal, ..UnpackOptions::default() };
+    let options = UnpackOptions { owners: Owners::Squash, whiteouts: Whiteouts::Literal, ..UnpackOptions::default() };
     drop(input);
     let archive = std::io::Cursor::new(begin).chain(std::io::stdin());
     unpack_layer(archive, std::os::fd::AsFd::as_fd(&directory), options).map_err(BuildError::Archive)?;

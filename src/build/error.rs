@@ -6,15 +6,17 @@ use super::copy::select::SelectError;
 use super::copy::write::CopyError;
 use crate::boxes::BoxesError;
 use crate::boxes::session::SessionError;
-use crate::image::layer::UnpackError;
-use crate::image::store::StoreError;
-use crate::sandbox::net::NetError;
 use crate::image::digest::{Digest, DigestError};
+use crate::image::layer::UnpackError;
+use crate::image::reference::ReferenceError;
+use crate::image::store::StoreError;
 use crate::process::ProcessError;
 use crate::profile::Diagnostic;
 use crate::registry::RegistryError;
+use crate::sandbox::net::NetError;
 use crate::sys::SysError;
 use crate::sys::process::Ended;
+use crate::transfer::TransferError;
 use crate::userns::stage::StageError;
 
 /// A build failed.
@@ -109,6 +111,41 @@ pub enum BuildError {
     /// A repository could not be fetched.
     #[error("cannot fetch the repository")]
     Git(ProcessError),
+    /// `--from` names nothing.
+    #[error("{message}")]
+    NoOrigin {
+        /// Why.
+        message: String,
+    },
+    /// An image's name is none.
+    #[error("`{}` names no image", crate::text::sanitize(name))]
+    Reference {
+        /// What was written.
+        name: String,
+        /// Why not.
+        source: ReferenceError,
+    },
+    /// An image could not be fetched.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// An image is here, but not all of it.
+    #[error("the image `{}` is damaged", crate::text::sanitize(name))]
+    DamagedImage {
+        /// Its name.
+        name: String,
+    },
+    /// What was built cannot be written down.
+    #[error("cannot write the image's manifest")]
+    Json {
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A time that is none.
+    #[error("`{}` is no number of seconds since 1970", crate::text::sanitize(text))]
+    Epoch {
+        /// What was given.
+        text: String,
+    },
     /// The context is none.
     #[error("`{}` is no build context", crate::text::sanitize(text))]
     NoContext {
@@ -165,6 +202,12 @@ impl BuildError {
         match self {
             Self::NoSecret { id } => Some(format!("give it with `--secret id={id},src=FILE`")),
             Self::NoAgent { id } => Some(format!("give it with `--ssh {id}`, with an agent at `SSH_AUTH_SOCK`")),
+            Self::DamagedImage { .. } => Some("`devbox image pull` fetches what is missing".into()),
+            Self::NoFile { .. } => Some("name it with `--file`".into()),
+            Self::NoGit => Some("install the package `git`".into()),
+            Self::NoContext { .. } => {
+                Some("name a directory, `-`, or a git repository like `https://host/x.git#main`".into())
+            }
             Self::Failed { status: 127 } => Some("127 is a shell's word for a program that it does not find".into()),
             _ => None,
         }

@@ -92,9 +92,9 @@ pub fn fetch(paths: &Paths, remote: &Remote, options: &Options<'_>, place: &Path
 }
 
 fn download(paths: &Paths, url: &str, options: &Options<'_>, place: &Path) -> Result<Fetched, BuildError> {
-    let expected = options.checksum.map(|text| {
-        text.parse::<Digest>().map_err(|source| BuildError::Checksum { text: text.to_owned(), source })
-    });
+    let expected = options
+        .checksum
+        .map(|text| text.parse::<Digest>().map_err(|source| BuildError::Checksum { text: text.to_owned(), source }));
     let expected = expected.transpose()?;
     // The part behind the last slash, without query.
     let plain = url.split(['?', '#']).next().unwrap_or(url);

@@ -1,14 +1,149 @@
-//! Where the images of `FROM` and `--from` come from.
+//! Where the images of `FROM` and `--from` come from, and where built ones go.
 
+use super::cache::key::Key;
 use super::error::BuildError;
+use super::events::{Event, StepId};
 use super::stage::State;
+use crate::image::config::ImageConfig;
+use crate::image::descriptor::Descriptor;
+use crate::image::manifest::{Document, Manifest, parse_document};
+use crate::image::media_type::{CONFIG, MANIFEST};
 use crate::image::platform::Platform;
+use crate::image::reference::Reference;
+use crate::image::store::{ImageRecord, Store};
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::registry::{Client, Settings};
+use crate::transfer::pull::pull;
+use crate::userns::idmap::IdMap;
 
-/// Is told what is done, how much of it, and of how much.
-pub type Report<'a> = dyn Fn(&str, u64, Option<u64>) + 'a;
+/// The store, and the registries behind it.
+#[derive(Debug)]
+pub struct Images<'a> {
+    /// Where things lie.
+    pub paths: &'a Paths,
+    /// The store.
+    pub store: &'a Store,
+    /// The ids of the images' files.
+    pub map: &'a IdMap,
+    /// Aliases, mirrors and exceptions.
+    pub registries: &'a Settings,
+}
 
-/// Finds images, and fetches them where they are not here.
-pub trait Images {
-    /// The image `name` for `platform`, its layers unpacked, as a stage begins with it.
-    fn find(&self, name: &str, platform: &Platform, report: &Report<'_>) -> Result<State, BuildError>;
+impl Images<'_> {
+    /// The image `name` for `platform`, its layers unpacked, as a stage begins with it. What is here is used as it is; the
+    /// caller must be single-threaded, for what is not is fetched.
+    pub fn find(&self, name: &str, platform: &Platform, progress: &dyn Progress) -> Result<State, BuildError> {
+        let image = |source| BuildError::Reference { name: name.to_owned(), source };
+        let reference = self.registries.reference(name).map_err(image)?;
+        if let Some(state) = self.store.image(&reference)?.and_then(|record| self.open(&record).transpose()) {
+            let state = state?;
+            let found = state.config.platform();
+            if found.architecture == platform.architecture && found.os == platform.os {
+                return Ok(state);
+            }
+        }
+        let client = Client::new(self.registries.clone(), self.paths);
+        let record = pull(self.paths, self.map, &client, &reference, platform, progress)?;
+        self.open(&record)?.ok_or_else(|| BuildError::DamagedImage { name: reference.familiar() })
+    }
+
+    /// The image of a record; `None` if something of it is missing.
+    fn open(&self, record: &ImageRecord) -> Result<Option<State>, BuildError> {
+        let layout = self.map.layout();
+        let Some(names) = record.layers.get(&layout) else { return Ok(None) };
+        let Some(manifest) = self.manifest(&record.manifest)? else { return Ok(None) };
+        let Some(bytes) = self.store.blob(&manifest.config.digest)? else { return Ok(None) };
+        let Ok(config) = ImageConfig::parse(&bytes) else { return Ok(None) };
+        let Some(trees) = names.iter().map(|name| self.store.tree(name, &layout)).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
+        let diff_ids: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
+        let fields: Vec<&str> = ["image"].into_iter().chain(diff_ids.iter().map(String::as_str)).collect();
+        Ok(Some(State { key: Key::root(&fields), layers: manifest.layers, trees, config, ..State::empty() }))
+    }
+
+    fn manifest(&self, manifest: &Descriptor) -> Result<Option<Manifest>, BuildError> {
+        let Some(bytes) = self.store.blob(&manifest.digest)? else { return Ok(None) };
+        match parse_document(&bytes, Some(&manifest.media_type)) {
+            Ok(Document::Manifest(manifest)) => Ok(Some(manifest)),
+            Ok(Document::Index(_)) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Makes what was built an image with these names. Its manifest names the plain archives of new layers: they are made
+    /// again, compressed, when the image leaves the store.
+    pub fn keep(&self, state: &State, names: &[Reference]) -> Result<Descriptor, BuildError> {
+        let json = |source| BuildError::Json { source };
+        let config = serde_json::to_vec(&state.config).map_err(json)?;
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(MANIFEST.to_owned()),
+            artifact_type: None,
+            config: Descriptor::of_bytes(CONFIG, &config),
+            layers: state.layers.clone(),
+            annotations: Default::default(),
+        };
+        let bytes = serde_json::to_vec(&manifest).map_err(json)?;
+        let descriptor = Descriptor::of_bytes(MANIFEST, &bytes);
+        self.store.put_blob(&manifest.config.digest, &config)?;
+        self.store.put_blob(&descriptor.digest, &bytes)?;
+        let layers: Vec<String> = state.trees.iter().filter_map(|tree| self.layer_of(tree)).collect();
+        for name in names {
+            let mut record = ImageRecord::new(name, descriptor.clone());
+            record.environment.clone_from(&state.config.config.env);
+            record.layers.insert(self.map.layout(), layers.clone());
+            // A name that means this already keeps its record.
+            if self.store.image(name)?.is_none_or(|known| known.manifest != record.manifest) {
+                self.store.put_image(&record)?;
+            }
+        }
+        Ok(descriptor)
+    }
+
+    /// The name of the layer whose tree this is: `<name>.<layout>/fs`.
+    fn layer_of(&self, tree: &std::path::Path) -> Option<String> {
+        let directory = tree.parent()?.file_name()?.to_str()?;
+        directory.strip_suffix(&format!(".{}", self.map.layout())).map(str::to_owned)
+    }
+}
+
+/// Passes on what is reported as events of a step.
+#[expect(missing_debug_implementations, reason = "a closure has none")]
+pub struct Telling<'a> {
+    step: &'a StepId,
+    tell: &'a dyn Fn(Event),
+    now: std::cell::RefCell<(String, Option<u64>, std::time::Instant)>,
+}
+
+impl<'a> Telling<'a> {
+    /// Tells about `step`.
+    pub fn new(step: &'a StepId, tell: &'a dyn Fn(Event)) -> Self {
+        Self { step, tell, now: std::cell::RefCell::new((String::new(), None, std::time::Instant::now())) }
+    }
+}
+
+/// Between two events about the same work.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+impl Progress for Telling<'_> {
+    fn begin(&self, what: &str, total: Option<u64>) {
+        *self.now.borrow_mut() = (what.to_owned(), total, std::time::Instant::now());
+        (self.tell)(Event::Working { step: self.step.clone(), what: what.to_owned(), done: 0, total });
+    }
+
+    fn advance(&self, done: u64) {
+        let mut now = self.now.borrow_mut();
+        if now.2.elapsed() >= PAUSE {
+            now.2 = std::time::Instant::now();
+            let (what, total) = (now.0.clone(), now.1);
+            (self.tell)(Event::Working { step: self.step.clone(), what, done, total });
+        }
+    }
+
+    fn end(&self) {}
+
+    fn note(&self, text: &str) {
+        (self.tell)(Event::Note { step: self.step.clone(), text: text.to_owned() });
+    }
 }

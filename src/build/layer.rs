@@ -11,12 +11,14 @@ use super::copy::select::Mounted;
 use super::error::{At, BuildError};
 use super::run::Tree;
 use crate::boxes::pool;
-use crate::image::store::{LayerBuild, Store};
+use crate::image::layer::Compression;
+use crate::image::layer::pack::{PackSpec, pack_layer};
+use crate::image::store::{LayerBuild, LayerRecord, Store, layer_name};
 use crate::sandbox::overlay::{Stack, Writable};
 use crate::sys::SysError;
 use crate::sys::fs::open_directory;
 use crate::userns::idmap::IdMap;
-use crate::userns::stage::run_mapped_mounting;
+use crate::userns::stage::{run_mapped, run_mapped_mounting};
 
 /// A place for what a step writes. Dropping it removes it, and what the step wrote.
 #[derive(Debug)]
@@ -91,10 +93,42 @@ impl StepLayer {
         .map_err(BuildError::Stage)
     }
 
-    /// Makes the layer one of the store, if the step has written anything.
+    /// Makes what the step wrote a layer of the store. `None` if that is nothing. The caller must be single-threaded.
     pub fn finish(self, store: &Store, source: &str) -> Result<Option<BuiltLayer>, BuildError> {
-        todo!("{store:?} {source}")
+        let build = store.begin(&self.map)?;
+        let (upper, tree) = (self.upper(), build.tree());
+        let spec = PackSpec { layers: vec![upper.clone()], below: self.lower.clone(), ..PackSpec::default() };
+        std::fs::remove_dir(&tree).at("remove", &tree)?;
+        // Of the archive only its digest is needed. Who renames the tree must be able to write to it.
+        let report = run_mapped(&self.map, || {
+            let report = pack_layer(&spec, Compression::None, std::io::sink(), None).map_err(|error| chain(&error))?;
+            if report.contents.entries > 0 {
+                std::fs::rename(&upper, &tree).map_err(|error| chain(&error))?;
+            }
+            Ok(report)
+        })
+        .map_err(BuildError::Stage)?;
+        if report.contents.entries == 0 {
+            return Ok(None);
+        }
+        let mut record = LayerRecord::new(&layer_name(&report.diff_id), &self.map, source);
+        record.diff_id = Some(report.diff_id.to_string());
+        record.entries = report.contents.entries;
+        record.size_bytes = report.contents.size_bytes;
+        build.commit(record)?;
+        Ok(Some(BuiltLayer { diff_id: report.diff_id, size_bytes: report.tar_bytes }))
     }
+}
+
+/// An error and its causes in one line, as it leaves a process.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 /// Calls `work`, as the root of a namespace with `map`, with `trees` to be read. `scratch` is a directory of the caller.

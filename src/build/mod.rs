@@ -1,5 +1,6 @@
 //! Builds an image from a Containerfile.
 
+mod builder;
 pub mod cache;
 pub mod config;
 pub mod context;
@@ -16,4 +17,5 @@ pub mod run;
 pub mod stage;
 pub mod workers;
 
+pub use builder::{EPOCH, build};
 pub use error::BuildError;

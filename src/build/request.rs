@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::image::platform::Platform;
 
+/// How a named context says that it is an image.
+pub const IMAGE_CONTEXT: &str = "docker-image://";
+
 /// A build that is wanted. Paths are absolute.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -43,6 +46,13 @@ pub enum ContextSource {
 }
 
 impl Request {
+    /// The directory that the context `name` is; `None`: it is an image.
+    #[must_use]
+    pub fn context_directory(&self, name: &str) -> Option<PathBuf> {
+        let (_, value) = self.contexts.iter().find(|(known, _)| known == name)?;
+        (!value.starts_with(IMAGE_CONTEXT)).then(|| PathBuf::from(value))
+    }
+
     /// The content of a secret.
     #[must_use]
     pub fn secret(&self, id: &str) -> Option<Vec<u8>> {

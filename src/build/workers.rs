@@ -14,7 +14,7 @@
 //! coordinator; what it made and nobody refers to is swept by the next build.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -143,7 +143,7 @@ where
 /// The worker's standard streams, and signals as they were before the coordinator blocked some.
 fn prepare(output: OwnedFd) -> crate::sys::SysResult<()> {
     process::die_with_parent()?;
-    crate::sys::signal::restore_defaults()?;
+    crate::sys::signal::unblock_all()?;
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())
         .call(|| "open `/dev/null`".to_owned())?;
     terminal::install_as_standard(null.as_fd(), 0)?;

@@ -22,13 +22,14 @@ pub struct Downloaded {
 impl Client {
     /// Fetches what `url` (`http` or `https`) names into `file`. No login is sent.
     pub fn download(&self, url: &str, file: &mut File) -> Result<Downloaded, RegistryError> {
-        let fetch = || {
-            let parsed = Url::parse(url).map_err(|reason| Fault::Answer { host: url.to_owned(), reason: reason.into() })?;
+        let mut fetch = || {
+            let parsed =
+                Url::parse(url).map_err(|reason| Fault::Answer { host: url.to_owned(), reason: reason.into() })?;
             let host = parsed.authority.clone();
             let mut response = expect(self.transport.send(&mut Request::new(Method::GET, parsed))?, &[200])?;
             let untrusted_modified = response.header("last-modified").map(str::to_owned);
-            let size_bytes = io::copy(&mut response.body.as_reader(), file)
-                .map_err(|source| Fault::Broken { host, source })?;
+            let size_bytes =
+                io::copy(&mut response.body.as_reader(), file).map_err(|source| Fault::Broken { host, source })?;
             Ok(Downloaded { untrusted_modified, size_bytes })
         };
         fetch().map_err(failed("download", url))

@@ -51,8 +51,14 @@ pub fn lead(stream: UnixStream, events: &super::init::EventLog) -> Outcome {
             super::init::terminate_everything(Duration::from_millis(u64::from(grace_ms)));
             Outcome::StopBox
         }
-        // A client that went away before it said anything, or that speaks another version.
-        Ok(None) | Err(_) => Outcome::Done,
+        // A client that went away before it said anything.
+        Ok(None) => Outcome::Done,
+        // One that speaks another version.
+        Err(error) => {
+            let reason = error.to_string();
+            channel.send(&Reply::NotExecuted { program: String::new(), reason, status: 125 }, &[]).ok();
+            Outcome::Done
+        }
     }
 }
 

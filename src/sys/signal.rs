@@ -37,6 +37,11 @@ impl AsFd for Signals {
     }
 }
 
+/// Lets all signals through again; dispositions stay as they are.
+pub fn unblock_all() -> SysResult<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).call(|| "sigprocmask".to_owned())
+}
+
 /// Default dispositions for all signals and an empty mask: what a program expects when it is executed. The Rust
 /// runtime ignores SIGPIPE, and a disposition of "ignore" survives `execve`.
 pub fn restore_defaults() -> SysResult<()> {

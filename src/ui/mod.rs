@@ -2,6 +2,8 @@
 //!
 //! Only this module and `cli` write to the standard streams.
 
+pub mod build;
+
 use std::cell::RefCell;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -52,10 +54,8 @@ pub fn show_error(error: &Error) {
         Message::Sentence(text) => say(&format!("{ERROR}error:{ERROR:#} {}", sanitize(text))),
         Message::Report(diagnostic) => say(diagnostic.render(color_on_stderr()).trim_end()),
     }
-    if matches!(error.message, Message::Sentence(_)) {
-        for cause in &error.causes {
-            say(&format!("  cause: {}", sanitize(cause)));
-        }
+    for cause in &error.causes {
+        say(&format!("  cause: {}", sanitize(cause)));
     }
     for hint in &error.hints {
         say(&format!("{HINT}hint:{HINT:#} {}", sanitize_lines(hint)));

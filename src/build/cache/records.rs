@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::key::Key;
 use crate::build::error::{At, BuildError};
 use crate::image::digest::Digest;
-use crate::image::store::{Store, write_durably};
+use crate::image::store::{Store, layer_name};
 
 /// The format of a record.
 const VERSION: u32 = 1;
@@ -67,7 +67,7 @@ impl Records {
     /// Where the tree of a layer lies.
     #[must_use]
     pub fn tree(&self, diff_id: &Digest) -> Option<PathBuf> {
-        self.store.tree(&diff_id.file_name(), &self.layout)
+        self.store.tree(&layer_name(diff_id), &self.layout)
     }
 
     /// The digest of what the step `key` copied from a stage or an image.
@@ -89,6 +89,9 @@ impl Records {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).at("create", parent)?;
         }
-        Ok(write_durably(path, content)?)
+        // Losing it costs nothing but time: it need not reach the disk at once.
+        let fresh = path.with_extension(std::process::id().to_string());
+        std::fs::write(&fresh, content).at("write", &fresh)?;
+        std::fs::rename(&fresh, path).at("rename", &fresh)
     }
 }

@@ -49,6 +49,8 @@ pub struct Run {
     pub arguments: Vec<String>,
     /// The variables of the image and the build arguments.
     pub environment: Vec<(String, String)>,
+    /// Further variables, where neither has them.
+    pub proxies: Vec<(String, String)>,
     /// Where it starts.
     pub directory: PathBuf,
     /// Who runs it: empty for root, or `user`, `user:group`.
@@ -81,7 +83,7 @@ pub fn run(
         MountOp::Dev { target: "/dev".into(), tty_group: map.gid_outside(5).is_some() },
     ];
     mounts.extend(names(layer.scratch(), &net)?);
-    let mut variables = trust(&view, map, &mut mounts);
+    let mut variables = trust(layer.scratch(), &view, map, &mut mounts)?;
     // Locks of caches are held until the command has ended.
     let mut locks = Vec::new();
     for (number, mount) in run.mounts.iter().enumerate() {
@@ -127,7 +129,9 @@ fn command(run: &Run, variables: Vec<(String, String)>) -> Command {
     let has = |environment: &[(String, String)], name: &str| environment.iter().any(|(known, _)| known == name);
     let get = |name: &str| paths::variable(name).and_then(|value| value.into_string().ok());
     let default_path = ("PATH".to_owned(), DEFAULT_PATH.to_owned());
-    for (name, value) in proxy_environment(get).into_iter().chain(variables).chain([default_path]) {
+    for (name, value) in
+        run.proxies.iter().cloned().chain(proxy_environment(get)).chain(variables).chain([default_path])
+    {
         if !has(&environment, &name) {
             environment.push((name, value));
         }
@@ -162,14 +166,24 @@ fn names(scratch: &Path, net: &NetPlan) -> Result<Vec<MountOp>, BuildError> {
 
 /// The host's certificates, where it has some that the image lacks; variables that lead to them. In single mode apt is
 /// told not to change its user, which it cannot.
-fn trust(view: &View, map: &IdMap, mounts: &mut Vec<MountOp>) -> Vec<(String, String)> {
+fn trust(
+    scratch: &Path,
+    view: &View,
+    map: &IdMap,
+    mounts: &mut Vec<MountOp>,
+) -> Result<Vec<(String, String)>, BuildError> {
     let mut variables = Vec::new();
+    // Mounted one by one: a `/dev` holds a few kilobytes.
     let mut write = |target: &str, content: Vec<u8>| {
-        mounts.push(MountOp::Write { target: target.into(), content, mode: 0o644 });
+        let target = PathBuf::from(target);
+        let source = scratch.join(target.file_name().unwrap_or_default());
+        write_file(&source, &content, 0o644)?;
+        mounts.push(MountOp::Bind { source, target, read_only: true, optional: false });
+        Ok::<(), BuildError>(())
     };
     let mut apt = String::new();
     if let Some(bundle) = ca::bundle(&host_trust(), view) {
-        write(BUNDLE, bundle);
+        write(BUNDLE, bundle)?;
         variables.extend(BUNDLE_VARIABLES.map(|name| (name.to_owned(), BUNDLE.to_owned())));
         apt.push_str(&format!("Acquire::https::CAInfo \"{BUNDLE}\";\n"));
     }
@@ -177,10 +191,10 @@ fn trust(view: &View, map: &IdMap, mounts: &mut Vec<MountOp>) -> Vec<(String, St
         apt.push_str("APT::Sandbox::User \"root\";\n");
     }
     if !apt.is_empty() {
-        write(APT, apt.into_bytes());
+        write(APT, apt.into_bytes())?;
         variables.push(("APT_CONFIG".to_owned(), APT.to_owned()));
     }
-    variables
+    Ok(variables)
 }
 
 /// Makes what `mounts` are mounted on in the layer `stubs`, where symlinks of the image lead.

@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::StageBuilder;
+use super::{StageBuilder, State};
 use crate::base::RootLayers;
 use crate::boxes::view::View;
 use crate::build::cache::files::KnownFiles;
 use crate::build::config;
+use crate::build::context::fate_of;
 use crate::build::copy::digest::{FileDigests, Reading, of_selected};
 use crate::build::copy::mode::ModeChange;
 use crate::build::copy::select::{Mounted, SelectError, Selected, select};
@@ -16,7 +17,7 @@ use crate::build::copy::write::{self, Destination, Options, Owner};
 use crate::build::error::{At, BuildError};
 use crate::build::events::Outcome;
 use crate::build::fetch::{self, Remote};
-use crate::build::language::{self, FileSource, Files, Ignore, Step, Word};
+use crate::build::language::{self, FileSource, Files, IgnorePatterns, Step, Word};
 use crate::build::layer::{StepLayer, in_trees};
 use crate::build::run::Tree;
 use crate::sandbox::etc::{Base, resolve};
@@ -45,12 +46,23 @@ pub(super) enum Origin {
     Layers(String),
 }
 
+/// `--exclude`: patterns for paths below what was selected, of a file for its name.
+#[derive(Debug, Default)]
+pub(super) struct Exclude(IgnorePatterns);
+
+impl Exclude {
+    fn fate(&self, one: &Selected, path: &Path) -> Fate {
+        let name = one.path.file_name().map(Path::new).unwrap_or(Path::new(""));
+        fate_of(self.0.verdict(if path.as_os_str().is_empty() { name } else { path }))
+    }
+}
+
 /// A `COPY` or `ADD` with everything expanded.
 struct Plan {
     parts: Vec<Part>,
     destination: Destination,
     options: Options,
-    exclude: Vec<String>,
+    exclude: Exclude,
     link: bool,
 }
 
@@ -70,7 +82,7 @@ impl StageBuilder<'_> {
 
     pub(super) fn add(&mut self, step: &Step, add: &language::Add) -> Result<Outcome, BuildError> {
         let (paths, inline) = self.sources(step, &add.files)?;
-        let checksum = add.checksum.as_ref().map(|word| self.scope.expand(step, word)).transpose()?;
+        let checksum = add.checksum.as_ref().map(|word| self.scope.word(step, word)).transpose()?;
         let (remote, local): (Vec<String>, Vec<String>) =
             paths.into_iter().partition(|source| Remote::parse(source).is_some());
         let (tree, origin) = self.tree(None)?;
@@ -78,10 +90,8 @@ impl StageBuilder<'_> {
         let mut parts = vec![Part { tree, origin, patterns: local, unpack }];
         for source in remote {
             let Some(remote) = Remote::parse(&source) else { continue };
-            let options = fetch::Options {
-                checksum: checksum.as_deref(),
-                keep_git_dir: add.keep_git_dir.unwrap_or(false),
-            };
+            let options =
+                fetch::Options { checksum: checksum.as_deref(), keep_git_dir: add.keep_git_dir.unwrap_or(false) };
             let place = self.temporary()?;
             let fetched = fetch::fetch(self.build.paths, &remote, &options, &place)?;
             let unpack = add.unpack.unwrap_or(false) && !fetched.is_directory;
@@ -99,9 +109,9 @@ impl StageBuilder<'_> {
         let (mut paths, mut inline) = (Vec::new(), Vec::new());
         for source in &files.sources {
             match source {
-                FileSource::Path(word) => paths.push(self.scope.expand(step, word)?),
+                FileSource::Path(word) => paths.push(self.scope.word(step, word)?),
                 FileSource::Heredoc(heredoc) => {
-                    inline.push((heredoc.name.clone(), self.scope.expand_heredoc(step, heredoc)?));
+                    inline.push((heredoc.name.clone(), self.scope.heredoc(step, heredoc)?));
                 }
             }
         }
@@ -132,7 +142,7 @@ impl StageBuilder<'_> {
         parents: bool,
     ) -> Result<Plan, BuildError> {
         parts.retain(|part| !part.patterns.is_empty());
-        let expand = |word: &Word| self.scope.expand(step, word);
+        let expand = |word: &Word| self.scope.word(step, word);
         let written = expand(&files.destination)?;
         let ends_as_directory = written.ends_with('/') || written == "." || written.ends_with("/.");
         let count: usize = parts.iter().map(|part| part.patterns.len()).sum();
@@ -157,6 +167,10 @@ impl StageBuilder<'_> {
                 Some(ModeChange::parse(&text).ok_or_else(wrong)?)
             }
         };
+        let mut exclude = Exclude::default();
+        for pattern in &files.exclude {
+            exclude.0.push(&step.source, pattern)?;
+        }
         Ok(Plan {
             parts,
             destination: Destination {
@@ -164,7 +178,7 @@ impl StageBuilder<'_> {
                 is_directory: ends_as_directory,
             },
             options: Options { owner, mode, parents, ..self.plain_options((0, 0)) },
-            exclude: files.exclude.iter().map(|word| word.text.clone()).collect(),
+            exclude,
             link: files.link,
         })
     }
@@ -176,13 +190,17 @@ impl StageBuilder<'_> {
         let fields: Vec<&str> = inputs.iter().map(String::as_str).collect();
         // With `--link` the files depend on nothing below them.
         let own = super::Key::root(&["link"]).then(keyword, &fields);
-        let key = if plan.link { self.state.key.then("link", &[own.as_str()]) } else { self.state.key.then(keyword, &fields) };
+        let key = if plan.link {
+            self.state.key.then("link", &[own.as_str()])
+        } else {
+            self.state.key.then(keyword, &fields)
+        };
         let lower = if plan.link { Vec::new() } else { self.state.lower() };
         self.cached_above(key, &step.text, &lower, |builder, layer| builder.fill(layer, &plan))
     }
 
     /// What names the content of a part: the digest of the files, whatever their times.
-    fn part_digest(&self, part: &Part, exclude: &[String], owner: Owner) -> Result<String, BuildError> {
+    fn part_digest(&self, part: &Part, exclude: &Exclude, owner: Owner) -> Result<String, BuildError> {
         let described = format!("{:?} {}", part.patterns, part.unpack);
         let digest = match (&part.tree, &part.origin) {
             (Tree::Directory(root), Origin::Context | Origin::Named) => {
@@ -195,7 +213,7 @@ impl StageBuilder<'_> {
                 self.directory_digest(root, &part.origin, &part.patterns, exclude, &mut Reading)?
             }
             (Tree::Layers(_), origin) => {
-                let fields = [&format!("{origin:?}"), &described, &exclude.join("\n"), &format!("{owner:?}")];
+                let fields = [&format!("{origin:?}"), &described, &format!("{exclude:?}"), &format!("{owner:?}")];
                 let known = super::Key::root(&fields.map(String::as_str));
                 match self.build.records.source(&known) {
                     Some(digest) => digest,
@@ -211,13 +229,12 @@ impl StageBuilder<'_> {
     }
 
     /// Reads the files of a part that lies in layers.
-    fn read_layers(&self, part: &Part, exclude: &[String], owner: Owner) -> Result<String, BuildError> {
+    fn read_layers(&self, part: &Part, exclude: &Exclude, owner: Owner) -> Result<String, BuildError> {
         let scratch = self.temporary()?;
-        let excluded = Ignore::patterns(exclude);
         in_trees(&self.build.map, &scratch, std::slice::from_ref(&part.tree), |trees| {
             let root = trees[0];
             let selected = all(root, &part.patterns, &|_, _| false).map_err(|error| error.to_string())?;
-            let fate = |one: &Selected, path: &Path, is_directory: bool| excluded_fate(&excluded, one, path, is_directory);
+            let fate = |one: &Selected, path: &Path, _: bool| exclude.fate(one, path);
             of_selected(root, &selected, &fate, owner, &mut Reading).map_err(|error| error.to_string())
         })
     }
@@ -228,40 +245,43 @@ impl StageBuilder<'_> {
         root: &Path,
         origin: &Origin,
         patterns: &[String],
-        exclude: &[String],
+        exclude: &Exclude,
         files: &mut dyn FileDigests,
     ) -> Result<String, BuildError> {
         let handle = crate::sys::fs::open_path(root)?;
         let root = Mounted(handle.as_fd());
-        let excluded = Ignore::patterns(exclude);
-        let selected = all(root, patterns, &|path, is_directory| self.fate(origin, path, is_directory) == Fate::Dropped)?;
-        let fate = |one: &Selected, path: &Path, is_directory: bool| {
-            let own = excluded_fate(&excluded, one, path, is_directory);
-            self.fate(origin, &one.called.join(path), is_directory).min_with(own)
+        let selected = all(root, patterns, &|path, is_directory| self.is_hidden(origin, path, is_directory))?;
+        let fate = |one: &Selected, path: &Path, _: bool| {
+            self.fate(origin, &one.called.join(path)).min_with(exclude.fate(one, path))
         };
         Ok(of_selected(root, &selected, &fate, Owner::Set(0, 0), files)?)
     }
 
     /// What the ignore file says, where it holds.
-    fn fate(&self, origin: &Origin, path: &Path, is_directory: bool) -> Fate {
-        if *origin == Origin::Context { self.build.context.fate(path, is_directory) } else { Fate::Kept }
+    fn fate(&self, origin: &Origin, path: &Path) -> Fate {
+        if *origin == Origin::Context { self.build.context.fate(path) } else { Fate::Kept }
+    }
+
+    /// Whether a source that was named is left out; of a directory something may be kept.
+    fn is_hidden(&self, origin: &Origin, path: &Path, is_directory: bool) -> bool {
+        match self.fate(origin, path) {
+            Fate::Kept => false,
+            Fate::Dropped => true,
+            Fate::Searched => !is_directory,
+        }
     }
 
     /// Copies everything into the layer.
     fn fill(&self, layer: &StepLayer, plan: &Plan) -> Result<(), BuildError> {
         let trees: Vec<Tree> = plan.parts.iter().map(|part| part.tree.clone()).collect();
-        let excluded = Ignore::patterns(&plan.exclude);
         let scratch = layer.scratch();
         layer.in_trees(&trees, |target, sources| {
             let text = |error: &dyn std::error::Error| error.to_string();
             for (part, source) in plan.parts.iter().zip(sources) {
-                let hidden = |path: &Path, is_directory: bool| {
-                    self.fate(&part.origin, path, is_directory) == Fate::Dropped
-                };
+                let hidden = |path: &Path, is_directory: bool| self.is_hidden(&part.origin, path, is_directory);
                 let selected = all(*source, &part.patterns, &hidden).map_err(|error| text(&error))?;
-                let fate = |one: &Selected, path: &Path, is_directory: bool| {
-                    let own = excluded_fate(&excluded, one, path, is_directory);
-                    self.fate(&part.origin, &one.called.join(path), is_directory).min_with(own)
+                let fate = |one: &Selected, path: &Path, _: bool| {
+                    self.fate(&part.origin, &one.called.join(path)).min_with(plan.exclude.fate(one, path))
                 };
                 let mut plain = Vec::new();
                 for one in selected {
@@ -283,13 +303,14 @@ impl StageBuilder<'_> {
         let Some(from) = from else {
             return Ok((Tree::Directory(self.build.context.root().to_owned()), Origin::Context));
         };
-        let named = self.build.request.contexts.iter().find(|(known, _)| known == from);
-        let state = match (self.build.stage_named(from, self.index), named) {
-            (Some(stage), _) => self.need(stage)?,
-            (None, Some((_, directory))) if !directory.starts_with("docker-image://") => {
-                return Ok((Tree::Directory(PathBuf::from(directory)), Origin::Named));
-            }
-            _ => self.image(from)?,
+        let state = match self.build.graph.origin(from).map_err(|message| BuildError::NoOrigin { message })? {
+            language::Origin::Scratch => State::empty(),
+            language::Origin::Stage(stage) => self.need(stage)?,
+            language::Origin::Image(name) => self.image(&name, &self.build.request.platform)?,
+            language::Origin::Context(name) => match self.build.request.context_directory(&name) {
+                Some(directory) => return Ok((Tree::Directory(directory), Origin::Named)),
+                None => self.image(&name, &self.build.request.platform)?,
+            },
         };
         Ok((Tree::Layers(state.lower()), Origin::Layers(state.key.as_str().to_owned())))
     }
@@ -305,7 +326,7 @@ impl StageBuilder<'_> {
         let (from, to) = (crate::sys::fs::open_path(root)?, crate::sys::fs::open_path(&place)?);
         let (from, to) = (Mounted(from.as_fd()), Mounted(to.as_fd()));
         let everything = select(from, ".", &|_, _| false)?;
-        let fate = |_: &Selected, path: &Path, is_directory: bool| context.fate(path, is_directory);
+        let fate = |_: &Selected, path: &Path, _: bool| context.fate(path);
         let destination = Destination { path: "/".into(), is_directory: true };
         let options = Options { owner: Owner::Kept, mode: None, single_owner: true, parents: false };
         write::copy(from, &everything, &fate, to, &destination, &options)?;
@@ -349,11 +370,4 @@ fn all(
         selected.extend(select(root, pattern, hidden)?);
     }
     Ok(selected)
-}
-
-/// `--exclude`: patterns for paths below what was selected; of a file for its name.
-fn excluded_fate(exclude: &Ignore, one: &Selected, path: &Path, is_directory: bool) -> Fate {
-    let name = one.path.file_name().map(PathBuf::from).unwrap_or_default();
-    let path = if path.as_os_str().is_empty() { name.as_path() } else { path };
-    crate::build::context::fate(exclude, path, is_directory)
 }

@@ -8,28 +8,32 @@ mod state;
 
 use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use state::State;
 
 use super::cache::key::Key;
-use super::cache::records::{BuiltLayer, Records};
+use super::cache::records::Records;
 use super::config;
 use super::context::Context;
 use super::error::{At, BuildError};
 use super::events::{Event, Outcome, StepId};
 use super::failure::Failure;
-use super::images::Images;
-use super::language::{Containerfile, Instruction, Scope, Step, Word, parse_trigger};
+use super::images::{Images, Telling};
+use super::language::{
+    Containerfile, Environment, Globals, Instruction, Origin, Scope, StageGraph, Step, Word, parse_trigger,
+};
 use super::layer::StepLayer;
-use super::request::Request;
+use super::request::{IMAGE_CONTEXT, Request};
 use super::workers::Coordinator;
+use crate::image::platform::Platform;
 use crate::image::store::{LayerBuild, Store};
 use crate::paths::Paths;
 use crate::userns::idmap::IdMap;
 
 /// Everything that the stages of one build have in common. Complete before the first stage is begun.
-#[expect(missing_debug_implementations, reason = "images come from anywhere")]
+#[derive(Debug)]
 pub struct Build<'a> {
     /// Where things lie.
     pub paths: &'a Paths,
@@ -43,12 +47,14 @@ pub struct Build<'a> {
     pub request: &'a Request,
     /// How.
     pub file: &'a Containerfile,
-    /// What every stage's variables begin with.
-    pub globals: Scope,
+    /// The arguments that hold for all of it.
+    pub globals: Arc<Globals>,
+    /// Which stage needs which.
+    pub graph: &'a StageGraph,
     /// The build context.
     pub context: &'a Context,
     /// Where images come from.
-    pub images: &'a dyn Images,
+    pub images: &'a Images<'a>,
     /// The time of what is made now, RFC 3339.
     pub now: String,
 }
@@ -64,8 +70,8 @@ pub fn build(build: &Build<'_>, index: usize, coordinator: &Coordinator) -> Resu
         build,
         coordinator,
         index,
-        scope: build.globals.for_stage(),
-        state: State { key: Key::root(&[]), layers: Vec::new(), trees: Vec::new(), config: Default::default() },
+        scope: build.globals.stage(Environment::default()),
+        state: State::empty(),
         has_own_command: false,
         step: build.step_id(index, 1),
         scratch: OnceCell::new(),
@@ -77,10 +83,13 @@ pub fn build(build: &Build<'_>, index: usize, coordinator: &Coordinator) -> Resu
         let step = parse_trigger(&image, &text)?;
         builder.perform(&step).map_err(|error| Failure::of_step(&step, &error))?;
     }
-    for (number, step) in stage.steps.iter().enumerate() {
+    let steps = if build.graph.stages[index].is_replaced { &[][..] } else { &stage.steps };
+    for (number, step) in steps.iter().enumerate() {
         builder.step.number = number + 2;
         builder.perform(step).map_err(|error| Failure::of_step(step, &error))?;
     }
+    builder.state.arguments =
+        builder.scope.arguments().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Ok(builder.state)
 }
 
@@ -94,16 +103,6 @@ impl Build<'_> {
             number,
             total: self.file.stages[stage].steps.len() + 1,
         }
-    }
-
-    /// Whether `name` is a stage before `index`: by its name or its number.
-    fn stage_named(&self, name: &str, index: usize) -> Option<usize> {
-        let named = |stage: &&super::language::Stage| {
-            stage.name.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(name))
-        };
-        let earlier = &self.file.stages[..index];
-        let by_name = earlier.iter().rposition(|stage| named(&stage));
-        by_name.or_else(|| name.parse::<usize>().ok().filter(|number| *number < index))
     }
 }
 
@@ -164,35 +163,35 @@ impl StageBuilder<'_> {
 
     /// What the stage stands on; returns the triggers of the image and the image's name.
     fn from(&mut self) -> Result<(Vec<(String, String)>, Outcome), BuildError> {
-        let stage = &self.build.file.stages[self.index];
-        let base = self.build.globals.expand_from(&self.build.file.source, &stage.base)?;
-        if let Some(other) = self.build.stage_named(&base, self.index) {
-            self.state = self.need(other)?;
-        } else if base == "scratch" {
-            let platform = &self.build.request.platform;
-            self.state.config.architecture = platform.architecture.clone();
-            self.state.config.os = platform.os.clone();
-            self.state.config.variant = platform.variant.clone();
-            self.state.config.config.working_dir = "/".to_owned();
-            config::set_variable(&mut self.state.config.config, "PATH", super::run::DEFAULT_PATH);
-        } else {
-            self.state = self.image(&base)?;
-        }
-        self.scope.begin(config::variables(&self.state.config.config));
+        let planned = &self.build.graph.stages[self.index];
+        let platform = planned.platform.as_ref().unwrap_or(&self.build.request.platform).clone();
+        let name = match &planned.base {
+            Origin::Stage(other) => {
+                self.state = self.need(*other)?;
+                format!("stage {other}")
+            }
+            Origin::Scratch => {
+                self.state = State::scratch(&platform);
+                "scratch".to_owned()
+            }
+            Origin::Image(name) | Origin::Context(name) => {
+                self.state = self.image(name, &platform)?;
+                name.clone()
+            }
+        };
+        let environment = Environment::from_config(self.state.config.config.env.iter().map(String::as_str));
+        self.scope = self.build.globals.stage(environment);
+        self.scope.inherit(std::mem::take(&mut self.state.arguments));
         let triggers = std::mem::take(&mut self.state.config.config.on_build);
-        Ok((triggers.into_iter().map(|text| (base.clone(), text)).collect(), Outcome::Done))
+        Ok((triggers.into_iter().map(|text| (name.clone(), text)).collect(), Outcome::Done))
     }
 
-    /// An image as a stage: from the store, or from its registry.
-    fn image(&self, name: &str) -> Result<State, BuildError> {
-        let name = self.build.request.contexts.iter().find(|(known, _)| known == name).map_or(name, |(_, value)| {
-            value.strip_prefix("docker-image://").unwrap_or(value)
-        });
-        let step = self.step.clone();
-        let report = |what: &str, done: u64, total: Option<u64>| {
-            self.tell(Event::Working { step: step.clone(), what: what.to_owned(), done, total });
-        };
-        self.build.images.find(name, &self.build.request.platform, &report)
+    /// An image as a stage: from the store, or from its registry. A named context may stand for one.
+    fn image(&self, name: &str, platform: &Platform) -> Result<State, BuildError> {
+        let context = self.build.request.contexts.iter().find(|(known, _)| known == name);
+        let name = context.map_or(name, |(_, value)| value.strip_prefix(IMAGE_CONTEXT).unwrap_or(value));
+        let tell = |event| self.tell(event);
+        self.build.images.find(name, platform, &Telling::new(&self.step, &tell))
     }
 
     fn perform(&mut self, step: &Step) -> Result<(), BuildError> {
@@ -207,29 +206,22 @@ impl StageBuilder<'_> {
 
     /// An instruction that changes the configuration alone.
     fn configure(&mut self, step: &Step) -> Result<(), BuildError> {
-        let expand = |scope: &Scope, word: &Word| scope.expand(step, word);
         let config = &mut self.state.config.config;
+        let mut shown = step.text.clone();
         match &step.instruction {
             Instruction::Arg(arguments) => {
-                for argument in arguments {
-                    self.scope.declare(step, argument)?;
-                }
+                let declared = self.scope.declare(step, arguments)?;
+                let text = |(name, value): (String, Option<String>)| match value {
+                    Some(value) => format!("{name}={value}"),
+                    None => name,
+                };
+                shown = format!("ARG {}", declared.into_iter().map(text).collect::<Vec<_>>().join(" "));
             }
             Instruction::Env(pairs) => {
-                let expanded: Vec<(String, String)> = pairs
-                    .iter()
-                    .map(|pair| Ok((expand(&self.scope, &pair.key)?, expand(&self.scope, &pair.value)?)))
-                    .collect::<Result<_, Box<_>>>()?;
-                for (name, value) in expanded {
-                    config::set_variable(config, &name, &value);
-                    self.scope.set_variable(&name, &value);
-                }
+                self.scope.assign(step, pairs)?;
+                config.env = self.scope.environment().to_config();
             }
-            Instruction::Label(pairs) => {
-                for pair in pairs {
-                    config.labels.insert(expand(&self.scope, &pair.key)?, expand(&self.scope, &pair.value)?);
-                }
-            }
+            Instruction::Label(pairs) => config.labels.extend(self.scope.pairs(step, pairs)?),
             Instruction::Cmd(command) => {
                 config.cmd = Some(config::arguments(config, command));
                 self.has_own_command = true;
@@ -237,7 +229,7 @@ impl StageBuilder<'_> {
             Instruction::Entrypoint(command) => config::set_entrypoint(config, command, self.has_own_command),
             Instruction::Expose(words) => {
                 for word in words {
-                    for text in self.scope.expand_words(step, word)? {
+                    for text in self.scope.words(step, word)? {
                         let ports = config::ports(&text);
                         let wrong = || step.error(&word.span, format!("`{text}` is no port; write `80` or `53/udp`"));
                         for port in ports.ok_or_else(wrong)? {
@@ -250,25 +242,25 @@ impl StageBuilder<'_> {
             Instruction::Maintainer(name) => self.state.config.author = Some(name.text.clone()),
             Instruction::Onbuild(trigger) => config.on_build.push(trigger.text.clone()),
             Instruction::Shell(shell) => config.shell = Some(shell.clone()),
-            Instruction::Stopsignal(signal) => config.stop_signal = Some(expand(&self.scope, signal)?),
-            Instruction::User(user) => config.user = expand(&self.scope, user)?,
+            Instruction::Stopsignal(signal) => config.stop_signal = Some(self.scope.word(step, signal)?),
+            Instruction::User(user) => config.user = self.scope.word(step, user)?,
             Instruction::Volume(words) => {
                 for word in words {
-                    config.volumes.insert(expand(&self.scope, word)?, serde_json::Map::new());
+                    config.volumes.insert(self.scope.word(step, word)?, serde_json::Map::new());
                 }
             }
             Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_) => {}
         }
         // The same instructions on the same layers make the same image, whenever that is.
         let created = self.state.created().unwrap_or(&self.build.now).to_owned();
-        self.state.note(&created, &step.text, true);
+        self.state.note(&created, &shown, true);
         Ok(())
     }
 
     /// Sets the working directory, and makes it if it is not there.
     fn workdir(&mut self, step: &Step, path: &Word) -> Result<Outcome, BuildError> {
         let config = &mut self.state.config.config;
-        let path = config::absolute(config, &self.scope.expand(step, path)?);
+        let path = config::absolute(config, &self.scope.word(step, path)?);
         config.working_dir = path.to_string_lossy().into_owned();
         let user = config.user.clone();
         let key = self.state.key.then("WORKDIR", &[&self.state.config.config.working_dir, &user]);
@@ -311,7 +303,7 @@ impl StageBuilder<'_> {
         }
         let layer = StepLayer::begin(&build.store, &build.map, lower)?;
         work(self, &layer)?;
-        let made: Option<BuiltLayer> = layer.finish(&build.store, created_by)?;
+        let made = layer.finish(&build.store, created_by)?;
         let record = build.records.remember(&key, made, build.now.clone())?;
         self.state.add(key, &record, &build.records, created_by);
         Ok(Outcome::Done)

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::StageBuilder;
-use super::copy::Origin;
+use super::copy::{Exclude, Origin};
 use crate::build::cache::files::KnownFiles;
 use crate::build::config;
 use crate::build::error::BuildError;
-use crate::build::events::{Event, Outcome};
+use crate::build::events::Outcome;
+use crate::build::images::Telling;
 use crate::build::language::{self, Command, Network, RunCommand, Step};
 use crate::build::run::{self, MountKind, Sharing, Tree};
-use crate::progress::Progress;
 use crate::sandbox::net::plan::Mode;
 
 /// Where a script of a heredoc appears.
@@ -25,7 +25,7 @@ impl StageBuilder<'_> {
         let mut mounts = Vec::new();
         let mut inputs = Vec::new();
         for flag in &run.mounts {
-            let mount = flag.resolve(&step.source, |word| self.scope.expand(step, word))?;
+            let mount = self.scope.mount(step, flag)?;
             let number = mounts.len();
             let (mount, input) = self.mount(mount, number)?;
             inputs.push(input);
@@ -34,15 +34,14 @@ impl StageBuilder<'_> {
         let mut environment: Vec<(String, String)> = Vec::new();
         let image = config::variables(&self.state.config.config);
         environment.extend(image.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        for (name, value) in self.scope.arguments() {
-            if !environment.iter().any(|(known, _)| *known == name) {
-                environment.push((name, value));
-            }
-        }
+        environment.extend(self.scope.arguments().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        // Which proxy is asked makes no difference to the files.
+        let proxies = self.scope.proxies().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let config = &self.state.config.config;
         let whole = run::Run {
             arguments,
             environment,
+            proxies,
             directory: Path::new("/").join(&config.working_dir),
             user: config.user.clone(),
             mounts,
@@ -53,17 +52,22 @@ impl StageBuilder<'_> {
             },
             script,
         };
-        let key = self.state.key.then("RUN", &[
-            &format!("{:?} {:?}", whole.arguments, whole.script),
-            &format!("{:?}", whole.environment),
-            &format!("{} {} {:?}", whole.directory.display(), whole.user, whole.network),
-            &inputs.join("\n"),
-        ]);
+        let key = self.state.key.then(
+            "RUN",
+            &[
+                &format!("{:?} {:?}", whole.arguments, whole.script),
+                &format!("{:?}", whole.environment),
+                &format!("{} {} {:?}", whole.directory.display(), whole.user, whole.network),
+                &inputs.join("\n"),
+            ],
+        );
         self.cached(key, &shown, |builder, layer| {
             let build = builder.build;
-            let ended = run::run(build.paths, &build.map, layer, &whole, &Telling(builder))?;
+            let tell = |event| builder.tell(event);
+            let progress = Telling::new(&builder.step, &tell);
+            let ended = run::run(build.paths, &build.map, layer, &whole, &progress)?;
             // The client of a session blocks signals; between steps this process can be ended by them.
-            crate::sys::signal::restore_defaults()?;
+            crate::sys::signal::unblock_all()?;
             match ended.status() {
                 0 => Ok(()),
                 status => Err(BuildError::Failed { status }),
@@ -86,7 +90,7 @@ impl StageBuilder<'_> {
 
     /// `RUN |1 NAME=value /bin/sh -c make`, as histories have it.
     fn created_by(&self, arguments: &[String]) -> String {
-        let known: Vec<String> = self.scope.arguments().map(|(name, value)| format!("{name}={value}")).collect();
+        let known: Vec<_> = self.scope.arguments().map(|(name, value)| format!("{name}={value}")).collect();
         let known = if known.is_empty() { String::new() } else { format!("|{} {} ", known.len(), known.join(" ")) };
         format!("RUN {known}{}", arguments.join(" "))
     }
@@ -157,22 +161,8 @@ impl StageBuilder<'_> {
         };
         let origin = if root == self.build.context.root() { Origin::Context } else { Origin::Named };
         let mut known = KnownFiles::load(&self.build.store, &root);
-        let digest = self.directory_digest(&root, &origin, &patterns, &[], &mut known)?;
+        let digest = self.directory_digest(&root, &origin, &patterns, &Exclude::default(), &mut known)?;
         known.save()?;
         Ok((self.without_ignored(tree)?, digest))
-    }
-}
-
-/// Passes on what a step's helpers report.
-struct Telling<'a, 'b>(&'a StageBuilder<'b>);
-
-impl Progress for Telling<'_, '_> {
-    fn begin(&self, what: &str, total: Option<u64>) {
-        self.0.tell(Event::Working { step: self.0.step.clone(), what: what.to_owned(), done: 0, total });
-    }
-    fn advance(&self, _: u64) {}
-    fn end(&self) {}
-    fn note(&self, text: &str) {
-        self.0.tell(Event::Note { step: self.0.step.clone(), text: text.to_owned() });
     }
 }

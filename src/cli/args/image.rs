@@ -1,6 +1,8 @@
 //! Arguments of `devbox image`.
 
-use clap::{Args, Subcommand, ValueHint};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::Format;
@@ -9,6 +11,8 @@ use crate::cli::complete;
 /// `image`.
 #[derive(Debug, Subcommand)]
 pub enum Image {
+    /// Build an image from a Containerfile
+    Build(Build),
     /// Fetch an image from its registry, or what has changed of it
     Pull(Pull),
     /// List the images that are here
@@ -25,6 +29,62 @@ pub enum Image {
     Login(Login),
     /// Forget the login of a registry
     Logout(Logout),
+}
+
+/// `image build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Where files are copied from: a directory, a git repository (URL#REF:DIRECTORY), or `-` for an archive or a
+    /// Containerfile on standard input
+    #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath)]
+    pub context: String,
+    /// The Containerfile; by default `Containerfile` or `Dockerfile` of the context, `-` for standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// A name for the image; may be given more than once
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub tags: Vec<String>,
+    /// The stage to build; by default the last one
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// A value for an `ARG`: NAME=VALUE, or NAME for that of the environment
+    #[arg(long = "build-arg", value_name = "ARG")]
+    pub build_args: Vec<String>,
+    /// A secret for `RUN --mount=type=secret`: id=ID,src=FILE or id=ID,env=VARIABLE
+    #[arg(long = "secret", value_name = "SECRET")]
+    pub secrets: Vec<String>,
+    /// An SSH agent for `RUN --mount=type=ssh`: `default`, or ID=SOCKET
+    #[arg(long, value_name = "AGENT")]
+    pub ssh: Vec<String>,
+    /// Another directory or image for `--from`: NAME=DIRECTORY or NAME=docker-image://IMAGE
+    #[arg(long = "build-context", value_name = "CONTEXT")]
+    pub build_contexts: Vec<String>,
+    /// A label for the image: NAME=VALUE
+    #[arg(long = "label", value_name = "LABEL")]
+    pub labels: Vec<String>,
+    /// Do every step, also those that an earlier build has done
+    #[arg(long)]
+    pub no_cache: bool,
+    /// What the image is to run on, like linux/arm64; by default this machine
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+    /// How to show what is done
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub progress: BuildProgress,
+}
+
+/// How a build shows itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum BuildProgress {
+    /// A screen on a terminal, else plain lines
+    #[default]
+    Auto,
+    /// Lines that stay
+    Plain,
+    /// A screen on which the running steps move
+    Tty,
+    /// One JSON object a line
+    Json,
 }
 
 /// `image pull`.

@@ -13,6 +13,7 @@ use crate::paths::Paths;
 use crate::profile::registries;
 use crate::text::sanitize;
 
+mod build;
 mod history;
 mod inspect;
 mod list;
@@ -23,8 +24,9 @@ mod rm;
 mod tag;
 
 /// The sub-commands.
-pub fn run(_folder: &Path, command: &Image) -> Outcome {
+pub fn run(folder: &Path, command: &Image) -> Outcome {
     match command {
+        Image::Build(args) => build::run(folder, args),
         Image::Pull(args) => pull::run(args),
         Image::List(args) => list::run(args.format),
         Image::Tag(args) => tag::run(args),

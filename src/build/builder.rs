@@ -1,0 +1,103 @@
+//! A whole build.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::cache::records::Records;
+use super::context::Context;
+use super::error::BuildError;
+use super::events::Listener;
+use super::failure::Failure;
+use super::images::Images;
+use super::language::{Globals, StageGraph, parse, platform_arguments};
+use super::request::Request;
+use super::stage::{self, Build, State};
+use super::workers::{self, Ending};
+use crate::image::descriptor::Descriptor;
+use crate::image::platform::Platform;
+use crate::image::reference::Reference;
+use crate::image::store::Store;
+use crate::paths::Paths;
+use crate::registry::Settings;
+use crate::userns::idmap::IdMap;
+use crate::userns::mapper::Offer;
+
+/// The build argument, and the variable, that takes the place of the current time.
+pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// Builds what `request` asks for and gives it `names`; returns the manifest. The caller must be single-threaded.
+pub fn build(
+    paths: &Paths,
+    registries: &Settings,
+    request: &Request,
+    names: &[Reference],
+    listener: &mut dyn Listener,
+) -> Result<Descriptor, BuildError> {
+    let map = Offer::probe().map(0);
+    let store = Store::open(&paths.store())?;
+    let _using = store.lock_shared()?;
+    store.sweep(&map)?;
+    let context = Context::open(paths, &store, &map, request)?;
+    let (file, text) = &context.file;
+    let file = parse(file, text)?;
+    let given: BTreeMap<String, String> = request.arguments.iter().cloned().collect();
+    let now = now(request, given.get(EPOCH))?;
+    let target = request.target.as_deref();
+    let predefined = platform_arguments(&Platform::host(), &request.platform, target);
+    let globals = Arc::new(Globals::new(&file, given, predefined)?);
+    let contexts: BTreeSet<String> = request.contexts.iter().map(|(name, _)| name.clone()).collect();
+    let graph = StageGraph::new(&file, &globals, contexts, target)?;
+    let images = Images { paths, store: &store, map: &map, registries };
+    let build = Build {
+        paths,
+        store: store.clone(),
+        records: Records::new(&store, map.layout()),
+        map: map.clone(),
+        request,
+        file: &file,
+        globals,
+        graph: &graph,
+        context: &context,
+        images: &images,
+        now,
+    };
+    let ending =
+        workers::run::<State, Failure>(&graph.order, |stage, crew| stage::build(&build, stage, crew), listener);
+    let mut state = match ending.inspect_err(|_| tidy(&store, &map))? {
+        Ending::Built(state) => state,
+        Ending::Failed(failure) => {
+            tidy(&store, &map);
+            return Err(failure.into_error());
+        }
+        Ending::Interrupted { signal } => {
+            tidy(&store, &map);
+            return Err(BuildError::Interrupted { signal });
+        }
+    };
+    state.config.config.labels.extend(request.labels.iter().cloned());
+    if state.config.created.is_none() {
+        state.config.created = Some(build.now.clone());
+    }
+    images.keep(&state, names)
+}
+
+/// What killed workers left; whatever remains is for the next sweep.
+fn tidy(store: &Store, map: &IdMap) {
+    store.sweep(map).unwrap_or_default();
+}
+
+/// The time of what is made now, RFC 3339.
+fn now(request: &Request, argument: Option<&String>) -> Result<String, BuildError> {
+    let wrong = |text: &str| BuildError::Epoch { text: text.to_owned() };
+    let seconds = match argument {
+        Some(text) => Some(text.parse::<i64>().map_err(|_| wrong(text))?),
+        None => request.epoch_seconds,
+    };
+    match seconds {
+        None => Ok(jiff::Timestamp::now().to_string()),
+        Some(seconds) => {
+            let time = jiff::Timestamp::from_second(seconds).map_err(|_| wrong(&seconds.to_string()))?;
+            Ok(time.to_string())
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `devbox image build`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use crate::build::request::{ContextSource, IMAGE_CONTEXT, Request};
+use crate::build::{self, EPOCH};
+use crate::cli::args::image::{Build, BuildProgress};
+use crate::cli::{Outcome, print};
+use crate::error::Error;
+use crate::image::platform::Platform;
+use crate::paths::{Paths, variable};
+use crate::profile::registries;
+use crate::ui;
+use crate::ui::build::{Display, Screen};
+
+/// Builds, and prints the digest of the image.
+pub fn run(folder: &Path, args: &Build) -> Outcome {
+    let paths = Paths::from_environment()?;
+    let settings = registries::load(&paths)?;
+    let names = args.tags.iter().map(|name| settings.reference(name)).collect::<Result<Vec<_>, _>>()?;
+    let request = request(folder, args)?;
+    let display = match args.progress {
+        BuildProgress::Plain => Display::Plain,
+        BuildProgress::Tty => Display::Screen,
+        BuildProgress::Json => Display::Json,
+        BuildProgress::Auto if std::io::stderr().is_terminal() => Display::Screen,
+        BuildProgress::Auto => Display::Plain,
+    };
+    let mut screen = Screen::new(display);
+    let built = build::build(&paths, &settings, &request, &names, &mut screen);
+    drop(screen);
+    let manifest = built?;
+    for name in &names {
+        ui::say(&format!("{} is {}", name.familiar(), manifest.digest));
+    }
+    print(&format!("{}\n", manifest.digest))
+}
+
+fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
+    let context = match args.context.as_str() {
+        "-" => ContextSource::Standard,
+        text if is_remote(text) => ContextSource::Git(text.to_owned()),
+        text => ContextSource::Directory(folder.join(text)),
+    };
+    let in_folder = |file: &PathBuf| if file.as_os_str() == "-" { file.clone() } else { folder.join(file) };
+    let epoch = match variable(EPOCH).filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => {
+            let wrong = || Error::new(format!("{EPOCH} is no number of seconds since 1970"));
+            Some(text.to_str().and_then(|text| text.parse().ok()).ok_or_else(wrong)?)
+        }
+    };
+    let platform = match &args.platform {
+        Some(platform) => platform.parse()?,
+        None => Platform::host(),
+    };
+    Ok(Request {
+        context,
+        file: args.file.as_ref().map(in_folder),
+        target: args.target.clone(),
+        arguments: args.build_args.iter().filter_map(|text| argument(text)).collect(),
+        secrets: args.secrets.iter().map(|text| secret(folder, text)).collect::<Result<_, _>>()?,
+        agents: args.ssh.iter().map(|text| agent(folder, text)).collect::<Result<_, _>>()?,
+        contexts: args.build_contexts.iter().map(|text| context_of(folder, text)).collect::<Result<_, _>>()?,
+        labels: args.labels.iter().map(|text| pair(text).unwrap_or((text.clone(), String::new()))).collect(),
+        no_cache: args.no_cache,
+        platform,
+        epoch_seconds: epoch,
+    })
+}
+
+fn is_remote(text: &str) -> bool {
+    ["https://", "http://", "git://", "ssh://", "file://", "git@"].iter().any(|begin| text.starts_with(begin))
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
+/// `NAME=value`, or `NAME` with the value that it has in the environment; nothing if it has none.
+fn argument(text: &str) -> Option<(String, String)> {
+    pair(text).or_else(|| Some((text.to_owned(), variable(text)?.into_string().ok()?)))
+}
+
+/// `id=ID,src=FILE`, `id=ID,env=VARIABLE`; without a source the variable, or the file, of that name.
+fn secret(folder: &Path, text: &str) -> Result<(String, Vec<u8>), Error> {
+    let wrong = |why: &str| {
+        Error::new(format!("`--secret {text}`: {why}")).hint("write `id=token,src=FILE` or `id=token,env=VARIABLE`")
+    };
+    let (mut id, mut file, mut name) = (None, None, None);
+    for field in text.split(',') {
+        match field.split_once('=') {
+            Some(("id", value)) => id = Some(value),
+            Some(("src" | "source", value)) => file = Some(value),
+            Some(("env", value)) => name = Some(value),
+            Some(("type", "file")) => {}
+            Some(("type", "env")) => name = name.or(id),
+            _ => return Err(wrong(&format!("`{field}` means nothing"))),
+        }
+    }
+    let id = id.filter(|id| !id.is_empty()).ok_or_else(|| wrong("there is no `id`"))?;
+    let content = match (file, name) {
+        (None, None) => variable(id).map(std::os::unix::ffi::OsStringExt::into_vec),
+        (None, Some(name)) => variable(name).map(std::os::unix::ffi::OsStringExt::into_vec),
+        (Some(_), _) => None,
+    };
+    let content = match content {
+        Some(content) => content,
+        None => {
+            let path = folder.join(file.or(name).unwrap_or(id));
+            std::fs::read(&path).map_err(|error| wrong(&format!("cannot read `{}`: {error}", path.display())))?
+        }
+    };
+    Ok((id.to_owned(), content))
+}
+
+/// `default`, `ID`, `ID=SOCKET`.
+fn agent(folder: &Path, text: &str) -> Result<(String, PathBuf), Error> {
+    match text.split_once('=') {
+        Some((id, socket)) => Ok((id.to_owned(), folder.join(socket))),
+        None => {
+            let missing = || Error::new("there is no SSH agent: `SSH_AUTH_SOCK` is not set").hint("start `ssh-agent`");
+            Ok((text.to_owned(), variable("SSH_AUTH_SOCK").map(PathBuf::from).ok_or_else(missing)?))
+        }
+    }
+}
+
+/// `NAME=DIRECTORY` or `NAME=docker-image://IMAGE`.
+fn context_of(folder: &Path, text: &str) -> Result<(String, String), Error> {
+    let wrong = || Error::new(format!("`--build-context {text}` names nothing")).hint("write `NAME=DIRECTORY`");
+    let (name, value) = pair(text).ok_or_else(wrong)?;
+    if value.starts_with(IMAGE_CONTEXT) {
+        return Ok((name, value));
+    }
+    let path = folder.join(&value);
+    if !path.is_dir() {
+        return Err(Error::new(format!("the build context `{}` is no directory", path.display())));
+    }
+    Ok((name, path.to_string_lossy().into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("token"), "t").unwrap();
+        let read = |text: &str| secret(directory.path(), text).map_err(|_| ());
+        let token = |id: &str| Ok((id.to_owned(), b"t".to_vec()));
+        assert_eq!(read("id=a,src=token"), token("a"));
+        assert_eq!(read("type=file,id=a,source=token"), token("a"));
+        assert_eq!(read("id=token"), token("token"));
+        for bad in ["", "token", "src=token", "id=a,src=none", "id=a,x=y"] {
+            assert_eq!(read(bad), Err(()), "{bad}");
+        }
+        assert_eq!(argument("A=b=c"), Some(("A".into(), "b=c".into())));
+        assert_eq!(argument("NO_SUCH_VARIABLE_HERE"), None);
+        assert!(context_of(directory.path(), "x=nowhere").is_err());
+        assert!(context_of(directory.path(), "x=docker-image://y").is_ok());
+    }
+}
