@@ -62,7 +62,7 @@ pub fn build(
         now,
     };
     let ending =
-        workers::run::<State, Failure>(&graph.order, |stage, crew| stage::build(&build, stage, crew), listener);
+        workers::run::<State, Box<Failure>>(&graph.order, |stage, crew| stage::build(&build, stage, crew), listener);
     let mut state = match ending.inspect_err(|_| tidy(&store, &map))? {
         Ending::Built(state) => state,
         Ending::Failed(failure) => {

@@ -29,9 +29,9 @@ struct Place {
 impl Failure {
     /// `error`, with its causes, happened at the instruction that stands at `span` of `text`.
     #[must_use]
-    pub fn at(file: PathBuf, text: String, span: Range<usize>, error: &BuildError) -> Self {
+    pub fn at(file: PathBuf, text: String, span: Range<usize>, error: &BuildError) -> Box<Self> {
         if let BuildError::Language(diagnostic) = error {
-            return Self::from(diagnostic.clone());
+            return diagnostic.clone().into();
         }
         let mut causes = Vec::new();
         let mut next = std::error::Error::source(error);
@@ -42,12 +42,12 @@ impl Failure {
         // The drawing shows where it begins: of an instruction of many lines the first one.
         let end = text[span.clone()].find('\n').map_or(span.end, |end| span.start + end);
         let place = Place { file, span: span.start..end, text };
-        Self { place, message: error.to_string(), label: String::new(), help: error.hint(), causes }
+        Box::new(Self { place, message: error.to_string(), label: String::new(), help: error.hint(), causes })
     }
 
     /// As [`Failure::at`], at a step.
     #[must_use]
-    pub fn of_step(step: &Step, error: &BuildError) -> Self {
+    pub fn of_step(step: &Step, error: &BuildError) -> Box<Self> {
         Self::at(step.source.file.clone(), step.source.text.clone(), step.span.clone(), error)
     }
 
@@ -61,9 +61,9 @@ impl Failure {
     }
 }
 
-impl From<Box<Diagnostic>> for Failure {
+impl From<Box<Diagnostic>> for Box<Failure> {
     fn from(diagnostic: Box<Diagnostic>) -> Self {
         let Diagnostic { file, text, span, message, label, help } = *diagnostic;
-        Self { place: Place { file, text, span }, message, label, help, causes: Vec::new() }
+        Self::new(Failure { place: Place { file, text, span }, message, label, help, causes: Vec::new() })
     }
 }

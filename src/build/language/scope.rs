@@ -174,6 +174,11 @@ impl Scope {
         &self.environment
     }
 
+    /// Takes over the arguments of the stage that this one stands on.
+    pub fn inherit(&mut self, arguments: BTreeMap<String, String>) {
+        self.arguments.extend(arguments);
+    }
+
     /// The arguments that have a value, without those that `ENV` hides: with the environment, all that a cache key needs.
     pub fn arguments(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_seen = |(name, _): &(&String, &String)| self.environment.get(name).is_none();

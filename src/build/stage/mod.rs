@@ -60,7 +60,7 @@ pub struct Build<'a> {
 }
 
 /// Builds the stage `index`.
-pub fn build(build: &Build<'_>, index: usize, coordinator: &Coordinator) -> Result<State, Failure> {
+pub fn build(build: &Build<'_>, index: usize, coordinator: &Coordinator) -> Result<State, Box<Failure>> {
     let stage = &build.file.stages[index];
     let at_from = |error: &BuildError| {
         let source = &build.file.source;
@@ -123,7 +123,7 @@ struct StageBuilder<'a> {
 
 impl StageBuilder<'_> {
     fn tell(&self, event: Event) {
-        self.coordinator.tell::<State, Failure>(event);
+        self.coordinator.tell::<State, Box<Failure>>(event);
     }
 
     /// An empty directory that is removed when the stage is built.
@@ -143,7 +143,7 @@ impl StageBuilder<'_> {
 
     /// Another stage of this file, once it is built.
     fn need(&self, stage: usize) -> Result<State, BuildError> {
-        self.coordinator.need::<State, Failure>(stage).ok_or(BuildError::NeededStage)
+        self.coordinator.need::<State, Box<Failure>>(stage).ok_or(BuildError::NeededStage)
     }
 
     /// Tells when `work` begins and how it ends. It returns whether everything was known already.
