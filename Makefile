@@ -31,7 +31,7 @@ lint:
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
 	else echo "lint: cargo-deny is not installed: licences and advisories were not checked"; fi
 
-# BENCH_FLAGS=--quick takes fewer samples.
+# BENCH_FLAGS=--quick takes fewer samples, "--only host,cold" measures these parts alone.
 bench:
 	scripts/bench $(BENCH_FLAGS)
 

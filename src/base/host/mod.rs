@@ -27,11 +27,12 @@
 //! # Small files
 //!
 //! Some are copied into the metadata layer on ext4, where that is cheaper than a long redirect (`entry::copy_limit`).
+//! When such a file is rewritten in place, its content too follows only when its directory changes.
 //!
 //! # Cost
 //!
-//! 120,000 files take about 2.5 s of processor time, spread over the processors, and 340 MB of ext4 in the worst case
-//! (long paths). On an ext4 *without a journal* a layer takes ten times longer within a minute (six, until what was
+//! 120,000 files take about 2.5 s of processor time, spread over the processors, and up to 340 MB of ext4
+//! (the more of them have long paths). On an ext4 *without a journal* a layer takes ten times longer within a minute (six, until what was
 //! removed is written back) after as many files were removed: there the file system looks for inodes that were not freed
 //! recently (`recently_deleted`), from the start of the group, for each file. Layers are therefore brought up to date,
 //! and made anew only for another kernel, other mount points or another version of this program.
