@@ -1,6 +1,7 @@
 //! The user's own files and terminal: configuration, profiles by name, the log as it grows, Tab, the question of trust.
 
 use std::fs;
+use std::io::{Read, Write};
 
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
@@ -199,7 +200,13 @@ fn a_box_that_cannot_be_stopped_does_not_keep_the_others() {
     let listener = std::os::unix::net::UnixListener::bind(place.join("s")).expect("a socket");
     let answer = std::thread::spawn(move || {
         for stream in listener.incoming().take(1) {
-            std::io::Write::write_all(&mut stream.expect("a client"), b"nonsense").expect("answer");
+            let mut stream = stream.expect("a client");
+            // A frame: its length, and as many bytes.
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).expect("a request");
+            let mut request = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut request).expect("a request");
+            stream.write_all(b"nonsense").expect("answer");
         }
     });
     let stderr = test.args(["stop", "--all"]).status(1).any_stderr().run().stderr;
