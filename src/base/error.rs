@@ -22,6 +22,9 @@ pub enum BaseError {
         /// The image.
         image: String,
     },
+    /// `fuse-overlayfs` is to stack the layers, and cannot.
+    #[error("cannot stack the layers with `fuse-overlayfs`")]
+    Fuse(#[from] super::driver::FuseError),
     /// The base is not there or cannot be read.
     #[error("cannot read the base `{}`", path.display())]
     Read {
@@ -136,6 +139,7 @@ impl BaseError {
                                    container made from it"
                     .to_owned()
             }
+            Self::Fuse(error) => error.remedy().to_owned(),
             Self::HostRoot => "use `base = \"host\"`: it never shows the box your private files".to_owned(),
             // A part of every Debian.
             Self::ProgramMissing { program: "setpriv", .. } => "install the package `util-linux`".to_owned(),

@@ -17,11 +17,13 @@ use crate::userns::idmap::IdMap;
 pub mod archive;
 pub mod directory;
 pub mod distro;
+pub mod driver;
 pub mod error;
 pub mod host;
 pub mod image;
 mod root;
 
+pub use driver::OverlayDriver;
 pub use error::BaseError;
 
 #[cfg(test)]
@@ -44,20 +46,29 @@ pub enum BaseSpec {
 }
 
 /// Makes the base ready for a box with the ids of `map`, or finds it ready. The caller must be single-threaded.
+///
+/// `driver` is who stacks the layers; `None`: whoever can, the kernel first.
 pub fn prepare(
     paths: &Paths,
     map: &IdMap,
     base: &BaseSpec,
+    driver: Option<OverlayDriver>,
     registries: &Settings,
     progress: &dyn Progress,
 ) -> Result<RootLayers, BaseError> {
-    match base {
-        BaseSpec::Host => Ok(host::prepare(paths, map, progress)?),
-        BaseSpec::Directory(path) => directory::prepare(paths, path),
-        BaseSpec::Archive(path) => archive::prepare(paths, map, path, progress),
-        BaseSpec::Distro(name) => distro::prepare(paths, map, name, progress),
-        BaseSpec::Image(reference) => image::prepare(paths, map, reference, registries, progress),
+    let mut layers = match base {
+        BaseSpec::Host => host::prepare(paths, map, driver, progress)?,
+        BaseSpec::Directory(path) => directory::prepare(paths, path)?,
+        BaseSpec::Archive(path) => archive::prepare(paths, map, path, progress)?,
+        BaseSpec::Distro(name) => distro::prepare(paths, map, name, progress)?,
+        BaseSpec::Image(reference) => image::prepare(paths, map, reference, registries, progress)?,
+    };
+    layers.driver = driver.unwrap_or(layers.driver);
+    layers.driver.mark(&mut layers.id);
+    if layers.driver == OverlayDriver::Fuse {
+        layers.fuse_overlayfs = Some(driver::find_fuse_overlayfs()?);
     }
+    Ok(layers)
 }
 
 /// Directories that make up a root file system, ready for overlayfs.
@@ -70,7 +81,7 @@ pub struct RootLayers {
     /// Data-only lower directories: metadata files in `lower` redirect into them.
     pub data_only: Vec<PathBuf>,
     /// Host directories (absolute) that are each overlaid at their own path, above what `lower` has there: the host
-    /// base of the host's root, for which no metadata layer is needed.
+    /// base of the host's root, or with `fuse-overlayfs`, for which no metadata layer is needed.
     pub host_directories: Vec<PathBuf>,
     /// Host directories (absolute) bound read-only at their own path (a Nix store).
     pub read_only_binds: Vec<PathBuf>,
@@ -79,17 +90,9 @@ pub struct RootLayers {
     pub environment: Vec<(String, String)>,
     /// Who does the stacking.
     pub driver: OverlayDriver,
-}
-
-/// Who stacks the layers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OverlayDriver {
-    /// The kernel's overlayfs.
-    #[default]
-    Kernel,
-    /// The `fuse-overlayfs` program, all ids squashed to the box's root.
-    Fuse,
+    /// The program, absolute, if it is that.
+    #[serde(skip)]
+    pub fuse_overlayfs: Option<PathBuf>,
 }
 
 impl From<OverlayDriver> for Marks {

@@ -55,6 +55,8 @@ pub struct Inheritance {
     pub gate: OwnedFd,
     /// Where failures are written; closed when the box is ready.
     pub report: OwnedFd,
+    /// Where the mount of `fuse-overlayfs` comes from, if that stacks the layers.
+    pub fuse: Option<UnixStream>,
     /// Where clients connect.
     pub listener: UnixListener,
     /// The connection of the client that started the box.
@@ -65,7 +67,7 @@ pub struct Inheritance {
 
 /// Pid 1's whole life.
 pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 {
-    let Inheritance { gate, report, listener, first, events } = inherited;
+    let Inheritance { gate, report, fuse, listener, first, events } = inherited;
     let keep = [
         gate.as_raw_fd(),
         report.as_raw_fd(),
@@ -73,7 +75,7 @@ pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 
         first.as_raw_fd(),
         events.0.as_ref().map_or(-1, AsRawFd::as_raw_fd),
     ];
-    if let Err(failure) = build(spec, filter, gate, &keep) {
+    if let Err(failure) = build(spec, filter, gate, fuse, &keep) {
         // Nobody listens if the supervisor is gone, and then nothing matters.
         serde_json::to_writer(std::fs::File::from(report), &failure).ok();
         return 1;
@@ -88,7 +90,13 @@ pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 
     }
 }
 
-fn build(spec: &SandboxSpec, filter: &Program, gate: OwnedFd, keep: &[i32]) -> Result<(), Failure> {
+fn build(
+    spec: &SandboxSpec,
+    filter: &Program,
+    gate: OwnedFd,
+    fuse: Option<UnixStream>,
+    keep: &[i32],
+) -> Result<(), Failure> {
     let at = |phase: Phase| move |error: crate::sys::SysError| Failure::new(phase, &error);
     let mut gate = std::fs::File::from(gate);
     let pass = |gate: &mut std::fs::File| {
@@ -120,7 +128,7 @@ fn build(spec: &SandboxSpec, filter: &Program, gate: OwnedFd, keep: &[i32]) -> R
         .call(|| format!("sethostname `{}`", spec.hostname))
         .map_err(at(Phase::Namespaces))?;
     mount::make_everything_private().map_err(at(Phase::Mounts))?;
-    let root = overlay::assemble(&spec.root).map_err(at(Phase::Overlay))?;
+    let root = overlay::assemble(&spec.root, fuse.as_ref()).map_err(at(Phase::Overlay))?;
     for operation in &spec.mounts {
         mounts::perform(Root::new(root.as_fd()), operation).map_err(at(Phase::Mounts))?;
     }
@@ -135,7 +143,7 @@ fn build(spec: &SandboxSpec, filter: &Program, gate: OwnedFd, keep: &[i32]) -> R
     }
 
     // 5. Restrictions, last: they forbid what the steps above needed.
-    drop((gate, root));
+    drop((gate, root, fuse));
     process::close_all_but(keep).map_err(at(Phase::Restrictions))?;
     silence_standard_streams().map_err(at(Phase::Restrictions))?;
     rustix::thread::set_keep_capabilities(false)

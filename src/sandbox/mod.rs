@@ -8,6 +8,7 @@ pub mod caps;
 pub mod channel;
 pub mod dev;
 pub mod etc;
+pub mod fuse;
 pub mod init;
 pub mod launch;
 pub mod mounts;

@@ -4,11 +4,13 @@
 //! cut at 256 bytes), and `/proc/mounts` in the box tells nothing of the host's directories.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::fuse;
 use super::spec::RootSpec;
 use crate::sys::fs::{Root, open_directory, open_path, proc_path};
 use crate::sys::mount::{Attributes, Mount, Parameter};
@@ -77,25 +79,30 @@ impl Stack {
     }
 }
 
-/// Puts the root file system together on `spec.staging` and returns a handle of its root.
-pub fn assemble(spec: &RootSpec) -> SysResult<OwnedFd> {
-    // overlayfs takes no missing upper directory; these were made with the box, but a base may have gained a directory.
-    let root = Stack {
-        lower: spec.lower.clone(),
-        data_only: spec.data_only.clone(),
-        writable: Some(Writable { upper: spec.upper.clone(), work: spec.work.join("root") }),
-    }
-    .mount()?;
+/// Puts the root file system together on `spec.staging` and returns a handle of its root. `fuse` is where
+/// `fuse-overlayfs`, if it stacks the layers, is received from.
+pub fn assemble(spec: &RootSpec, fuse: Option<&UnixStream>) -> SysResult<OwnedFd> {
+    let root = match fuse {
+        Some(fuse) => fuse::receive(fuse)?,
+        None => Stack {
+            lower: spec.lower.clone(),
+            data_only: spec.data_only.clone(),
+            writable: Some(Writable { upper: spec.upper.clone(), work: spec.work.join("root") }),
+        }
+        .mount()?,
+    };
     root.attach(open_path(&spec.staging)?.as_fd(), &spec.staging)?;
     // The handle must be taken after attaching: it is a path on the mount now, not below it.
     let handle = open_directory(&spec.staging)?;
 
-    for directory in &spec.host_directories {
+    // `fuse-overlayfs` has them already.
+    for directory in spec.host_directories.iter().filter(|_| fuse.is_none()) {
         let relative = directory.strip_prefix("/").unwrap_or(directory);
         let mut lower: Vec<PathBuf> =
             spec.lower.iter().map(|layer| layer.join(relative)).filter(|path| is_real_directory(path)).collect();
         lower.push(directory.clone());
         let name: String = relative.to_string_lossy().replace('/', "-");
+        // overlayfs takes no missing upper directory: the box was made with one, but the base may have gained a directory.
         let mount = Stack {
             lower,
             data_only: Vec::new(),

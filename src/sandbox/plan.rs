@@ -101,7 +101,7 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
             data_only: wanted.base.data_only,
             host_directories: wanted.base.host_directories,
             read_only_binds: wanted.base.read_only_binds,
-            driver: wanted.base.driver,
+            fuse_overlayfs: wanted.base.fuse_overlayfs,
             upper: wanted.upper,
             work: wanted.work,
             staging: wanted.staging,

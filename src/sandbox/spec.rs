@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::overlay::Writable;
-use crate::base::OverlayDriver;
 use crate::userns::idmap::IdMap;
 
 /// Everything about a box's sandbox.
@@ -32,12 +31,12 @@ pub struct RootSpec {
     pub lower: Vec<PathBuf>,
     /// Data-only directories.
     pub data_only: Vec<PathBuf>,
-    /// Host directories overlaid at their own path.
+    /// Host directories overlaid at their own path; with `fuse_overlayfs` they are the lowest layer.
     pub host_directories: Vec<PathBuf>,
     /// Host directories bound read-only at their own path.
     pub read_only_binds: Vec<PathBuf>,
-    /// Who stacks.
-    pub driver: OverlayDriver,
+    /// The program that stacks the layers, absolute; absent: the kernel does.
+    pub fuse_overlayfs: Option<PathBuf>,
     /// The writable layer.
     pub upper: PathBuf,
     /// overlayfs's scratch directory, on the same file system as `upper`.

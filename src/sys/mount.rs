@@ -87,6 +87,12 @@ impl Mount {
         Ok(Self { fd, what: what.to_owned() })
     }
 
+    /// A detached mount that another process made.
+    #[must_use]
+    pub fn received(fd: OwnedFd, what: &str) -> Self {
+        Self { fd, what: what.to_owned() }
+    }
+
     /// Adds attributes, to the mounts below too when `recursive`.
     pub fn restrict(&self, attributes: Attributes, recursive: bool) -> SysResult<()> {
         set_attributes(self.fd.as_fd(), attributes.0, recursive, &self.what)

@@ -8,10 +8,9 @@
 //!   `user.overlay.redirect`, data-only lower layers). Above it lies the *copied layer*: `/etc`, package databases, the
 //!   skeleton of `/var`, empty directories. `lower` is `[copied, metadata]`, in that order: overlayfs follows redirects
 //!   from the lowest ordinary layer only.
-//! * An ordinary user, an older kernel, `fuse-overlayfs`: `driver` is [`OverlayDriver::Fuse`], `lower` is `[copied]`, and
-//!   `host_directories` are to be seen below it. The sandbox makes a tmpfs, binds each of them into it at its own path,
-//!   and runs `fuse-overlayfs -o lowerdir=<copied>:<tmpfs>,squash_to_root,...`: the program follows the binds, and shows
-//!   everything as root's. The sandbox does not do that yet: until then such a machine gets [`HostError::Unsupported`].
+//! * An ordinary user, an older kernel (or one who chose it), `fuse-overlayfs`: `driver` is [`OverlayDriver::Fuse`],
+//!   `lower` is `[copied]`, and `host_directories` are seen below it. The sandbox binds them read-only into a directory,
+//!   which is the lowest layer (`sandbox::fuse`); the program shows what belongs to ids that the box has not as root's.
 //! * The host's root: `lower` is `[copied]`, and each of `host_directories` is overlaid at its own path.
 //!
 //! What is taken: `select`. What is on disk: `state`.
@@ -51,7 +50,8 @@ use ring::digest::{Context as Digest, SHA256};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use super::{OverlayDriver, RootLayers};
+use super::driver::{FuseError, OverlayDriver};
+use super::RootLayers;
 use crate::paths::{self, Paths, PathsError};
 use crate::progress::Progress;
 use crate::sys::clone::{self, Forked};
@@ -85,10 +85,21 @@ use state::{Made, Observed, State};
 pub enum HostError {
     /// Neither way is open to an ordinary user.
     #[error(
+        "the host base of an ordinary user needs data-only overlay layers in user namespaces (Linux 6.16) or \
+         `fuse-overlayfs`: {reason}; {fuse}"
+    )]
+    Unsupported {
+        /// What the trial mount said.
+        reason: String,
+        /// Why the other way is closed.
+        fuse: FuseError,
+    },
+    /// The kernel is to stack the layers, and cannot.
+    #[error(
         "the host base of an ordinary user needs data-only overlay layers in user namespaces (Linux 6.16), which this \
          machine does not have: {reason}"
     )]
-    Unsupported {
+    KernelOnly {
         /// What the trial mount said.
         reason: String,
     },
@@ -119,14 +130,19 @@ pub enum Driver {
 ///
 /// Costs a few dozen `stat`s when nothing has changed. The layers may be superseded by another process as soon as this
 /// returns: [`hold`] them, and prepare again if that answers `NotFound`.
-pub fn prepare(paths: &Paths, map: &IdMap, progress: &dyn Progress) -> Result<RootLayers, HostError> {
+pub fn prepare(
+    paths: &Paths,
+    map: &IdMap,
+    driver: Option<OverlayDriver>,
+    progress: &dyn Progress,
+) -> Result<RootLayers, HostError> {
     let private = [&paths.data, &paths.config, &paths.cache, &paths.runtime].map(Clone::clone).into_iter();
     let home = Some(paths.home.clone()).filter(|home| !select::is_shared(home));
     let source = Source {
         root: PathBuf::from("/"),
         store: paths.store().join("host"),
         private: private.chain(home).collect(),
-        driver: None,
+        wanted: driver,
         copy_limit: None,
     };
     source.prepare(map, progress)
@@ -154,8 +170,8 @@ pub struct Source {
     pub store: PathBuf,
     /// Absolute directories that are left out wherever they lie: ours, and the user's home.
     pub private: Vec<PathBuf>,
-    /// The way for an ordinary user, instead of the best one that works.
-    pub driver: Option<Driver>,
+    /// Who is to stack the layers; `None`: whoever can, the kernel first.
+    pub wanted: Option<OverlayDriver>,
     /// Files up to this size (bytes) are copied into the metadata layer; `None`: what suits the store's file system.
     pub copy_limit: Option<u64>,
 }
@@ -175,14 +191,16 @@ struct Task<'a> {
 impl Source {
     /// See [`prepare`].
     pub fn prepare(&self, map: &IdMap, progress: &dyn Progress) -> Result<RootLayers, HostError> {
-        let layout = map.layout();
         let mountinfo = std::fs::read("/proc/self/mountinfo").call(|| "read `/proc/self/mountinfo`".to_owned())?;
         let host = Host::look(&self.root, &self.private, &mountinfo)?;
         let observed = Observed::now(&self.root, &host.points);
+        paths::create_private(&self.store)?;
+        let driver = self.choose(map, &observed)?;
+        // A machine may have boxes of both kinds.
+        let layout = if driver == Driver::Fuse { format!("{}-fuse", map.layout()) } else { map.layout() };
         if let Some(layers) = self.current(&layout, &observed)? {
             return Ok(layers);
         }
-        paths::create_private(&self.store)?;
         let path = self.store.join(format!("{layout}.lock"));
         let call = || format!("lock `{}`", path.display());
         let lock = match state::lock(&path, FlockOperation::NonBlockingLockExclusive).call(call)? {
@@ -197,8 +215,6 @@ impl Source {
             return Ok(layers);
         }
         let old = State::load(&self.store, &layout).filter(|old| old.is_usable(&self.store, &observed));
-        let driver = self.choose(map, old.as_ref())?;
-        let old = old.filter(|old| old.driver == driver);
         let task =
             Task { host: &host, observed: &observed, layout: &layout, driver, old: old.as_ref(), lock: lock.as_ref() };
         let work = || self.update(&task, progress);
@@ -214,8 +230,7 @@ impl Source {
     /// The layers, if they are there and nothing has changed.
     fn current(&self, layout: &str, observed: &Observed) -> Result<Option<RootLayers>, SysError> {
         let Some(mut state) = State::load(&self.store, layout) else { return Ok(None) };
-        let wanted = self.driver.is_none_or(|driver| driver == state.driver || state.driver == Driver::Direct);
-        if !wanted || !state.is_usable(&self.store, observed) || !state.is_fresh(observed) {
+        if !state.is_usable(&self.store, observed) || !state.is_fresh(observed) {
             return Ok(None);
         }
         if state.note_durable(observed) {
@@ -224,22 +239,24 @@ impl Source {
         Ok(Some(state.layers))
     }
 
-    fn choose(&self, map: &IdMap, old: Option<&State>) -> Result<Driver, HostError> {
+    fn choose(&self, map: &IdMap, observed: &Observed) -> Result<Driver, HostError> {
         if map.mode == IdMode::Root {
             return Ok(Driver::Direct);
         }
-        if let Some(driver) = self.driver {
-            return Ok(driver);
+        if self.wanted == Some(OverlayDriver::Fuse) {
+            return Ok(Driver::Fuse);
         }
-        if let Some(old) = old {
-            return Ok(old.driver);
+        // What has been made on this kernel works on it.
+        if State::load(&self.store, &map.layout()).is_some_and(|old| old.is_usable(&self.store, observed)) {
+            return Ok(Driver::Metadata);
         }
         let probe = probe(&self.store);
-        // The sandbox does not mount the fuse variant yet: its layers are made only on request.
-        probe
-            .driver()
-            .filter(|driver| *driver != Driver::Fuse)
-            .ok_or_else(|| HostError::Unsupported { reason: probe.metadata.unwrap_or_default() })
+        match (probe.metadata, probe.fuse) {
+            (None, _) => Ok(Driver::Metadata),
+            (Some(reason), _) if self.wanted.is_some() => Err(HostError::KernelOnly { reason }),
+            (Some(_), None) => Ok(Driver::Fuse),
+            (Some(reason), Some(fuse)) => Err(HostError::Unsupported { reason, fuse }),
+        }
     }
 
     fn update(&self, task: &Task<'_>, progress: &dyn Progress) -> Result<State, SysError> {
@@ -291,6 +308,7 @@ impl Source {
             read_only_binds: host.selection.read_only_binds.clone(),
             driver: if driver == Driver::Fuse { OverlayDriver::Fuse } else { OverlayDriver::Kernel },
             environment: Vec::new(),
+            fuse_overlayfs: None,
         }
     }
 

@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::Driver;
 use super::entry::{Facts, Writer};
 use super::walk::open_directory;
+use crate::base::driver::{self, FuseError};
 use crate::sys::clone::{self, Forked, Namespaces};
 use crate::sys::mount::{Attributes, Mount, Parameter};
 use crate::sys::process::{self, Ended};
@@ -19,15 +19,8 @@ use crate::userns::mapper;
 pub struct Probe {
     /// Why no metadata-only layer can be mounted; `None`: it can.
     pub metadata: Option<String>,
-    /// `fuse-overlayfs` is on PATH, and `/dev/fuse` can be opened.
-    pub fuse: bool,
-}
-
-impl Probe {
-    /// The driver that follows, if any.
-    pub(super) fn driver(&self) -> Option<Driver> {
-        if self.metadata.is_none() { Some(Driver::Metadata) } else { self.fuse.then_some(Driver::Fuse) }
-    }
+    /// Why `fuse-overlayfs` cannot be used instead; `None`: it can.
+    pub fuse: Option<FuseError>,
 }
 
 /// Tries a mount with its layers in `directory`, which exists and belongs to the user: the file system counts too.
@@ -36,12 +29,7 @@ pub fn probe(directory: &Path) -> Probe {
         Ok(reason) => reason,
         Err(error) => Some(error.to_string()),
     };
-    Probe { metadata, fuse: fuse_is_there() }
-}
-
-fn fuse_is_there() -> bool {
-    let device = std::fs::File::options().read(true).write(true).open("/dev/fuse");
-    device.is_ok() && which::which("fuse-overlayfs").is_ok()
+    Probe { metadata, fuse: driver::find_fuse_overlayfs().err() }
 }
 
 const CONTENT: &[u8] = b"seen through";

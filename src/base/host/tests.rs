@@ -96,19 +96,19 @@ impl Fake {
         std::fs::write(self.at(path), text).unwrap();
     }
 
-    fn source(&self, driver: Driver) -> Source {
+    fn source(&self, wanted: OverlayDriver) -> Source {
         Source {
             root: self.scratch.path().join("host"),
             store: self.scratch.path().join("store"),
             // Given as on a host whose root is `/`.
             private: vec!["/usr/ours".into()],
-            driver: Some(driver),
+            wanted: Some(wanted),
             copy_limit: Some(entry::COPY_LIMIT),
         }
     }
 
     fn prepare(&self) -> RootLayers {
-        self.source(Driver::Metadata).prepare(&map(), &Silent).unwrap()
+        self.source(OverlayDriver::Kernel).prepare(&map(), &Silent).unwrap()
     }
 
     fn names_in_store(&self) -> Vec<String> {
@@ -356,7 +356,7 @@ fn a_new_copied_layer_shares_what_has_not_changed() {
     let fake = Fake::new();
     symlink("conf", fake.at("etc/link")).unwrap();
     symlink("conf", fake.at("etc/changed-link")).unwrap();
-    let source = fake.source(Driver::Metadata);
+    let source = fake.source(OverlayDriver::Kernel);
     let old = fake.prepare().lower.swap_remove(0);
     let host = Host::look(&source.root, &source.private, b"").unwrap();
     fake.text("etc/conf", "changed");
@@ -378,12 +378,10 @@ fn a_new_copied_layer_shares_what_has_not_changed() {
 #[test]
 fn without_a_metadata_layer_directories_are_named() {
     let fake = Fake::new();
-    for (driver, expected, map) in
-        [(Driver::Fuse, OverlayDriver::Fuse, map()), (Driver::Direct, OverlayDriver::Kernel, IdMap::root())]
-    {
+    for (driver, map) in [(OverlayDriver::Fuse, map()), (OverlayDriver::Kernel, IdMap::root())] {
         let layers = fake.source(driver).prepare(&map, &Silent).unwrap();
         assert_eq!(layers.lower.len(), 1);
-        assert_eq!(layers.driver, expected);
+        assert_eq!(layers.driver, driver);
         assert!(layers.data_only.is_empty());
         assert_eq!(layers.host_directories, [fake.at("usr"), fake.at("opt")]);
         assert!(layers.lower[0].join("var/lib/apt/lists/list").exists());
@@ -406,6 +404,6 @@ fn the_progress_begins_and_ends() {
         fn note(&self, _: &str) {}
     }
     let heard = Heard::default();
-    Fake::new().source(Driver::Metadata).prepare(&map(), &heard).unwrap();
+    Fake::new().source(OverlayDriver::Kernel).prepare(&map(), &heard).unwrap();
     assert_eq!(heard.0.into_inner().unwrap(), ["preparing the host base", "end"]);
 }

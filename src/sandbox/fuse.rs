@@ -1,0 +1,321 @@
+//! The root file system stacked by `fuse-overlayfs`, where the kernel's overlayfs will not do.
+//!
+//! The supervisor starts the program, as it starts the network helper. It is the root of the box's user namespace, for
+//! the files belong to the box's ids, but it stays in the pid namespace of the host: the box neither sees nor reaches
+//! it. It has a mount namespace of its own with nothing in it but this, so that whatever the content of the layers
+//! makes it do, it finds no file of the host that the box does not have already:
+//!
+//! ```text
+//! /0 /1 ..          the read-only layers, the topmost first
+//! /host/usr ..      the host's directories: the lowest layer of the host base
+//! /own/..           the directory that holds both the writable layer and the work directory, writable
+//! /usr /lib ..      the program's libraries, read-only      /fuse-overlayfs  the program
+//! /proc             the program reads attributes through /proc/self/fd
+//! ```
+//!
+//! The file system is mounted here, detached, before the program is executed; init gets the mount through a socket and
+//! attaches it in its own namespace. The program is handed the opened `/dev/fuse`. It ends when the last mount namespace
+//! that has the file system is gone.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::caps;
+use super::spec::RootSpec;
+use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sys::fs::{Root, open_directory, open_path};
+use crate::sys::mount::{self, Attributes, Mount, Parameter};
+use crate::sys::{Context, SysError, SysResult, process, socket, terminal};
+use crate::userns::idmap::{IdMap, IdMode};
+
+/// What programs and their libraries are made of.
+const SYSTEM: [&str; 10] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/gnu", "/etc/ld.so.cache"];
+
+/// What stands for an id that is not in the map, as the kernel sets it (`/proc/sys/kernel/overflowuid`).
+const UNMAPPED: u32 = 65_534;
+
+/// How much of what the program says is kept, in bytes.
+const SAID_BYTES: usize = 4096;
+
+/// The running program. Killed when the process that started it dies.
+#[derive(Debug)]
+pub struct Server {
+    pid: Pid,
+    /// Its standard error; closed when it ends.
+    stderr: OwnedFd,
+    said: Vec<u8>,
+}
+
+/// Starts `program` for the layers of `spec`. `user` is the box's user namespace; the mount goes through `to_init`.
+pub fn start(
+    spec: &RootSpec,
+    program: &Path,
+    map: &IdMap,
+    user: BorrowedFd<'_>,
+    to_init: UnixStream,
+) -> SysResult<Server> {
+    let (stderr, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)
+            .call(|| "pipe2".to_owned())?;
+    let parent = rustix::process::getpid();
+    match fork()? {
+        Forked::Parent { pid } => Ok(Server { pid, stderr, said: Vec::new() }),
+        Forked::Child => {
+            let failed = terminal::install_as_standard(write.as_fd(), 2)
+                .and_then(|()| process::close_all_but(&[user.as_raw_fd(), to_init.as_raw_fd()]))
+                .and_then(|()| enter(user, map, parent))
+                .and_then(|()| serve(spec, program, map, &to_init));
+            if let Err(error) = failed {
+                // Nobody can be told that the pipe is full or closed.
+                rustix::io::write(rustix::stdio::stderr(), error.to_string().as_bytes()).ok();
+            }
+            exit_now(1)
+        }
+    }
+}
+
+/// Receives the mount from the program's process. `ENOTCONN`: it ended.
+pub fn receive(from: &UnixStream) -> SysResult<Mount> {
+    let mut descriptors = Vec::new();
+    socket::receive_with_descriptors(from, &mut [0], &mut descriptors)?;
+    let fd = descriptors.pop().ok_or_else(|| SysError::new("receive the mount of `fuse-overlayfs`", Errno::NOTCONN))?;
+    Ok(Mount::received(fd, "fuse-overlayfs"))
+}
+
+impl Server {
+    /// Sleeps until the program or the process behind `other` (a pidfd) has ended, or for `timeout`. Whether the program
+    /// has.
+    pub fn wait_beside(&mut self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> SysResult<bool> {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            let stderr = self.stderr.as_fd();
+            let mut set = vec![PollFd::from_borrowed_fd(stderr, PollFlags::IN)];
+            set.extend(other.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            match poll(&mut set, left.as_ref()) {
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno).call(|| "poll".to_owned()),
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+            }
+            let (spoke, other_ended) =
+                (!set[0].revents().is_empty(), set.get(1).is_some_and(|fd| !fd.revents().is_empty()));
+            if spoke && self.listen()? {
+                return Ok(true);
+            }
+            if other_ended {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Takes what there is on standard error. True at its end.
+    fn listen(&mut self) -> SysResult<bool> {
+        let mut buffer = [0; 1024];
+        loop {
+            match rustix::io::read(&self.stderr, &mut buffer) {
+                Ok(0) => return Ok(true),
+                Ok(size) => {
+                    self.said.extend_from_slice(&buffer[..size]);
+                    let surplus = self.said.len().saturating_sub(SAID_BYTES);
+                    self.said.drain(..surplus);
+                }
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno).call(|| "read `standard error`".to_owned()),
+            }
+        }
+    }
+
+    /// The last line that it wrote; untrusted.
+    pub fn said(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.said);
+        text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+    }
+
+    /// Waits for its end, which follows that of the box when everything is written, and kills it after `patience`.
+    pub fn finish(mut self, patience: Duration) -> SysResult<()> {
+        if !self.wait_beside(None, Some(patience))? {
+            nix::sys::signal::kill(self.pid, nix::sys::signal::Signal::SIGKILL)
+                .call(|| format!("kill `{}`", self.pid))?;
+        }
+        process::wait(self.pid).map(drop)
+    }
+}
+
+/// Becomes the root of the box's user namespace, in a mount namespace of its own.
+fn enter(user: BorrowedFd<'_>, map: &IdMap, parent: rustix::process::Pid) -> SysResult<()> {
+    rustix::thread::move_into_link_name_space(user, Some(rustix::thread::LinkNameSpaceType::User))
+        .call(|| "setns `user`".to_owned())?;
+    if map.uid_outside(0).is_some() {
+        process::become_namespace_root(map.mode != IdMode::Single)?;
+    }
+    // The change of ids clears it, so it comes after.
+    process::die_with_parent()?;
+    if rustix::process::getppid() != Some(parent) {
+        return Err(SysError::new("getppid", Errno::SRCH));
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).call(|| "unshare `mount`".to_owned())?;
+    mount::make_everything_private()
+}
+
+/// Furnishes the namespace, mounts, hands the mount to init, and becomes the program.
+fn serve(spec: &RootSpec, program: &Path, map: &IdMap, to_init: &UnixStream) -> SysResult<()> {
+    let directory = Mount::new("tmpfs", &[Parameter::Value("mode", "755".into())], Attributes::NO_DEVICES)?;
+    directory.attach(open_path(&spec.staging)?.as_fd(), &spec.staging)?;
+    let handle = open_directory(&spec.staging)?;
+    let options = furnish(Root::new(handle.as_fd()), spec, program, map)?;
+
+    let device = rustix::fs::open(
+        "/dev/fuse",
+        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .call(|| "open `/dev/fuse`".to_owned())?;
+    let mount = mount_on(&device, map)?;
+    socket::send_with_descriptors(to_init, b"m", &[mount.root()])?;
+    drop(mount);
+
+    mount::pivot_into(handle.as_fd())?;
+    drop(handle);
+    process::set_no_new_privileges()?;
+    // No more rights than the root of the box has itself.
+    caps::apply().map_err(|error| SysError::new(error.to_string(), Errno::PERM))?;
+    rustix::io::fcntl_setfd(&device, rustix::io::FdFlags::empty()).call(|| "fcntl `/dev/fuse`".to_owned())?;
+    let place = format!("/dev/fd/{}", device.as_raw_fd());
+    let arguments = ["fuse-overlayfs", "-f", "-o", &options, &place].map(c_string);
+    let Err(errno) =
+        nix::unistd::execve(&c_string("/fuse-overlayfs"), &arguments, &[c_string("LC_ALL=C"), c_string("PATH=/usr/bin")]);
+    Err(errno).call(|| format!("execve `{}`", program.display()))
+}
+
+/// The file system, which answers once the program runs.
+fn mount_on(device: &OwnedFd, map: &IdMap) -> SysResult<Mount> {
+    let owner = if map.uid_outside(0).is_some() { 0 } else { map.user };
+    let value = |key, value: String| Parameter::Value(key, value);
+    let parameters = [
+        value("source", "overlay".into()),
+        value("subtype", "fuse-overlayfs".into()),
+        value("fd", device.as_raw_fd().to_string()),
+        value("rootmode", "40755".into()),
+        value("user_id", owner.to_string()),
+        value("group_id", owner.to_string()),
+        Parameter::Flag("default_permissions"),
+        Parameter::Flag("allow_other"),
+    ];
+    Mount::new("fuse", &parameters, Attributes::default())
+}
+
+/// Binds everything below `root`; returns the program's options.
+fn furnish(root: Root<'_>, spec: &RootSpec, program: &Path, map: &IdMap) -> SysResult<String> {
+    let mut lower = Vec::new();
+    for (number, layer) in spec.lower.iter().enumerate() {
+        let place = format!("/{number}");
+        bind(root, layer, Path::new(&place), Access::Read)?;
+        lower.push(place);
+    }
+    for directory in &spec.host_directories {
+        let below = directory.strip_prefix("/").unwrap_or(directory);
+        bind(root, directory, &Path::new("/host").join(below), Access::Read)?;
+    }
+    if !spec.host_directories.is_empty() {
+        lower.push("/host".to_owned());
+    }
+    let work = spec.work.join("fuse");
+    std::fs::create_dir_all(&work).call(|| format!("mkdir `{}`", work.display()))?;
+    // Under one mount, for files are renamed from one to the other.
+    let own = common_parent(&spec.upper, &work);
+    bind(root, &own, Path::new("/own"), Access::ReadWrite)?;
+
+    for path in SYSTEM.map(Path::new) {
+        match path.symlink_metadata() {
+            Err(_) => {}
+            Ok(meta) if meta.is_symlink() => {
+                let target = std::fs::read_link(path).call(|| format!("readlink `{}`", path.display()))?;
+                root.symlink(&target.to_string_lossy(), path)?;
+            }
+            Ok(_) => bind(root, path, path, Access::Read)?,
+        }
+    }
+    bind(root, program, Path::new("/fuse-overlayfs"), Access::Read)?;
+    bind(root, Path::new("/proc"), Path::new("/proc"), Access::Read)?;
+    let inside = |path: &Path| Path::new("/own").join(path.strip_prefix(&own).unwrap_or(path));
+    Ok(options(&lower, &inside(&spec.upper), &inside(&work), map, !spec.host_directories.is_empty()))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    ReadWrite,
+}
+
+fn bind(root: Root<'_>, source: &Path, target: &Path, access: Access) -> SysResult<()> {
+    let from = open_path(source)?;
+    let place =
+        if crate::sys::fs::is_directory(&from)? { root.create_directory(target)? } else { root.create_file(target)? };
+    let mount = Mount::copy(from.as_fd(), &source.to_string_lossy(), true)?;
+    let attributes = Attributes::NO_DEVICES | Attributes::NO_SUID;
+    mount.restrict(if access == Access::Read { attributes | Attributes::READ_ONLY } else { attributes }, true)?;
+    mount.attach(place.as_fd(), target)
+}
+
+/// The deepest directory that holds both.
+fn common_parent(one: &Path, other: &Path) -> PathBuf {
+    one.components().zip(other.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+}
+
+/// The value of `-o`. Pure.
+fn options(lower: &[String], upper: &Path, work: &Path, map: &IdMap, host: bool) -> String {
+    let mut options =
+        format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
+    if map.mode == IdMode::Single {
+        // There is no other owner.
+        options.push_str(&format!(",squash_to_uid={0},squash_to_gid={0}", map.user));
+    } else if host {
+        // What belongs to ids that the box has not is root's; everybody else stays who he is. Where two ids are shown as
+        // one, the last in this list is what is written.
+        let ids = format!("{UNMAPPED}:0:1:{0}:{0}:{1}:0:0:{UNMAPPED}", UNMAPPED + 1, u32::MAX - UNMAPPED - 1);
+        options.push_str(&format!(",uidmapping={ids},gidmapping={ids}"));
+    }
+    options
+}
+
+fn c_string(text: impl AsRef<str>) -> CString {
+    // None of ours has a NUL; a path of the store with one could not have been made.
+    CString::new(std::ffi::OsString::from(text.as_ref()).into_vec()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_by_map() {
+        let lower = ["/0", "/host"].map(str::to_owned);
+        let of = |map: &IdMap, host| options(&lower, Path::new("/own/upper/fs"), Path::new("/own/work/fuse"), map, host);
+        let range = IdMap::range(0, 1000, 1000, &[(100_000, 65_535)], &[(100_000, 65_535)]);
+        assert_eq!(of(&range, false), "lowerdir=/0:/host,upperdir=/own/upper/fs,workdir=/own/work/fuse");
+        let ids = "65534:0:1:65535:65535:4294901760:0:0:65534";
+        assert!(of(&range, true).ends_with(&format!(",uidmapping={ids},gidmapping={ids}")));
+        assert!(of(&IdMap::single(1000, 1, 2), true).ends_with(",squash_to_uid=1000,squash_to_gid=1000"));
+    }
+
+    #[test]
+    fn one_mount_for_both_writable_directories() {
+        for (upper, work, expected) in
+            [("/d/b/upper/fs", "/d/b/work/fuse", "/d/b"), ("/d/b/s/fs", "/d/b/s/work/fuse", "/d/b/s")]
+        {
+            assert_eq!(common_parent(Path::new(upper), Path::new(work)), Path::new(expected));
+        }
+    }
+}
