@@ -23,6 +23,7 @@ mod lines;
 mod mount;
 mod parse;
 mod pattern;
+mod ports;
 mod scope;
 mod stages;
 mod statement;
@@ -38,6 +39,7 @@ pub use instruction::{
 };
 pub use mount::{Mount, MountFlag, MountOwner, Sharing};
 pub use parse::{parse, parse_trigger};
+pub use ports::{PortsError, parse_ports};
 pub use scope::{Environment, Globals, PROXY_ARGUMENTS, Scope, platform_arguments};
 pub use stages::{Origin, PlannedStage, StageGraph};
 
