@@ -7,9 +7,11 @@
 //!                   stages, steps, words --Scope--> expanded values
 //! ```
 //!
-//! - [`lines`](self): continuation lines become logical lines that remember where each byte stood.
-//! - A [`Word`] is text as it was written, quotes and variables in it, with its place; [`Step::error`] points at it.
-//! - Which words of an instruction are expanded stands at the fields of [`Instruction`].
+//! - Continuation lines become logical lines that remember where each byte stood. A [`Word`] is text as it was written,
+//!   quotes and variables in it, with its place; [`Step::error`] points at it.
+//! - Which words of an instruction are expanded stands at the fields of [`Instruction`]; [`Scope`] knows what
+//!   variables hold, [`expand`] what the forms of substitution mean.
+//! - [`IgnorePatterns`] reads ignore files.
 
 mod containerfile;
 mod duration;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::profile::Diagnostic;
 
@@ -295,4 +297,23 @@ error: `COPY` has no flag `--form`
 4 | COPY --form=b x y
   |      ^^^^^^^^ did you mean `--from`?";
     assert_eq!(report, expected);
+}
+
+proptest! {
+    #[test]
+    fn never_panics(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "\n", "\r\n", " ", "\t", "\\\n", "\\", "`", "# escape=`\n", "# c\n", "FROM a", "\nRUN ", "\nCOPY ", "\nENV ", "\nARG ",
+            "\nONBUILD ", "\nLABEL ", "\nHEALTHCHECK ", "\nVOLUME ", "--mount=", "--from=", "type=cache,", "id=", "<<A", "<<-\"B\"",
+            "\nA\n", "\n\tB\n", "[\"a\"]", "[", "$a", "${a", "}", "=", "\"", "'", "a", "\u{e4}", "\u{feff}",
+        ]), 0..24),
+    ) {
+        let text = pieces.concat();
+        match parse("Containerfile", &text) {
+            Ok(file) => for step in file.stages.iter().flat_map(|stage| &stage.steps) {
+                prop_assert!(text.get(step.span.clone()).is_some());
+            },
+            Err(error) => prop_assert!(!error.render(false).is_empty()),
+        }
+    }
 }

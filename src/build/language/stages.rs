@@ -1,6 +1,6 @@
 //! Which stages a build needs, and what each takes from where.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::containerfile::{Containerfile, Span, Stage, Word};
 use super::instruction::Instruction;
@@ -53,8 +53,9 @@ pub struct StageGraph {
 /// What a name may stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Names {
-    /// Of each stage.
-    stages: Vec<Option<String>>,
+    stage_count: usize,
+    /// The last stage of each name.
+    stages: BTreeMap<String, usize>,
     contexts: BTreeSet<String>,
 }
 
@@ -66,12 +67,14 @@ impl StageGraph {
         contexts: BTreeSet<String>,
         target: Option<&str>,
     ) -> Result<Self> {
-        let stages = file.stages.iter().map(|stage| stage.name.as_ref().map(|name| name.text.clone())).collect();
-        let names = Names { stages, contexts };
+        let named = file.stages.iter().enumerate();
+        let stages = named.filter_map(|(index, stage)| Some((stage.name.as_ref()?.text.clone(), index))).collect();
+        let names = Names { stage_count: file.stages.len(), stages, contexts };
         let target = names.target(file, target)?;
-        let mut planned = Vec::new();
+        let (mut planned, mut earlier) = (Vec::new(), BTreeMap::new());
         for (index, stage) in file.stages.iter().enumerate() {
-            planned.push(names.plan(file, globals, index, stage)?);
+            planned.push(names.plan(file, globals, &earlier, stage)?);
+            earlier.extend(stage.name.as_ref().map(|name| (name.text.as_str(), index)));
         }
         let mut graph = Self { stages: planned, target, order: Vec::new(), names };
         graph.sort(file)?;
@@ -122,11 +125,11 @@ impl StageGraph {
 impl Names {
     /// The stage of `--target`.
     fn target(&self, file: &Containerfile, target: Option<&str>) -> Result<usize> {
-        let Some(target) = target.filter(|target| !target.is_empty()) else { return Ok(self.stages.len() - 1) };
-        let by_number = || target.parse().ok().filter(|index| *index < self.stages.len());
+        let Some(target) = target.filter(|target| !target.is_empty()) else { return Ok(self.stage_count - 1) };
+        let by_number = || target.parse().ok().filter(|index| *index < self.stage_count);
         self.stage(target).or_else(by_number).ok_or_else(|| {
-            let known: Vec<&str> = self.stages.iter().flatten().map(String::as_str).collect();
-            let stage = &file.stages[self.stages.len() - 1];
+            let known: Vec<&str> = self.stages.keys().map(String::as_str).collect();
+            let stage = &file.stages[self.stage_count - 1];
             let error = file.source.error(&stage.span, format!("there is no stage `{target}`"));
             let list: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
             let error = if list.is_empty() {
@@ -140,8 +143,7 @@ impl Names {
 
     /// The last stage of that name.
     fn stage(&self, name: &str) -> Option<usize> {
-        let lower = name.to_ascii_lowercase();
-        self.stages.iter().rposition(|known| known.as_deref() == Some(lower.as_str()))
+        self.stages.get(&name.to_ascii_lowercase()).copied()
     }
 
     /// A context is found by its own name, or by an image's in any spelling.
@@ -163,24 +165,29 @@ impl Names {
 
     fn origin(&self, from: &str) -> std::result::Result<Origin, String> {
         if let Ok(index) = from.parse::<usize>() {
-            return match index < self.stages.len() {
+            return match index < self.stage_count {
                 true => Ok(Origin::Stage(index)),
                 false => {
-                    Err(format!("there is no stage {index}: they are numbered from 0 to {}", self.stages.len() - 1))
+                    Err(format!("there is no stage {index}: they are numbered from 0 to {}", self.stage_count - 1))
                 }
             };
         }
         Ok(self.stage(from).map_or_else(|| self.context_or_image(from), Origin::Stage))
     }
 
-    fn plan(&self, file: &Containerfile, globals: &Globals, index: usize, stage: &Stage) -> Result<PlannedStage> {
+    fn plan(
+        &self,
+        file: &Containerfile,
+        globals: &Globals,
+        earlier: &BTreeMap<&str, usize>,
+        stage: &Stage,
+    ) -> Result<PlannedStage> {
         let written = globals.from(&stage.base)?;
         let replaced = stage.name.as_ref().and_then(|name| self.context(&name.text));
         let is_replaced = replaced.is_some();
-        let earlier = self.stages[..index].iter().rposition(|known| known.as_deref() == Some(written.as_str()));
-        let base = match (replaced, earlier) {
+        let base = match (replaced, earlier.get(written.as_str())) {
             (Some(context), _) => Origin::Context(context.clone()),
-            (None, Some(earlier)) => Origin::Stage(earlier),
+            (None, Some(earlier)) => Origin::Stage(*earlier),
             (None, None) => self.context_or_image(&written),
         };
         let mut needs = BTreeSet::new();
