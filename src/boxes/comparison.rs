@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::diff::{Diff, DiffSpec};
 use super::session::SessionError;
 use super::{BoxDir, BoxId, BoxRecord, diff, generated, packages_layer, state};
-use crate::base::{self, RootLayers};
+use crate::base::{self, OverlayDriver, RootLayers};
 use crate::paths::Paths;
 use crate::profile::{LoadedProfile, Profile};
 use crate::progress::Progress;
@@ -28,7 +28,8 @@ impl Comparison {
         let directory = BoxDir::new(paths, id);
         let record = state::load(&directory)?;
         let loaded = Profile::load(paths, &record.project)?;
-        let base = base::prepare(paths, &record.id_map, &loaded.profile.base, &loaded.registries, progress)?;
+        let driver = Some(OverlayDriver::of_base(&record.base_id));
+        let base = base::prepare(paths, &record.id_map, &loaded.profile.base, driver, &loaded.registries, progress)?;
         let mut own = vec![directory.upper()];
         own.extend(directory.frozen_layers(&record));
         let packages = packages_layer::find(paths, &loaded.profile, &record.id_map, &base)?;

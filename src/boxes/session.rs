@@ -10,7 +10,7 @@ use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
 use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, packages, packages_layer, pool, running};
-use crate::base::{self, BaseError, BaseSpec, RootLayers};
+use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::paths::{self, Paths};
 use crate::profile::{self, LoadedProfile, Profile};
 use crate::progress::Progress;
@@ -214,8 +214,7 @@ fn start(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Outcome, SessionError> {
-    let map = id_map(paths, loaded)?;
-    let base = base::prepare(paths, &map, &loaded.profile.base, &loaded.registries, progress)?;
+    let (map, base) = prepare_base(paths, loaded, progress)?;
     let new = clone::NewBox {
         name: loaded.profile.name.clone(),
         project: loaded.project.clone(),
@@ -339,13 +338,24 @@ fn launch_box(
     boot::boot(&spec, &net, &place, command, Some(lock), hold, progress)
 }
 
-/// The ids of an existing box stay what they were made with.
-pub(super) fn id_map(paths: &Paths, loaded: &LoadedProfile) -> BoxesResult<IdMap> {
-    if let Some(id) = list::find_by_project(paths, &loaded.project)? {
-        return Ok(super::state::load(&BoxDir::new(paths, &id))?.id_map);
-    }
-    let user = if loaded.profile.user == "root" { 0 } else { NAMED_USER_ID };
-    Ok(Offer::probe().map(user))
+/// The base and the ids for the project's box. Those of an existing box, and who stacks its layers, stay what they were.
+pub(super) fn prepare_base(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    progress: &dyn Progress,
+) -> Result<(IdMap, RootLayers), SessionError> {
+    let (map, driver) = match list::find_by_project(paths, &loaded.project)? {
+        Some(id) => {
+            let record = super::state::load(&BoxDir::new(paths, &id))?;
+            (record.id_map, Some(OverlayDriver::of_base(&record.base_id)))
+        }
+        None => {
+            let user = if loaded.profile.user == "root" { 0 } else { NAMED_USER_ID };
+            (Offer::probe().map(user), loaded.driver)
+        }
+    };
+    let base = base::prepare(paths, &map, &loaded.profile.base, driver, &loaded.registries, progress)?;
+    Ok((map, base))
 }
 
 fn network(loaded: &LoadedProfile, options: &Options) -> Result<(NetPlan, Mode), SessionError> {
@@ -504,8 +514,7 @@ pub fn describe(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<String, SessionError> {
-    let map = id_map(paths, loaded)?;
-    let base = base::prepare(paths, &map, &loaded.profile.base, &loaded.registries, progress)?;
+    let (map, base) = prepare_base(paths, loaded, progress)?;
     let id = match list::find_by_project(paths, &loaded.project)? {
         Some(id) => id,
         None => BoxId::new(&loaded.profile.name, &loaded.project),

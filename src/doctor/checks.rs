@@ -121,10 +121,14 @@ fn host_base(machine: &Machine) -> Finding {
     if machine.offer.mode() == IdMode::Root {
         return Finding::new(name, State::Ok, "plain overlays");
     }
-    match &machine.host_base.metadata {
-        None => Finding::new(name, State::Ok, "metadata layers work"),
-        Some(reason) => Finding::new(name, State::Warning, format!("not possible here: {reason}"))
-            .remedy("name another base in devbox.toml: distro = \"debian:bookworm\""),
+    match (&machine.host_base.metadata, &machine.host_base.fuse) {
+        (None, _) => Finding::new(name, State::Ok, "metadata layers work"),
+        (Some(_), None) => {
+            Finding::new(name, State::Ok, "through `fuse-overlayfs`: this kernel is older than Linux 6.16")
+        }
+        (Some(reason), Some(fuse)) => {
+            Finding::new(name, State::Warning, format!("not possible here: {reason}; {fuse}")).remedy(fuse.remedy())
+        }
     }
 }
 

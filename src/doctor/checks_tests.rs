@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::driver::FuseError;
 use crate::base::host::Probe;
 use crate::doctor::machine::Disk;
 use crate::sandbox::net::plan::{Found, Tun};
@@ -26,7 +27,7 @@ fn good() -> Machine {
         user: "alice".into(),
         free_range: 231_072,
         mappers: vec![helper("newuidmap"), helper("newgidmap")],
-        host_base: Probe { metadata: None, fuse: false },
+        host_base: Probe { metadata: None, fuse: Some(FuseError::NotInstalled) },
         network: Found {
             pasta: Some("/usr/bin/pasta".into()),
             slirp: None,

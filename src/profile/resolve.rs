@@ -26,7 +26,7 @@ use super::validate::{
     parse_profile,
 };
 use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Share, registries};
-use crate::base::BaseSpec;
+use crate::base::{BaseSpec, OverlayDriver};
 use crate::paths::Paths;
 use crate::registry::Settings;
 use crate::text::closest;
@@ -83,6 +83,8 @@ pub struct LoadedProfile {
     pub profile: Profile,
     /// Where images come from.
     pub registries: Settings,
+    /// Who stacks the layers of a new box; `None`: whoever can.
+    pub driver: Option<OverlayDriver>,
     /// The layers, the lowest first.
     pub sources: Vec<Source>,
     /// What the project's files want of the host that the user's own configuration does not already grant.
@@ -106,6 +108,7 @@ impl Profile {
         let found = find(start, &paths.home)?;
         let loader = Loader { paths };
         let config = loader.config()?;
+        let driver = config.as_ref().and_then(|config| config.layer.driver);
         let mut top = Vec::new();
         if let Some(file) = found.file {
             top.push(loader.file(Source::Untrusted(file))?);
@@ -142,7 +145,7 @@ impl Profile {
         let wants = trust::wishes(&found.project, &profile, &baseline, &files);
         let digest = trust::digest(&found.project, &files, &wants);
         let sources = files.into_iter().map(|file| file.source).collect();
-        Ok(LoadedProfile { project: found.project, profile, registries, sources, wants, digest, origins })
+        Ok(LoadedProfile { project: found.project, profile, registries, driver, sources, wants, digest, origins })
     }
 
     /// Checks one file and what it extends, wherever it lies.

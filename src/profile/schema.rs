@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::registries::RawRegistries;
 use super::{Lifetime, NetworkMode};
+use crate::base::OverlayDriver;
 
 /// A value and the bytes of the file that it was read from.
 #[derive(Debug, Clone)]
@@ -244,6 +245,41 @@ pub struct RawConfig {
     /// Where images come from.
     #[serde(default)]
     pub registries: RawRegistries,
+    /// How layers are stacked.
+    #[serde(default)]
+    pub overlay: RawOverlay,
+}
+
+/// `[overlay]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawOverlay {
+    /// Who stacks the layers of new boxes.
+    #[serde(default)]
+    pub driver: OverlayChoice,
+}
+
+/// `overlay.driver`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverlayChoice {
+    /// The kernel where it can, else `fuse-overlayfs`.
+    #[default]
+    Auto,
+    /// The kernel, or an error.
+    Kernel,
+    /// `fuse-overlayfs`, or an error.
+    Fuse,
+}
+
+impl From<OverlayChoice> for Option<OverlayDriver> {
+    fn from(choice: OverlayChoice) -> Self {
+        match choice {
+            OverlayChoice::Auto => None,
+            OverlayChoice::Kernel => Some(OverlayDriver::Kernel),
+            OverlayChoice::Fuse => Some(OverlayDriver::Fuse),
+        }
+    }
 }
 
 /// The sections and their keys, to say where a misplaced key belongs; the empty name is the top of the file.
@@ -320,7 +356,7 @@ mod tests {
         for block in reference.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap();
             let origin = super::super::validate::Origin { file: root, text, folder: root, home: root };
-            let checked = if text.contains("[profile") || text.contains("[registries") {
+            let checked = if text.contains("[profile") || text.contains("[registries") || text.contains("[overlay") {
                 super::super::validate::parse_config(&origin)
             } else {
                 super::super::validate::parse_profile(&origin)

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawConfig, RawMount, RawProfile};
 use super::{Lifetime, NetworkMode, registries};
+use crate::base::OverlayDriver;
 use crate::image::reference::Reference;
 use crate::text::closest;
 
@@ -20,6 +21,8 @@ pub const NAME_MAX_BYTES: usize = 64;
 /// What one file says, checked. `None` and empty lists: the file says nothing about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layer {
+    /// `overlay.driver`, which only the user can choose.
+    pub driver: Option<OverlayDriver>,
     /// The name of the box.
     pub name: Option<String>,
     /// The profile below this one.
@@ -136,7 +139,8 @@ pub fn parse_config(origin: &Origin) -> Checked<Layer> {
         return Err(origin.wrong(name, "`name` cannot be a default: every project would have the same").into());
     }
     registries::check(origin.file, origin.text, raw.registries)?;
-    origin.check(raw.profile)
+    let driver = raw.overlay.driver.into();
+    Ok(Layer { driver, ..origin.check(raw.profile)? })
 }
 
 impl Origin<'_> {
@@ -158,6 +162,7 @@ impl Origin<'_> {
             tasks.insert(name.value, self.command(command)?);
         }
         Ok(Layer {
+            driver: None,
             name: raw.name.map(|name| self.name(name)).transpose()?,
             extends: raw.extends.map(|extends| self.extends(extends)).transpose()?,
             base,

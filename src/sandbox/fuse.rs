@@ -63,9 +63,8 @@ pub fn start(
     user: BorrowedFd<'_>,
     to_init: UnixStream,
 ) -> SysResult<Server> {
-    let (stderr, write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)
-            .call(|| "pipe2".to_owned())?;
+    let (stderr, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)
+        .call(|| "pipe2".to_owned())?;
     let parent = rustix::process::getpid();
     match fork()? {
         Forked::Parent { pid } => Ok(Server { pid, stderr, said: Vec::new() }),
@@ -194,8 +193,11 @@ fn serve(spec: &RootSpec, program: &Path, map: &IdMap, to_init: &UnixStream) -> 
     rustix::io::fcntl_setfd(&device, rustix::io::FdFlags::empty()).call(|| "fcntl `/dev/fuse`".to_owned())?;
     let place = format!("/dev/fd/{}", device.as_raw_fd());
     let arguments = ["fuse-overlayfs", "-f", "-o", &options, &place].map(c_string);
-    let Err(errno) =
-        nix::unistd::execve(&c_string("/fuse-overlayfs"), &arguments, &[c_string("LC_ALL=C"), c_string("PATH=/usr/bin")]);
+    let Err(errno) = nix::unistd::execve(
+        &c_string("/fuse-overlayfs"),
+        &arguments,
+        &[c_string("LC_ALL=C"), c_string("PATH=/usr/bin")],
+    );
     Err(errno).call(|| format!("execve `{}`", program.display()))
 }
 
@@ -276,8 +278,7 @@ fn common_parent(one: &Path, other: &Path) -> PathBuf {
 
 /// The value of `-o`. Pure.
 fn options(lower: &[String], upper: &Path, work: &Path, map: &IdMap, host: bool) -> String {
-    let mut options =
-        format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
+    let mut options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
     if map.mode == IdMode::Single {
         // There is no other owner.
         options.push_str(&format!(",squash_to_uid={0},squash_to_gid={0}", map.user));
@@ -302,7 +303,8 @@ mod tests {
     #[test]
     fn options_by_map() {
         let lower = ["/0", "/host"].map(str::to_owned);
-        let of = |map: &IdMap, host| options(&lower, Path::new("/own/upper/fs"), Path::new("/own/work/fuse"), map, host);
+        let of =
+            |map: &IdMap, host| options(&lower, Path::new("/own/upper/fs"), Path::new("/own/work/fuse"), map, host);
         let range = IdMap::range(0, 1000, 1000, &[(100_000, 65_535)], &[(100_000, 65_535)]);
         assert_eq!(of(&range, false), "lowerdir=/0:/host,upperdir=/own/upper/fs,workdir=/own/work/fuse");
         let ids = "65534:0:1:65535:65535:4294901760:0:0:65534";

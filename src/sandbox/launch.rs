@@ -46,7 +46,9 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     let (gate_read, gate_write) = pipe()?;
     let (report_read, report_write) = pipe()?;
     let (fuse, fuse_init) = match spec.root.fuse_overlayfs {
-        Some(_) => UnixStream::pair().map(|(ours, theirs)| (Some(ours), Some(theirs))).call(|| "socketpair".to_owned())?,
+        Some(_) => {
+            UnixStream::pair().map(|(ours, theirs)| (Some(ours), Some(theirs))).call(|| "socketpair".to_owned())?
+        }
         None => (None, None),
     };
     // Compiled once per box: every session inherits it through fork.
@@ -148,7 +150,9 @@ fn outlived(server: &mut Server, init: Pid) -> SysResult<Option<String>> {
     if !server.wait_beside(Some(pidfd.as_fd()), None)? {
         return Ok(None);
     }
-    rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).or_else(gone).call(|| format!("kill `{init}`"))?;
+    rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL)
+        .or_else(gone)
+        .call(|| format!("kill `{init}`"))?;
     Ok(Some(server.said().unwrap_or_else(|| "it said nothing".to_owned())))
 }
 

@@ -7,6 +7,7 @@ mod support;
 mod bases;
 mod capture;
 mod disk;
+mod fuse;
 mod install;
 mod machine;
 mod profiles;

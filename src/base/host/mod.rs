@@ -50,8 +50,8 @@ use ring::digest::{Context as Digest, SHA256};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use super::driver::{FuseError, OverlayDriver};
 use super::RootLayers;
+use super::driver::{FuseError, OverlayDriver};
 use crate::paths::{self, Paths, PathsError};
 use crate::progress::Progress;
 use crate::sys::clone::{self, Forked};

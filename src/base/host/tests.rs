@@ -310,7 +310,7 @@ fn a_layer_counts_as_not_on_disk_before_it_is_changed() {
     let (store, layout) = (fake.scratch.path().join("store"), map().layout());
     let saved = || State::load(&store, &layout).unwrap();
     let observed = |seconds: i64| {
-        let mut observed = Observed::now(&fake.source(Driver::Metadata).root, &[]);
+        let mut observed = Observed::now(&fake.source(OverlayDriver::Kernel).root, &[]);
         observed.now += seconds;
         observed
     };
@@ -323,7 +323,7 @@ fn a_layer_counts_as_not_on_disk_before_it_is_changed() {
     fake.write("usr/bin/new", BIG, 0o755);
     let in_the_way = layers.lower[1].parent().unwrap().join("index.new");
     std::fs::create_dir(&in_the_way).unwrap();
-    fake.source(Driver::Metadata).prepare(&map(), &Silent).unwrap_err();
+    fake.source(OverlayDriver::Kernel).prepare(&map(), &Silent).unwrap_err();
     assert!(saved().note_durable(&observed(1000)), "not on disk for sure any more");
 
     std::fs::remove_dir(&in_the_way).unwrap();

@@ -61,8 +61,7 @@ pub fn apply(
     let id = list::find_by_project(paths, &loaded.project)?;
     let directory = id.as_ref().map(|id| BoxDir::new(paths, id));
     let is_running = directory.as_ref().is_some_and(|directory| running::probe(paths, directory));
-    let map = session::id_map(paths, loaded)?;
-    let base = crate::base::prepare(paths, &map, &loaded.profile.base, &loaded.registries, progress)?;
+    let (map, base) = session::prepare_base(paths, loaded, progress)?;
     if !is_running {
         packages_layer::prepare(paths, &loaded.profile, &map, &base, progress)?;
     }

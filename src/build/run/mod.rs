@@ -14,7 +14,7 @@ pub use mounts::{Mount, MountKind, Sharing, Tree};
 
 use super::error::{At, BuildError};
 use super::layer::StepLayer;
-use crate::base::{OverlayDriver, RootLayers};
+use crate::base::RootLayers;
 use crate::boxes::generated::host_trust;
 use crate::boxes::transient;
 use crate::boxes::view::View;
@@ -109,7 +109,7 @@ pub fn run(
             data_only: Vec::new(),
             host_directories: Vec::new(),
             read_only_binds: Vec::new(),
-            driver: OverlayDriver::Kernel,
+            fuse_overlayfs: None,
             upper: layer.upper(),
             work: layer.scratch().join("work"),
             staging: runtime.join("root"),
