@@ -8,6 +8,8 @@ use crate::base::BaseError;
 use crate::base::host::HostError;
 use crate::boxes::BoxesError;
 use crate::boxes::capture::CaptureError;
+use crate::boxes::locking::LockingError;
+use crate::boxes::packages_layer::PackagesError;
 use crate::boxes::session::SessionError;
 use crate::build::BuildError;
 use crate::image::platform::PlatformError;
@@ -308,6 +310,22 @@ impl From<NetError> for Error {
     }
 }
 
+impl From<LockingError> for Error {
+    fn from(error: LockingError) -> Self {
+        if let LockingError::Pull(error) = error {
+            return error.into();
+        }
+        let shown = Self::chain(&error);
+        match error {
+            LockingError::Missing { .. } => shown.hint("`devbox lock` writes it; it belongs under version control"),
+            LockingError::OutOfDate { .. } => shown.hint("`devbox lock` brings it up to date"),
+            LockingError::OtherBase { .. } => shown.hint("`devbox update --base` locks the base that is here"),
+            LockingError::NotLocked { .. } => shown.hint("`devbox add` adds a package"),
+            LockingError::Pull(_) | LockingError::Store(_) => shown,
+        }
+    }
+}
+
 impl From<SessionError> for Error {
     fn from(error: SessionError) -> Self {
         let shown = match error {
@@ -333,6 +351,12 @@ impl From<SessionError> for Error {
             }
             SessionError::OtherNetwork { .. } => {
                 Self::chain(&error).hint("`devbox stop` ends it; the next start has the network that is asked for")
+            }
+            SessionError::Locking(error) => error.into(),
+            SessionError::Packages(PackagesError::LockedFailed { .. } | PackagesError::OtherVersions { .. }) => {
+                Self::chain(&error)
+                    .hint("mirrors keep the newest version only: `devbox update` locks what there is now")
+                    .hint("`devbox update PACKAGE` does so for one")
             }
             SessionError::Packages(_) | SessionError::Lost | SessionError::Io { .. } => Self::chain(&error),
         };

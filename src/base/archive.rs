@@ -74,7 +74,7 @@ pub fn prepare(paths: &Paths, map: &IdMap, archive: &Path, progress: &dyn Progre
     if let Some(known) = Known::load(&store, archive, &meta)
         && let Some(tree) = store.tree(&layer_name(&known.digest), &map.layout())
     {
-        return Ok(layers(&layer_name(&known.digest), tree));
+        return Ok(layers(&known.digest, tree));
     }
     let file = File::open(archive).map_err(read)?;
     // Of the file that was opened: the name may have got another one meanwhile.
@@ -95,18 +95,25 @@ pub fn prepare(paths: &Paths, map: &IdMap, archive: &Path, progress: &dyn Progre
         Some(tree) => tree,
         None => unpack(&store, map, archive, &file, &digest, progress)?,
     };
+    let layers = layers(&digest, tree);
     let known = Known::new(archive, &meta, digest);
     let text = serde_json::to_vec(&known).map_err(std::io::Error::from).map_err(read)?;
     write_durably(&Known::file(&store, archive), &text)?;
-    Ok(layers(&name, tree))
+    Ok(layers)
 }
 
 fn layer_name(digest: &str) -> String {
     format!("archive-{digest}")
 }
 
-fn layers(name: &str, tree: PathBuf) -> RootLayers {
-    RootLayers { id: name.to_owned(), lower: vec![tree], driver: OverlayDriver::Kernel, ..RootLayers::default() }
+fn layers(digest: &str, tree: PathBuf) -> RootLayers {
+    RootLayers {
+        id: layer_name(digest),
+        lower: vec![tree],
+        digest: format!("sha256:{digest}").parse().ok(),
+        driver: OverlayDriver::Kernel,
+        ..RootLayers::default()
+    }
 }
 
 fn unpack(

@@ -6,7 +6,7 @@ use super::error::BaseError;
 use super::{OverlayDriver, RootLayers};
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
-use crate::image::store::{ImageRecord, Store};
+use crate::image::store::{ImageRecord, Store, StoreError};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::registry::{Client, Settings};
@@ -22,12 +22,22 @@ pub fn prepare(
     progress: &dyn Progress,
 ) -> Result<RootLayers, BaseError> {
     let store = Store::open(&paths.store())?;
-    if let Some(layers) = store.image(reference)?.and_then(|record| stack(&store, map, &record)) {
+    if let Some(layers) = known(&store, reference)?.and_then(|record| stack(&store, map, &record)) {
         return Ok(layers);
     }
     let client = Client::new(registries.clone(), paths);
     let record = pull(paths, map, &client, reference, &Platform::host(), progress)?;
     stack(&store, map, &record).ok_or_else(|| BaseError::EmptyImage { image: reference.familiar() })
+}
+
+/// The record of the image. One that was pulled by its tag is also the one with the digest that the tag had then.
+fn known(store: &Store, reference: &Reference) -> Result<Option<ImageRecord>, StoreError> {
+    let found = store.image(reference)?;
+    let (None, Some(digest), Some(tag)) = (&found, reference.digest(), reference.tag()) else { return Ok(found) };
+    let Ok(by_tag) = reference.with_tag(tag) else { return Ok(None) };
+    Ok(store
+        .image(&by_tag)?
+        .filter(|record| record.manifest.digest == *digest || record.index.as_ref() == Some(digest)))
 }
 
 /// The layers of an image that is unpacked for the ids of `map`; `None` when one is missing.
@@ -44,6 +54,7 @@ fn stack(store: &Store, map: &IdMap, record: &ImageRecord) -> Option<RootLayers>
     Some(RootLayers {
         id: format!("image-{}", record.manifest.digest.hexadecimal()),
         lower,
+        digest: Some(record.index.clone().unwrap_or_else(|| record.manifest.digest.clone())),
         environment: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         driver: OverlayDriver::Kernel,
         ..RootLayers::default()

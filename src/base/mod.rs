@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::digest::Digest;
 use crate::image::layer::stack::Marks;
 use crate::image::reference::Reference;
 use crate::paths::Paths;
@@ -85,6 +86,9 @@ pub struct RootLayers {
     pub host_directories: Vec<PathBuf>,
     /// Host directories (absolute) bound read-only at their own path (a Nix store).
     pub read_only_binds: Vec<PathBuf>,
+    /// What the base can be had by again: of the archive, or of the image's index or manifest.
+    #[serde(default)]
+    pub digest: Option<Digest>,
     /// Variables that the base wants its programs to have.
     #[serde(default)]
     pub environment: Vec<(String, String)>,

@@ -32,7 +32,7 @@ impl Comparison {
         let base = base::prepare(paths, &record.id_map, &loaded.profile.base, driver, &loaded.registries, progress)?;
         let mut own = vec![directory.upper()];
         own.extend(directory.frozen_layers(&record));
-        let packages = packages_layer::find(paths, &loaded.profile, &record.id_map, &base)?;
+        let packages = packages_layer::find(paths, &loaded, &record.id_map, &base)?;
         Ok(Self { record, loaded, base, own, generated: generated::tree(&directory.generated()), packages })
     }
 

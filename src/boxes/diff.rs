@@ -212,7 +212,8 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn compare_packages(&self) -> Vec<PackageChange> {
+    /// Packages that the box's layers added, removed or have in another version.
+    pub(super) fn compare_packages(&self) -> Vec<PackageChange> {
         packages::compare(&self.packages(&self.base), &self.packages(&self.all()))
     }
 

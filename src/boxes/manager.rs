@@ -15,8 +15,13 @@ pub struct Manager {
     pub install: &'static str,
     /// Removes what is installed.
     pub remove: &'static str,
+    /// Whether it understands `name=version`.
+    pub takes_versions: bool,
 }
 
+/// Variables of the install scripts: `DEVBOX_VERSIONS` holds a `name=version` a line, for what comes along with the packages
+/// that were asked for; `DEVBOX_NEWEST` is set when nothing older than the mirror has will do.
+///
 /// A base whose lists are fresh needs no update, and one that has everything needs no network. What an installed package
 /// provides is there as well: a `nodejs` from elsewhere brings, and conflicts with, `npm`.
 const MANAGERS: [Manager; 5] = [
@@ -28,34 +33,46 @@ there=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}, ${Provides}\\n' | sed 
 missing=
 for p; do printf '%s\\n' \"$there\" | grep -qxF -- \"$p\" || missing=\"$missing $p\"; done
 [ -z \"$missing\" ] && exit 0
-apt-get install -y -q --no-install-recommends $missing || { apt-get update -q && apt-get install -y -q \
---no-install-recommends $missing; } || exit 1
+options=
+if [ -n \"$DEVBOX_VERSIONS\" ]; then
+  # A priority above 1000 also goes back to an older version.
+  printf '%s\\n' \"$DEVBOX_VERSIONS\" | sed 's/^\\([^=]*\\)=\\(.*\\)$/Package: \\1\\nPin: version \\2\\nPin-Priority: 1001\\n/' \
+>/tmp/devbox-versions
+  options='--allow-downgrades -o Dir::Etc::Preferences=/tmp/devbox-versions'
+fi
+install() { apt-get install -y -q --no-install-recommends $options $missing; }
+[ -z \"$DEVBOX_NEWEST\" ] && install || { apt-get update -q && install; } || exit 1
 apt-get clean",
         remove: "DEBIAN_FRONTEND=noninteractive apt-get remove -y -q \"$@\"",
+        takes_versions: true,
     },
     Manager {
         name: "dnf",
         programs: &["/usr/bin/dnf"],
         install: "dnf install -y --setopt=install_weak_deps=False \"$@\" && dnf clean packages",
         remove: "dnf remove -y \"$@\"",
+        takes_versions: false,
     },
     Manager {
         name: "apk",
         programs: &["/sbin/apk", "/usr/bin/apk"],
         install: "apk add --no-cache \"$@\"",
         remove: "apk del \"$@\"",
+        takes_versions: true,
     },
     Manager {
         name: "pacman",
         programs: &["/usr/bin/pacman"],
         install: "pacman -Sy --noconfirm --needed \"$@\" && rm -f /var/cache/pacman/pkg/*",
         remove: "pacman -R --noconfirm \"$@\"",
+        takes_versions: false,
     },
     Manager {
         name: "zypper",
         programs: &["/usr/bin/zypper"],
         install: "zypper --non-interactive install --no-recommends \"$@\" && zypper clean",
         remove: "zypper --non-interactive remove \"$@\"",
+        takes_versions: false,
     },
 ];
 

@@ -37,6 +37,7 @@ pub mod generated;
 pub mod id;
 pub mod list;
 pub mod lock;
+pub mod locking;
 pub mod manager;
 pub mod packages;
 pub mod packages_layer;

@@ -9,6 +9,7 @@ use super::environment::{self, Context};
 use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
+use super::locking::{self, LockingError};
 use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, packages, packages_layer, pool, running};
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::paths::{self, Paths};
@@ -36,7 +37,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const NAMED_USER_ID: u32 = 1000;
 
 /// How a session is to be run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Another network than the profile's.
     pub network: Option<profile::NetworkMode>,
@@ -46,6 +47,8 @@ pub struct Options {
     pub throw_away: bool,
     /// Somebody else than the profile's user: a name or a number of the box.
     pub user: Option<String>,
+    /// The lock file must be there, and everything must be as it says.
+    pub locked: bool,
     /// The caller's working directory.
     pub directory: PathBuf,
 }
@@ -78,6 +81,9 @@ pub enum SessionError {
         /// 126 or 127.
         status: i32,
     },
+    /// The lock file.
+    #[error(transparent)]
+    Locking(#[from] LockingError),
     /// The packages of the profile.
     #[error("cannot install the packages of the profile")]
     Packages(#[from] packages_layer::PackagesError),
@@ -114,6 +120,9 @@ pub fn run(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<i32, SessionError> {
+    if options.locked {
+        locking::require(loaded)?;
+    }
     for _ in 0..MAX_ATTEMPTS {
         let outcome = match join(paths, loaded, what, options)? {
             Some(outcome) => outcome,
@@ -215,6 +224,7 @@ fn start(
     progress: &dyn Progress,
 ) -> Result<Outcome, SessionError> {
     let (map, base) = prepare_base(paths, loaded, progress)?;
+    locking::check_base(loaded, &base, &map, options.locked, progress)?;
     let new = clone::NewBox {
         name: loaded.profile.name.clone(),
         project: loaded.project.clone(),
@@ -315,7 +325,8 @@ fn launch_box(
         progress.note(note);
     }
     let hold = hold(&loaded.profile.base, base)?;
-    let packages = packages_layer::prepare(paths, &loaded.profile, &locked.record.id_map, base, progress)?;
+    let packages = packages_layer::prepare(paths, loaded, &locked.record.id_map, base, progress)?;
+    locking::refresh(loaded, base, packages.as_deref(), &locked.record.id_map, progress)?;
     let made = make_generated(&locked.directory, &locked.record, loaded, base, packages.as_deref())?;
     let spec = sandbox(loaded, options, base, packages, &locked.directory, &locked.record, &net, scratch);
 
@@ -344,18 +355,22 @@ pub(super) fn prepare_base(
     loaded: &LoadedProfile,
     progress: &dyn Progress,
 ) -> Result<(IdMap, RootLayers), SessionError> {
-    let (map, driver) = match list::find_by_project(paths, &loaded.project)? {
-        Some(id) => {
-            let record = super::state::load(&BoxDir::new(paths, &id))?;
-            (record.id_map, Some(OverlayDriver::of_base(&record.base_id)))
-        }
-        None => {
-            let user = if loaded.profile.user == "root" { 0 } else { NAMED_USER_ID };
-            (Offer::probe().map(user), loaded.driver)
-        }
-    };
+    let (map, driver) = map_and_driver(paths, loaded)?;
     let base = base::prepare(paths, &map, &loaded.profile.base, driver, &loaded.registries, progress)?;
     Ok((map, base))
+}
+
+/// The ids of the project's box, and who stacks its layers.
+pub(super) fn map_and_driver(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+) -> Result<(IdMap, Option<OverlayDriver>), SessionError> {
+    if let Some(id) = list::find_by_project(paths, &loaded.project)? {
+        let record = super::state::load(&BoxDir::new(paths, &id))?;
+        return Ok((record.id_map, Some(OverlayDriver::of_base(&record.base_id))));
+    }
+    let user = if loaded.profile.user == "root" { 0 } else { NAMED_USER_ID };
+    Ok((Offer::probe().map(user), loaded.driver))
 }
 
 fn network(loaded: &LoadedProfile, options: &Options) -> Result<(NetPlan, Mode), SessionError> {
@@ -459,11 +474,12 @@ const AGENT: &str = "/run/devbox/ssh-agent";
 /// The box must not loosen its own profile, which takes effect at the next start without a question: its files can be
 /// read in the box, not changed or replaced.
 fn own_profile(loaded: &LoadedProfile) -> impl Iterator<Item = MountOp> {
-    loaded.sources.iter().filter_map(|source| {
-        let file = source.file()?;
+    let lock = crate::profile::lock::path(&loaded.project);
+    let files = loaded.sources.iter().filter_map(|source| source.file().map(Path::to_owned));
+    files.chain([lock]).filter_map(|file| {
         let below = file.strip_prefix(&loaded.project).ok()?;
         let target = loaded.profile.project.path.join(below);
-        Some(MountOp::Bind { source: file.to_owned(), target, read_only: true, optional: true })
+        Some(MountOp::Bind { source: file, target, read_only: true, optional: true })
     })
 }
 
@@ -533,7 +549,7 @@ pub fn describe(
         id,
     });
     let (net, _) = network(loaded, options)?;
-    let packages = packages_layer::find(paths, &loaded.profile, &record.id_map, &base)?;
+    let packages = packages_layer::find(paths, loaded, &record.id_map, &base)?;
     let spec = sandbox(loaded, options, &base, packages, &directory, &record, &net, None);
     Ok(super::describe::text(&spec, &net, &command(loaded, what, options, &Made::load(&directory.generated()))))
 }

@@ -56,6 +56,10 @@ pub enum Command {
     Add(AddPackages),
     /// Remove packages from devbox.toml, and from the box
     Remove(RemovePackages),
+    /// Write devbox.lock.toml: the base and the versions of packages, for other machines and later days
+    Lock(LockArgs),
+    /// Lock the newest base and packages
+    Update(UpdateArgs),
     /// Write what was installed by hand in the box into devbox.toml
     Freeze(Freeze),
     /// Make a box for another folder that begins as this one is now
@@ -143,6 +147,9 @@ pub struct Session {
     /// Throw away what the session changes
     #[arg(long, conflicts_with = "keep")]
     pub rm: bool,
+    /// Fail unless devbox.lock.toml is there and everything is as it says
+    #[arg(long)]
+    pub locked: bool,
     /// Print what would be done
     #[arg(long)]
     pub dry_run: bool,
@@ -261,6 +268,25 @@ pub struct RemovePackages {
     /// Packages that devbox.toml names
     #[arg(value_name = "PACKAGE", required = true, add = ArgValueCandidates::new(complete::packages))]
     pub packages: Vec<String>,
+}
+
+/// `lock`.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Write nothing, and fail if something would change
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `update`.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Only these packages
+    #[arg(value_name = "PACKAGE", conflicts_with = "base", add = ArgValueCandidates::new(complete::packages))]
+    pub packages: Vec<String>,
+    /// Only the base; packages keep their versions where the new base has them
+    #[arg(long)]
+    pub base: bool,
 }
 
 /// `freeze`.

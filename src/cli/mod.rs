@@ -64,6 +64,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Diff(args) => diff::run(&folder()?, &args),
         Command::Add(args) => packages::add(&folder()?, &args),
         Command::Remove(args) => packages::remove(&folder()?, &args),
+        Command::Lock(args) => lock::run(&folder()?, &args),
+        Command::Update(args) => update::run(&folder()?, args),
         Command::Freeze(args) => freeze::run(&folder()?, &args),
         Command::Clone(args) => clone::run(&folder()?, &args),
         Command::Logs(args) => logs::run(&folder()?, &args),

@@ -26,10 +26,12 @@ use super::diagnostic::Diagnostic;
 use super::edit;
 use super::error::ProfileError;
 use super::load::{self, Text};
+use super::resolve::LoadedProfile;
 use super::schema::At;
 use super::validate::package_fault;
 use crate::base::BaseSpec;
 use crate::image::digest::Digest;
+use crate::image::reference::Reference;
 
 /// The lock file, beside `devbox.toml`.
 pub const LOCK_FILE: &str = "devbox.lock.toml";
@@ -68,6 +70,13 @@ pub enum LockedBase {
         /// Of the file.
         digest: Digest,
     },
+    /// An image.
+    Image {
+        /// Its whole name, as the profile means it.
+        name: Reference,
+        /// Of its index or manifest.
+        digest: Digest,
+    },
     /// A distribution. Its mirrors move on: what was made from them can be told from something else, not be had again.
     Distro {
         /// `distribution:release`.
@@ -85,8 +94,18 @@ impl LockedBase {
             (Self::Host, BaseSpec::Host) => true,
             (Self::Directory { path }, BaseSpec::Directory(base))
             | (Self::Archive { path, .. }, BaseSpec::Archive(base)) => *path == spelled(base, project),
+            (Self::Image { name, .. }, BaseSpec::Image(base)) => name == base,
             (Self::Distro { name, .. }, BaseSpec::Distro(base)) => name == base,
             _ => false,
+        }
+    }
+
+    /// What the profile's base becomes by being locked: an image is named by its digest, too.
+    #[must_use]
+    pub fn pinned(&self, base: &BaseSpec) -> BaseSpec {
+        match self {
+            Self::Image { name, digest } if name.digest().is_none() => BaseSpec::Image(name.pinned(digest.clone())),
+            _ => base.clone(),
         }
     }
 }
@@ -124,6 +143,8 @@ struct RawBase {
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rootfs: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     distro: Option<String>,
@@ -147,19 +168,22 @@ pub fn parse(untrusted_text: &str, file: &Path) -> Result<Lock, Box<Diagnostic>>
     {
         let message = format!("lock format {} is not known here", version.value);
         let diagnostic = Diagnostic::new(file, untrusted_text, version.span, message);
-        return Err(Box::new(diagnostic.help("update devbox, or write the file anew with `devbox lock`")));
+        return Err(Box::new(diagnostic.help("update devbox, or write the file anew with `devbox update`")));
     }
     let raw: RawLock = toml::from_str(untrusted_text).map_err(toml)?;
     debug_assert_eq!(raw.version.value, VERSION);
-    let RawBase { host, rootfs, distro, digest, packages } = raw.base.value;
-    let base = match (host, rootfs, distro, digest, packages) {
-        (Some(true), None, None, None, None) => LockedBase::Host,
-        (None, Some(path), None, None, None) => LockedBase::Directory { path },
-        (None, Some(path), None, Some(digest), None) => LockedBase::Archive { path, digest },
-        (None, None, Some(name), None, Some(packages)) => LockedBase::Distro { name, packages },
+    let RawBase { host, image, rootfs, distro, digest, packages } = raw.base.value;
+    let image = image.map(|name| name.parse::<Reference>()).transpose();
+    let image = image.map_err(|error| wrong(raw.base.span.clone(), &error.to_string()))?;
+    let base = match (host, image, rootfs, distro, digest, packages) {
+        (Some(true), None, None, None, None, None) => LockedBase::Host,
+        (None, None, Some(path), None, None, None) => LockedBase::Directory { path },
+        (None, None, Some(path), None, Some(digest), None) => LockedBase::Archive { path, digest },
+        (None, Some(name), None, None, Some(digest), None) => LockedBase::Image { name, digest },
+        (None, None, None, Some(name), None, Some(packages)) => LockedBase::Distro { name, packages },
         _ => {
             let diagnostic = wrong(raw.base.span, "this does not pin one base");
-            return Err(Box::new(diagnostic.help("`devbox lock` writes the file anew")));
+            return Err(Box::new(diagnostic.help("`devbox update` writes the file anew")));
         }
     };
     for package in &raw.packages {
@@ -197,6 +221,7 @@ pub fn render(lock: &Lock) -> String {
         LockedBase::Host => raw.host = Some(true),
         LockedBase::Directory { path } => raw.rootfs = Some(path),
         LockedBase::Archive { path, digest } => (raw.rootfs, raw.digest) = (Some(path), Some(digest)),
+        LockedBase::Image { name, digest } => (raw.image, raw.digest) = (Some(name.to_string()), Some(digest)),
         LockedBase::Distro { name, packages } => (raw.distro, raw.packages) = (Some(name), Some(packages)),
     }
     let quoted = |text: &str| toml::Value::from(text).to_string();
@@ -221,15 +246,29 @@ pub fn differences(old: &Lock, new: &Lock) -> Vec<String> {
         let state = if new.packages.contains(name) { "is not in the lock file" } else { "is not in the profile" };
         lines.push(format!("{name}: {state}"));
     }
-    let names: BTreeSet<&String> = old.versions.keys().chain(new.versions.keys()).collect();
-    for name in names {
-        let shown = |lock: &Lock| lock.versions.get(name).map_or("none", String::as_str).to_owned();
-        let (old, new) = (shown(old), shown(new));
-        if old != new {
-            lines.push(format!("{name}: {old} -> {new}"));
-        }
-    }
+    lines.extend(differences_of_versions(&old.versions, &new.versions));
     lines
+}
+
+/// What differs between versions: `name: old -> new`, sorted.
+#[must_use]
+pub fn differences_of_versions(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let line = |name: &String| {
+        let shown = |versions: &BTreeMap<String, String>| versions.get(name).map_or("none", String::as_str).to_owned();
+        let (old, new) = (shown(old), shown(new));
+        (old != new).then(|| format!("{name}: {old} -> {new}"))
+    };
+    names.into_iter().filter_map(line).collect()
+}
+
+/// Whether there is a lock file that answers what the profile asks now.
+#[must_use]
+pub fn is_current(loaded: &LoadedProfile) -> bool {
+    loaded.lock.as_ref().is_some_and(|lock| {
+        let asked: BTreeSet<&String> = loaded.profile.packages.iter().collect();
+        lock.base.is_of(&loaded.asked_base, &loaded.project) && asked.iter().copied().eq(&lock.packages)
+    })
 }
 
 fn describe(base: &LockedBase) -> String {
@@ -237,6 +276,7 @@ fn describe(base: &LockedBase) -> String {
         LockedBase::Host => "the host".to_owned(),
         LockedBase::Directory { path } => path.clone(),
         LockedBase::Archive { path, digest } => format!("{path} ({digest})"),
+        LockedBase::Image { name, digest } => format!("{} ({digest})", name.familiar()),
         LockedBase::Distro { name, packages } => format!("{name} ({packages})"),
     }
 }

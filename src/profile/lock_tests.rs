@@ -15,6 +15,7 @@ fn text_and_back() {
         LockedBase::Host,
         LockedBase::Directory { path: "./root".into() },
         LockedBase::Archive { path: "/srv/\"odd\"\n.tar".into(), digest: digest.clone() },
+        LockedBase::Image { name: "localhost:5000/a:1".parse().unwrap(), digest: digest.clone() },
         LockedBase::Distro { name: "debian:bookworm".into(), packages: digest },
     ] {
         for (packages, versions) in
@@ -69,6 +70,18 @@ fn a_base_is_known_again() {
     assert!(LockedBase::Host.is_of(&BaseSpec::Host, project));
     let directory = LockedBase::Directory { path: "/srv/root".into() };
     assert!(directory.is_of(&BaseSpec::Directory("/srv/root".into()), project));
+}
+
+#[test]
+fn an_image_is_pinned() {
+    let name: Reference = "debian".parse().unwrap();
+    let digest = Digest::of_bytes(b"");
+    let locked = LockedBase::Image { name: name.clone(), digest: digest.clone() };
+    let base = BaseSpec::Image(name);
+    assert!(locked.is_of(&base, Path::new("/p")));
+    let BaseSpec::Image(pinned) = locked.pinned(&base) else { panic!("another base") };
+    assert_eq!(pinned.to_string(), format!("docker.io/library/debian:latest@{digest}"));
+    assert_eq!(LockedBase::Host.pinned(&BaseSpec::Host), BaseSpec::Host);
 }
 
 #[test]

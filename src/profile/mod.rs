@@ -46,6 +46,9 @@ pub struct Profile {
     pub base: BaseSpec,
     /// Packages of the base's own package manager, without duplicates, in the order they were named.
     pub packages: Vec<String>,
+    /// The versions of packages that the lock file names. Others are taken as they come.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<String, String>,
     /// The shell of `enter`, absolute in the box. `None`: the best one that the box has.
     pub shell: Option<PathBuf>,
     /// Who the commands run as: `root`, or a name that is given the invoking uid.

@@ -10,13 +10,14 @@
 //! There is one chain: of `extends` too the highest file wins, so that `devbox.local.toml` can exchange it. The chain of
 //! an `extends` in `config.toml` lies below that file, as everywhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::error::ProfileError;
 use super::load::{LOCAL_FILE, Text, exists, find, read, resolve_links};
+use super::lock::{self, Lock};
 use super::merge::{Origins, merge};
 use super::schema::At;
 use super::shipped::{SHIPPED, Shipped, find_shipped};
@@ -79,8 +80,12 @@ pub(super) struct LoadedFile {
 pub struct LoadedProfile {
     /// The project folder: absolute, symlinks resolved.
     pub project: PathBuf,
-    /// What the box is to be.
+    /// What the box is to be. Where the project has a lock file, its base and its packages are those that were locked.
     pub profile: Profile,
+    /// The base as the files name it.
+    pub asked_base: BaseSpec,
+    /// The lock file.
+    pub lock: Option<Lock>,
     /// Where images come from.
     pub registries: Settings,
     /// Who stacks the layers of a new box; `None`: whoever can.
@@ -105,6 +110,21 @@ impl Profile {
     /// The profile for the folder `start`. Without any file it is the default one: the host base, and `start` is the
     /// project.
     pub fn load(paths: &Paths, start: &Path) -> Result<LoadedProfile, ProfileError> {
+        let mut loaded = Self::load_unlocked(paths, start)?;
+        if loaded.sources.iter().any(|source| source.file().and_then(Path::parent) == Some(&loaded.project)) {
+            loaded.lock = lock::read(&loaded.project)?;
+        }
+        if let Some(lock) = &loaded.lock {
+            loaded.profile.versions.clone_from(&lock.versions);
+            if lock.base.is_of(&loaded.asked_base, &loaded.project) {
+                loaded.profile.base = lock.base.pinned(&loaded.asked_base);
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// As [`Profile::load`], without a look at the lock file.
+    pub fn load_unlocked(paths: &Paths, start: &Path) -> Result<LoadedProfile, ProfileError> {
         let found = find(start, &paths.home)?;
         let loader = Loader { paths };
         let config = loader.config()?;
@@ -145,7 +165,19 @@ impl Profile {
         let wants = trust::wishes(&found.project, &profile, &baseline, &files);
         let digest = trust::digest(&found.project, &files, &wants);
         let sources = files.into_iter().map(|file| file.source).collect();
-        Ok(LoadedProfile { project: found.project, profile, registries, driver, sources, wants, digest, origins })
+        let asked_base = profile.base.clone();
+        Ok(LoadedProfile {
+            project: found.project,
+            profile,
+            asked_base,
+            lock: None,
+            registries,
+            driver,
+            sources,
+            wants,
+            digest,
+            origins,
+        })
     }
 
     /// Checks one file and what it extends, wherever it lies.
@@ -340,6 +372,7 @@ fn complete(
         name: name.unwrap_or_else(|| default_name(project)),
         base: base_spec(merged.base, registries)?,
         packages: merged.packages,
+        versions: BTreeMap::new(),
         shell: merged.shell,
         user: merged.user.unwrap_or_else(|| "root".to_owned()),
         lifetime: merged.lifetime.unwrap_or_default(),

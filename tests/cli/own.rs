@@ -103,6 +103,9 @@ Commands:
   diff         Show what a box changed of its base
   add          Add packages to devbox.toml, and to the box
   remove       Remove packages from devbox.toml, and from the box
+  lock         Write devbox.lock.toml: the base and the versions of packages, for other machines and
+               later days
+  update       Lock the newest base and packages
   freeze       Write what was installed by hand in the box into devbox.toml
   clone        Make a box for another folder that begins as this one is now
   logs         Show what happened to a box

@@ -9,6 +9,7 @@ mod capture;
 mod disk;
 mod fuse;
 mod install;
+mod lock;
 mod machine;
 mod profiles;
 mod sandbox;

@@ -295,6 +295,7 @@ impl Source {
         let fs = |name: &str| self.store.join(name).join("fs");
         RootLayers {
             id: state::identity(&self.root, layout),
+            digest: None,
             lower: std::iter::once(copied).chain(metadata).map(fs).collect(),
             data_only: if driver == Driver::Metadata { host.roots.directories() } else { Vec::new() },
             host_directories: if driver == Driver::Metadata { Vec::new() } else { host.system_directories() },

@@ -16,7 +16,7 @@ use crate::boxes::packages::Packages;
 use crate::boxes::packages_layer::{self, PackagesError};
 use crate::boxes::session::{self, NETWORK_FILE, Options, SessionError, What};
 use crate::boxes::view::View;
-use crate::boxes::{BoxDir, list, running};
+use crate::boxes::{BoxDir, list, locking, running};
 use crate::paths::Paths;
 use crate::profile::{Hooks, LoadedProfile, NetworkMode};
 use crate::progress::Progress;
@@ -63,7 +63,8 @@ pub fn apply(
     let is_running = directory.as_ref().is_some_and(|directory| running::probe(paths, directory));
     let (map, base) = session::prepare_base(paths, loaded, progress)?;
     if !is_running {
-        packages_layer::prepare(paths, &loaded.profile, &map, &base, progress)?;
+        let packages = packages_layer::prepare(paths, loaded, &map, &base, progress)?;
+        locking::refresh(loaded, &base, packages.as_deref(), &map, progress)?;
     }
     let (Some(id), Some(directory)) = (id, directory) else { return Ok(Applied::Now) };
     let comparison = Comparison::open(paths, &id, progress)?;

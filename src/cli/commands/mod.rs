@@ -20,6 +20,7 @@ pub mod freeze;
 pub mod image;
 pub mod init;
 pub mod list;
+pub mod lock;
 pub mod logs;
 pub mod man;
 pub mod packages;
@@ -30,6 +31,7 @@ pub mod session;
 pub mod snapshot;
 pub mod status;
 pub mod stop;
+pub mod update;
 
 /// The box that is meant: the named one, or that of the project in `folder`.
 fn find(paths: &Paths, folder: &Path, target: &Target) -> Result<BoxId, Error> {

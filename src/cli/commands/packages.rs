@@ -30,8 +30,7 @@ fn change(folder: &Path, act: Act, untrusted_entries: &[String]) -> Outcome {
     super::session::refuse_home(&paths, &loaded)?;
     // The box may have to be started.
     require_trust(&paths, &loaded)?;
-    let options =
-        Options { network: None, keep: false, throw_away: false, user: None, directory: loaded.project.clone() };
+    let options = Options { directory: loaded.project.clone(), ..Options::default() };
     let changed = capture::change(&paths, &loaded, act, untrusted_entries, &options, &ui::Terminal::default())
         .map_err(|error| crate::error::Error::from(error).with_status(FAILED))?;
 

@@ -46,6 +46,7 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
         keep: args.keep,
         throw_away: args.rm,
         user: args.user.clone(),
+        locked: args.locked,
         directory: folder.to_owned(),
     };
     let progress = ui::Terminal::default();

@@ -24,6 +24,7 @@ mod build;
 mod files;
 mod images;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -111,6 +112,9 @@ pub struct LayerRecord {
     pub entries: u64,
     /// Bytes of all regular files.
     pub size_bytes: u64,
+    /// The packages that a layer of packages brought, and their versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packages: BTreeMap<String, String>,
     /// Directories that the archive implied and did not state: see `UnpackReport`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub implied: Vec<Vec<u8>>,
@@ -132,6 +136,7 @@ impl LayerRecord {
             created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             entries: 0,
             size_bytes: 0,
+            packages: BTreeMap::new(),
             implied: Vec::new(),
             hides_everything: false,
         }

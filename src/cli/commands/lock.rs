@@ -1,0 +1,53 @@
+//! `devbox lock`.
+
+use std::path::Path;
+
+use super::session::{refuse_home, require_trust};
+use crate::boxes::locking::{self, Update};
+use crate::cli::args::LockArgs;
+use crate::cli::{Outcome, print};
+use crate::error::{Error, FAILED};
+use crate::paths::Paths;
+use crate::profile::lock::{LOCK_FILE, Lock, LockedBase, differences};
+use crate::profile::{LoadedProfile, Profile};
+use crate::text::sanitize;
+use crate::ui;
+
+/// Brings the lock file up to date with the profile; what is locked stays as it is.
+pub fn run(folder: &Path, args: &LockArgs) -> Outcome {
+    let paths = Paths::from_environment()?;
+    let loaded = Profile::load(&paths, folder)?;
+    if args.check {
+        return match locking::require(&loaded) {
+            Ok(()) => print(&format!("{LOCK_FILE} fits the profile\n")),
+            Err(error) => Err(Error::from(error)),
+        };
+    }
+    write(&paths, &loaded, &Update::Nothing)
+}
+
+/// Locks, and says what changed.
+pub(super) fn write(paths: &Paths, loaded: &LoadedProfile, update: &Update) -> Outcome {
+    refuse_home(paths, loaded)?;
+    require_trust(paths, loaded)?;
+    let (old, new) = locking::lock(paths, loaded, update, &ui::Terminal::default())
+        .map_err(|error| Error::from(error).with_status(FAILED))?;
+    print(&report(old.as_ref(), &new))
+}
+
+fn report(old: Option<&Lock>, new: &Lock) -> String {
+    let mut text = match old {
+        None => format!("wrote {LOCK_FILE}: {} packages\n", new.versions.len()),
+        Some(old) if old == new => format!("{LOCK_FILE} is up to date\n"),
+        Some(old) => {
+            let lines = differences(old, new).into_iter().map(|line| format!("{}\n", sanitize(&line)));
+            lines.chain([format!("updated {LOCK_FILE}\n")]).collect()
+        }
+    };
+    text += match new.base {
+        LockedBase::Host => "the host base cannot be locked: another machine has its own\n",
+        LockedBase::Directory { .. } => "a directory as the base cannot be locked: `image` and archives can\n",
+        _ => "",
+    };
+    text
+}

@@ -1,0 +1,119 @@
+//! The lock file: written, obeyed, and held to.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::require;
+use crate::support::devbox::Devbox;
+
+/// Downloads take their time.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn read(test: &Devbox, name: &str) -> String {
+    fs::read_to_string(test.project().join(name)).expect("read a file of the project")
+}
+
+const HEAD: &str = "# Written by `devbox lock`. It belongs beside devbox.toml, and under version control.\n";
+const HOST: &str = "the host base cannot be locked: another machine has its own\n";
+
+#[test]
+fn versions_are_locked() {
+    require!(Userns, Overlay, Mirror, Program("apt-get"));
+    let test = Devbox::host();
+    let devbox = |arguments: &[&str]| test.args(arguments).timeout(PATIENCE);
+    test.profile("base = \"host\"\npackages = [\"hello\"]\n");
+    let expected = "error: `[TEST]/project` has no devbox.lock.toml\n\
+                    hint: `devbox lock` writes it; it belongs under version control\n";
+    devbox(&["run", "--locked", "--", "hello"]).stderr(expected).status(125).run();
+
+    devbox(&["lock"]).stdout(format!("wrote devbox.lock.toml: 1 packages\n{HOST}")).any_stderr().run();
+    let lock = read(&test, "devbox.lock.toml");
+    let version = test.sh("dpkg-query -W -f '${Version}' hello").any_stdout().any_stderr().run().stdout;
+    let expected = format!(
+        "{HEAD}version = 1\npackages = [\n    \"hello\",\n]\n\n[base]\nhost = true\n\n[versions]\n\"hello\" = \"{version}\"\n"
+    );
+    assert_eq!(lock, expected);
+    devbox(&["lock"]).stdout(format!("devbox.lock.toml is up to date\n{HOST}")).run();
+    devbox(&["lock", "--check"]).stdout("devbox.lock.toml fits the profile\n").run();
+    devbox(&["run", "--locked", "--", "hello"]).stdout("Hello, world!\n").run();
+    // The box cannot change it.
+    test.sh("echo x >>devbox.lock.toml").any_stderr().status(2).run();
+
+    // A profile that asks for more is refused, and else brings the lock file along.
+    test.profile("base = \"host\"\npackages = [\"hello\", \"sl\"]\n");
+    let expected = "error: devbox.lock.toml does not fit the profile: sl: is not in the lock file\n\
+                    hint: `devbox lock` brings it up to date\n";
+    devbox(&["run", "--locked", "--", "true"]).stderr(expected).status(125).run();
+    devbox(&["lock", "--check"]).stderr(expected).status(1).run();
+    assert_eq!(read(&test, "devbox.lock.toml"), lock);
+    let noted = devbox(&["run", "--", "true"]).any_stderr().run().stderr;
+    assert!(noted.contains("devbox: updated devbox.lock.toml\n"), "{noted}");
+    assert!(read(&test, "devbox.lock.toml").contains("\n\"sl\" = \""));
+    devbox(&["run", "--locked", "--", "hello"]).stdout("Hello, world!\n").run();
+    devbox(&["remove", "sl"]).stdout("removed sl from devbox.toml\n").any_stderr().run();
+    assert_eq!(read(&test, "devbox.lock.toml"), lock);
+}
+
+#[test]
+fn a_version_that_is_gone() {
+    require!(Userns, Overlay, Mirror, Program("apt-get"));
+    let test = Devbox::host();
+    test.profile("base = \"host\"\npackages = [\"hello\"]\n");
+    let gone = format!(
+        "{HEAD}version = 1\npackages = [\n    \"hello\",\n]\n\n[base]\nhost = true\n\n[versions]\n\"hello\" = \"0.1-1\"\n"
+    );
+    test.file("devbox.lock.toml", &gone);
+    let stderr = test.args(["run", "--", "hello"]).any_stderr().status(125).timeout(PATIENCE).run().stderr;
+    let expected = "error: cannot install the packages of the profile\n  \
+                    cause: `apt-get` failed with status 1 to install the versions of devbox.lock.toml\n\
+                    hint: mirrors keep the newest version only: `devbox update` locks what there is now\n\
+                    hint: `devbox update PACKAGE` does so for one\n";
+    assert!(stderr.ends_with(expected), "{stderr}");
+    assert_eq!(read(&test, "devbox.lock.toml"), gone);
+    let stdout = test.args(["update", "hello"]).any_stdout().any_stderr().timeout(PATIENCE).run().stdout;
+    assert!(stdout.starts_with("hello: 0.1-1 -> 2."), "{stdout}");
+    test.args(["run", "--locked", "--", "hello"]).stdout("Hello, world!\n").any_stderr().run();
+    // One that cannot be read can be replaced.
+    test.file("devbox.lock.toml", "<<<<<<< HEAD\n");
+    let stderr = test.args(["lock"]).status(1).any_stderr().run().stderr;
+    assert!(stderr.contains("--> [TEST]/project/devbox.lock.toml:1:"), "{stderr}");
+    test.args(["update"]).any_stdout().any_stderr().timeout(PATIENCE).run();
+    test.args(["run", "--locked", "--", "hello"]).stdout("Hello, world!\n").any_stderr().run();
+}
+
+#[test]
+fn an_archive_is_locked_by_its_content() {
+    require!(Userns, Overlay, Program("tar"), Program("busybox"));
+    let test = Devbox::new();
+    test.file("root/etc/x", "x");
+    let busybox = which("busybox");
+    let script = format!(
+        "mkdir -p root/bin && cp {busybox} root/bin/busybox && ln -sf busybox root/bin/sh && ln -sf busybox root/bin/cat && \
+         tar -C root -cf root.tar ."
+    );
+    let run = |script: &str| {
+        let status = std::process::Command::new("sh").args(["-c", script]).current_dir(test.project()).status();
+        assert!(status.expect("run sh").success());
+    };
+    run(&script);
+    test.profile("rootfs = \"./root.tar\"\n[network]\nmode = \"none\"\n");
+    test.args(["lock"]).stdout("wrote devbox.lock.toml: 0 packages\n").any_stderr().run();
+    let lock = read(&test, "devbox.lock.toml");
+    assert!(lock.contains("\n[base]\nrootfs = \"./root.tar\"\ndigest = \"sha256:"), "{lock}");
+    test.args(["run", "--locked", "--", "cat", "/etc/x"]).stdout("x").any_stderr().run();
+    run("echo y >root/etc/x && tar -C root -cf root.tar .");
+    for locked in [&["run", "--locked", "--", "cat", "/etc/x"][..], &["run", "--", "cat", "/etc/x"]] {
+        let stderr = test.args(locked).any_stderr().status(125).run().stderr;
+        assert!(
+            stderr.contains("error: the base is not the one that devbox.lock.toml names: base: ./root.tar (sha256:")
+        );
+        assert!(stderr.ends_with("hint: `devbox update --base` locks the base that is here\n"), "{stderr}");
+    }
+    test.args(["update", "--base"]).any_stdout().any_stderr().run();
+    test.args(["run", "--locked", "--", "cat", "/etc/x"]).stdout("y\n").any_stderr().run();
+}
+
+fn which(program: &str) -> String {
+    let found = ["/usr/bin", "/bin"].map(|directory| format!("{directory}/{program}"));
+    found.into_iter().find(|path| std::path::Path::new(path).exists()).expect("required above")
+}
