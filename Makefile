@@ -4,7 +4,7 @@ CARGO ?= cargo
 bindir = $(DESTDIR)$(PREFIX)/bin
 datadir = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: build test test-unit test-cli test-kernel test-images lint bench fuzz install completions clean
+.PHONY: build test test-unit test-cli test-kernel test-images test-build lint bench fuzz install completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -24,6 +24,9 @@ test-kernel:
 
 test-images:
 	scripts/test-run images
+
+test-build:
+	scripts/test-run build
 
 lint:
 	$(CARGO) fmt --check

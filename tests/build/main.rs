@@ -1,0 +1,13 @@
+//! Builds: the same Containerfile through `buildah` and through devbox ([`pairs`]), and what buildah 1.28 cannot do
+//! ([`own`]).
+
+#[allow(dead_code, reason = "each test executable uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod config;
+mod copying;
+mod own;
+mod pair;
+mod running;
+mod tree;
