@@ -53,21 +53,6 @@ pub fn absolute(config: &RunConfig, path: &str) -> std::path::PathBuf {
     Path::new("/").join(clean(&format!("{below}/{path}")))
 }
 
-/// The ports of `80`, `80/udp`, `8000-8002/tcp`. `None`: no ports.
-#[must_use]
-pub fn ports(text: &str) -> Option<Vec<String>> {
-    // `ADDRESS:HOST:CONTAINER` is read; only the container's port is the image's.
-    let text = text.rsplit(':').next().unwrap_or(text);
-    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return None;
-    }
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then(|| (first..=last).map(|port| format!("{port}/{protocol}")).collect())
-}
-
 /// `HEALTHCHECK` as an image has it.
 #[must_use]
 pub fn healthcheck(check: &Healthcheck) -> ImageHealthcheck {
@@ -118,18 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_ports() {
+    fn paths_are_below_the_working_directory() {
         let config = RunConfig { working_dir: "/srv/app".into(), ..RunConfig::default() };
         for (path, expected) in [("x", "/srv/app/x"), (".", "/srv/app"), ("../../../x", "/x"), ("/a//b/", "/a/b")] {
             assert_eq!(absolute(&config, path), Path::new(expected));
         }
         assert_eq!(absolute(&RunConfig::default(), "x"), Path::new("/x"));
-        assert_eq!(ports("80").unwrap(), ["80/tcp"]);
-        assert_eq!(ports("53/UDP").unwrap(), ["53/udp"]);
-        assert_eq!(ports("1-3/tcp").unwrap(), ["1/tcp", "2/tcp", "3/tcp"]);
-        assert_eq!(ports("127.0.0.1:8080:80").unwrap(), ["80/tcp"]);
-        for bad in ["", "x", "3-1", "80/icmp", "99999"] {
-            assert_eq!(ports(bad), None, "{bad}");
-        }
     }
 }

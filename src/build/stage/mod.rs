@@ -22,7 +22,7 @@ use super::events::{Event, Outcome, StepId};
 use super::failure::Failure;
 use super::images::{Images, Telling};
 use super::language::{
-    Containerfile, Environment, Globals, Instruction, Origin, Scope, StageGraph, Step, Word, parse_trigger,
+    Containerfile, Environment, Globals, Instruction, Origin, Scope, StageGraph, Step, Word, parse_ports, parse_trigger,
 };
 use super::layer::StepLayer;
 use super::request::{IMAGE_CONTEXT, Request};
@@ -230,9 +230,8 @@ impl StageBuilder<'_> {
             Instruction::Expose(words) => {
                 for word in words {
                     for text in self.scope.words(step, word)? {
-                        let ports = config::ports(&text);
-                        let wrong = || step.error(&word.span, format!("`{text}` is no port; write `80` or `53/udp`"));
-                        for port in ports.ok_or_else(wrong)? {
+                        let ports = parse_ports(&text).map_err(|error| step.error(&word.span, error.to_string()))?;
+                        for port in ports {
                             config.exposed_ports.insert(port, serde_json::Map::new());
                         }
                     }
