@@ -8,6 +8,7 @@ use crate::base::BaseError;
 use crate::base::host::HostError;
 use crate::boxes::BoxesError;
 use crate::boxes::capture::CaptureError;
+use crate::boxes::commit::CommitError;
 use crate::boxes::locking::LockingError;
 use crate::boxes::packages_layer::PackagesError;
 use crate::boxes::session::SessionError;
@@ -188,6 +189,9 @@ impl From<BaseError> for Error {
             BaseError::Host(HostError::Unsupported { fuse, .. }) => shown.hint(fuse.remedy()).hint(
                 "or name another base in `devbox.toml`: `image = \"debian:bookworm\"` or `distro = \"debian:bookworm\"`",
             ),
+            BaseError::Host(HostError::KernelOnly { .. }) => {
+                shown.hint("`driver = \"auto\"` below `[overlay]` in `config.toml` lets `fuse-overlayfs` do it, for new boxes")
+            }
             other => match other.hint() {
                 Some(hint) => shown.hint(hint),
                 None => shown,
@@ -218,11 +222,30 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Session(error) => Self::from(error).with_status(FAILED),
+            CommitError::Store(error) => error.into(),
+            CommitError::Transfer(error) => error.into(),
+            CommitError::HostBase { .. } => {
+                Self::chain(&error).hint("a box on an image or a distribution can become one: write `image = \"debian:bookworm\"` into `devbox.toml`")
+            }
+            CommitError::OtherBase { .. } => Self::chain(&error).hint("`devbox enter` once, and look whether it still works"),
+            CommitError::Epoch { .. } => Self::chain(&error).hint("unset it, or give it a number"),
+        }
+    }
+}
+
 impl From<TransferError> for Error {
     fn from(error: TransferError) -> Self {
         match error {
             TransferError::Registry(error) => error.into(),
             TransferError::Store(error) => error.into(),
+            TransferError::Damaged { .. } => Self::chain(&error).hint("`devbox image pull` fetches what is missing"),
+            TransferError::NoArchive { .. } => {
+                Self::chain(&error).hint("`devbox image pull` of the image from a registry that has it makes one known")
+            }
             TransferError::Platform { .. } => Self::chain(&error).hint("name one of these with `--platform`"),
             error => Self::chain(&error),
         }

@@ -25,6 +25,7 @@ pub mod boot;
 pub mod capture;
 pub mod change;
 pub mod clone;
+pub mod commit;
 pub mod comparison;
 pub mod describe;
 pub mod diff;

@@ -66,6 +66,8 @@ pub enum Command {
     Clone(CloneArgs),
     /// Show what happened to a box
     Logs(Logs),
+    /// Make an image of a box, and give it to a registry
+    Push(image::Commit),
     /// Work with images and registries
     #[command(subcommand)]
     Image(Image),

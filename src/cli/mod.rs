@@ -70,6 +70,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Clone(args) => clone::run(&folder()?, &args),
         Command::Logs(args) => logs::run(&folder()?, &args),
         Command::Image(command) => image::run(&folder()?, &command),
+        Command::Push(args) => image::push::commit_and_push(&folder()?, &args),
         Command::Profile(command) => profile::run(&folder()?, &command),
         Command::Doctor(args) => doctor::run(args.format),
         Command::Config(args) => config::run(&args),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::image::config::ConfigError;
+use crate::image::digest::Digest;
 use crate::image::manifest::ManifestError;
 use crate::image::store::StoreError;
 use crate::registry::RegistryError;
@@ -49,6 +50,26 @@ pub enum TransferError {
         /// The image.
         image: String,
     },
+    /// The manifest or the configuration of an image of the store is not there as it was.
+    #[error("the image `{image}` is damaged")]
+    Damaged {
+        /// The image.
+        image: String,
+    },
+    /// A layer's archive cannot be had.
+    #[error("the archive of the layer {} is not kept here and came from no registry", layer.short())]
+    NoArchive {
+        /// The archive's digest.
+        layer: Digest,
+    },
+    /// A layer could not be packed.
+    #[error("cannot pack a layer of `{image}`")]
+    Pack {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: StageError,
+    },
     /// A layer could not be fetched or unpacked.
     #[error("cannot install the layers of `{image}`")]
     Layers {
@@ -56,6 +77,14 @@ pub enum TransferError {
         image: String,
         /// Why not.
         source: StageError,
+    },
+    /// What was to be written of an image is no JSON.
+    #[error("cannot write the manifest of `{image}`")]
+    Json {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: serde_json::Error,
     },
     /// A file.
     #[error("cannot {operation} `{}`", path.display())]

@@ -1,11 +1,15 @@
 //! Images on their way into the store and out of it.
 //!
 //! [`pull`] fetches from a registry. Whatever the way, [`install`] turns archives of layers into layers of the store:
-//! each is one stream, hashed, kept for a next try, decompressed, hashed again and unpacked as it comes.
+//! each is one stream, hashed, kept for a next try, decompressed, hashed again and unpacked as it comes. [`compose`]
+//! makes new images, [`push`] gives them to a registry, and [`archives`] knows where the archives of unpacked layers are.
 
+pub mod archives;
+pub mod compose;
 mod error;
 mod implied;
 pub mod install;
 pub mod pull;
+pub mod push;
 
 pub use error::TransferError;

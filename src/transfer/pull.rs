@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::archives::open_remote;
 use super::error::TransferError;
 use super::install::{Source, Wanted, install};
 use crate::image::config::ImageConfig;
@@ -41,7 +42,9 @@ pub fn pull(
     record.environment.clone_from(&config.config.env);
     if let Some(known) = store.image(reference).ok().flatten().filter(|known| known.manifest == record.manifest) {
         record.layers = known.layers;
+        record.origins = known.origins;
     }
+    record.add_origin(reference);
     let layers: Vec<Wanted> = wanted(&manifest, &config);
     let source = Remote { client, reference, layers: &layers };
     let names = install(&store, map, &image, &layers, &source, progress)?;
@@ -121,12 +124,7 @@ struct Remote<'a> {
 
 impl Source for Remote<'_> {
     fn open(&self, number: usize, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        let blob = &self.layers[number].blob;
-        let mut reader = self.client.blob(self.reference, blob, offset).map_err(io::Error::other)?;
-        // A registry that knows no ranges begins at the beginning.
-        let known = offset.saturating_sub(reader.start());
-        io::copy(&mut reader.by_ref().take(known), &mut io::sink())?;
-        Ok(Box::new(reader))
+        open_remote(self.client, self.reference, &self.layers[number].blob, offset)
     }
 
     fn is_worth_keeping(&self) -> bool {

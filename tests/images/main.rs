@@ -8,5 +8,6 @@ mod faults;
 mod login;
 mod peers;
 mod proxies;
+mod push;
 mod registry;
 mod tokens;

@@ -15,6 +15,10 @@ pub enum Image {
     Build(Build),
     /// Fetch an image from its registry, or what has changed of it
     Pull(Pull),
+    /// Give an image to a registry
+    Push(Push),
+    /// Make an image of a box
+    Commit(Commit),
     /// List the images that are here
     List(super::Listing),
     /// Give an image another name as well
@@ -96,6 +100,44 @@ pub struct Pull {
     /// What it is to run on, like linux/arm64; by default this machine
     #[arg(long, value_name = "PLATFORM")]
     pub platform: Option<String>,
+}
+
+/// `image push`.
+#[derive(Debug, Args)]
+pub struct Push {
+    /// An image that is here
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(complete::images))]
+    pub image: String,
+    /// Its name there; by default the same
+    #[arg(value_name = "DESTINATION")]
+    pub destination: Option<String>,
+}
+
+/// `image commit`.
+#[derive(Debug, Args)]
+pub struct Commit {
+    /// The image's name
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(complete::images))]
+    pub image: String,
+    /// The box; by default that of this folder's project
+    #[arg(long = "box", value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
+    pub name: Option<String>,
+    /// How its new layer is compressed
+    #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
+    pub compression: Compression,
+    /// A remark for its history
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Compression {
+    /// What every program reads
+    #[default]
+    Gzip,
+    /// Faster and smaller
+    Zstd,
 }
 
 /// `image tag`.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::files::sync_directory;
 use super::{At, Store, StoreError, write_durably};
 use crate::image::digest::Digest;
 
@@ -33,6 +34,15 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).at("read", &path),
         }
+    }
+
+    /// Makes the file `path`, which has the digest `digest` and is durable, a blob. It must lie in the store.
+    pub fn adopt_blob(&self, path: &Path, digest: &Digest) -> Result<(), StoreError> {
+        let target = self.blob_path(digest);
+        let directory = target.parent().unwrap_or(self.path());
+        make_directory(directory)?;
+        std::fs::rename(path, &target).at("rename", path)?;
+        sync_directory(directory)
     }
 
     /// Where the beginning of a layer's archive is kept while it is being fetched.

@@ -30,6 +30,9 @@ pub struct ImageRecord {
     /// The index that it was chosen from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<Digest>,
+    /// Repositories that have archives of its layers, as names of images in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Reference>,
     /// `NAME=value` of its configuration.
     #[serde(default)]
     pub environment: Vec<String>,
@@ -40,6 +43,13 @@ pub struct ImageRecord {
 }
 
 impl ImageRecord {
+    /// Remembers that the repository of `reference` has archives of the layers.
+    pub fn add_origin(&mut self, reference: &Reference) {
+        if !self.origins.iter().any(|origin| origin.name() == reference.name()) {
+            self.origins.push(reference.clone());
+        }
+    }
+
     /// A record of this format, created now, not unpacked yet.
     #[must_use]
     pub fn new(reference: &Reference, manifest: Descriptor) -> Self {
@@ -48,6 +58,7 @@ impl ImageRecord {
             name: reference.to_string(),
             manifest,
             index: None,
+            origins: Vec::new(),
             environment: Vec::new(),
             created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             layers: BTreeMap::new(),

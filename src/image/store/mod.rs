@@ -7,7 +7,8 @@
 //!   layers/<name>.<layout>/      one unpacked layer; `layout` is `IdMap::layout()`
 //!     fs/                        the tree, whiteouts as overlayfs has them
 //!     layer.json                 LayerRecord; written last, so a directory without it is garbage
-//!   blobs/<algorithm>/<digits>   manifests, indexes and configurations as they were hashed
+//!   blobs/<algorithm>/<digits>   manifests, indexes and configurations as they were hashed, and archives of layers
+//!                                that were packed here (see `transfer::archives`)
 //!   images/<digest of name>.json an image by its name: ImageRecord (see `images`)
 //!   partial/<layer's digest>     what has been downloaded of a layer's archive so far
 //!   archives/<digest of path>    what is known of a base archive (see `base::archive`)

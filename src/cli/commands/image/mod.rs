@@ -14,12 +14,14 @@ use crate::profile::registries;
 use crate::text::sanitize;
 
 mod build;
+mod commit;
 mod history;
 mod inspect;
 mod list;
 mod login;
 mod logout;
 mod pull;
+pub mod push;
 mod rm;
 mod tag;
 
@@ -28,6 +30,8 @@ pub fn run(folder: &Path, command: &Image) -> Outcome {
     match command {
         Image::Build(args) => build::run(folder, args),
         Image::Pull(args) => pull::run(args),
+        Image::Push(args) => push::run(args),
+        Image::Commit(args) => commit::run(folder, args),
         Image::List(args) => list::run(args.format),
         Image::Tag(args) => tag::run(args),
         Image::Rm(args) => rm::run(args),
@@ -41,6 +45,16 @@ pub fn run(folder: &Path, command: &Image) -> Outcome {
 /// What was typed, with the user's aliases.
 pub(super) fn reference(paths: &Paths, typed: &str) -> Result<Reference, Error> {
     Ok(registries::load(paths)?.reference(typed)?)
+}
+
+/// A name for an image: not one with a digest, which is what the image is and not how it is called.
+fn new_name(paths: &Paths, typed: &str) -> Result<Reference, Error> {
+    let reference = reference(paths, typed)?;
+    if reference.digest().is_none() {
+        return Ok(reference);
+    }
+    Err(Error::new("a name with a digest cannot be given: the digest is the image's own")
+        .hint("write `repository:tag`"))
 }
 
 /// An image that must be here.

@@ -2,7 +2,6 @@
 
 use crate::cli::Outcome;
 use crate::cli::args::image::Tag;
-use crate::error::Error;
 use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
 
@@ -12,11 +11,7 @@ pub fn run(args: &Tag) -> Outcome {
     let store = Store::open(&paths.store())?;
     let _using = store.lock_shared()?;
     let (_, record) = super::find(&paths, &store, &args.image)?;
-    let name = super::reference(&paths, &args.name)?;
-    if name.digest().is_some() {
-        return Err(Error::new("a name with a digest cannot be given: the digest is the image's own")
-            .hint("write `repository:tag`"));
-    }
+    let name = super::new_name(&paths, &args.name)?;
     store.put_image(&ImageRecord { name: name.to_string(), ..record })?;
     Ok(0)
 }

@@ -82,6 +82,8 @@ pub struct Contents {
     pub entries: u64,
     /// Bytes of all regular files.
     pub size_bytes: u64,
+    /// The latest modification, seconds since 1970.
+    pub newest: Option<i64>,
     /// Sockets left out: nobody listens.
     pub sockets_skipped: u64,
     /// Files left out that are called as whiteouts are: in a layer they would remove what they are called after.

@@ -214,6 +214,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         let header =
             blocks(path, kind, attributes).map_err(|source| PackError::Header { path: printable(path), source })?;
         self.contents.entries += 1;
+        self.contents.newest = self.contents.newest.max(Some(attributes.modified.tv_sec));
         self.archive.write(&header)
     }
 
