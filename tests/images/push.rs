@@ -68,6 +68,18 @@ fn a_box_becomes_an_image_and_a_box_on_that_a_layer() {
     let found = run(Command::new("find").arg(&tree).args(["-name", "project-file", "-o", "-name", ".wh*"]));
     assert_eq!(found, "", "neither the project nor marks");
 
+    // As files, which others read.
+    let at = |name: &str| scratch.path().join(name).into_os_string().into_string().unwrap();
+    for (format, name, transport) in [
+        ("docker-archive", "d.tar", "docker-archive"),
+        ("oci-archive", "o.tar", "oci-archive"),
+        ("oci-dir", "dir", "oci"),
+    ] {
+        second.args(["image", "save", "--format", format, "-o", &at(name), &mine]).any_stderr().run();
+        let shown = run(Command::new("skopeo").args(["inspect", &format!("{transport}:{}", at(name))]));
+        assert!(shown.contains("\"Architecture\""), "{shown}");
+    }
+
     // To another registry: the layer that was pulled comes from where it was pulled, for it is not kept here.
     let other = Registry::start();
     let copy = format!("{}/copy:3", other.name());

@@ -19,6 +19,8 @@ pub enum Image {
     Push(Push),
     /// Make an image of a box
     Commit(Commit),
+    /// Write an image into a file, for `podman load`, `docker load` or `skopeo`
+    Save(Save),
     /// List the images that are here
     List(super::Listing),
     /// Give an image another name as well
@@ -111,6 +113,32 @@ pub struct Push {
     /// Its name there; by default the same
     #[arg(value_name = "DESTINATION")]
     pub destination: Option<String>,
+}
+
+/// `image save`.
+#[derive(Debug, Args)]
+pub struct Save {
+    /// An image that is here
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(complete::images))]
+    pub image: String,
+    /// Where to; by default standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub output: Option<PathBuf>,
+    /// What it becomes
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: SaveFormat,
+}
+
+/// Forms of an image outside a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum SaveFormat {
+    /// A tar that docker reads as well
+    #[default]
+    DockerArchive,
+    /// A tar of an OCI image layout
+    OciArchive,
+    /// A directory with an OCI image layout
+    OciDir,
 }
 
 /// `image commit`.

@@ -23,6 +23,7 @@ mod logout;
 mod pull;
 pub mod push;
 mod rm;
+mod save;
 mod tag;
 
 /// The sub-commands.
@@ -31,6 +32,7 @@ pub fn run(folder: &Path, command: &Image) -> Outcome {
         Image::Build(args) => build::run(folder, args),
         Image::Pull(args) => pull::run(args),
         Image::Push(args) => push::run(args),
+        Image::Save(args) => save::run(folder, args),
         Image::Commit(args) => commit::run(folder, args),
         Image::List(args) => list::run(args.format),
         Image::Tag(args) => tag::run(args),
