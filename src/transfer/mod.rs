@@ -2,7 +2,8 @@
 //!
 //! [`pull`] fetches from a registry. Whatever the way, [`install`] turns archives of layers into layers of the store:
 //! each is one stream, hashed, kept for a next try, decompressed, hashed again and unpacked as it comes. [`compose`]
-//! makes new images, [`push`] gives them to a registry, [`save`] writes them into files, and [`archives`] knows where the archives of unpacked layers are.
+//! makes new images, [`push`] gives them to a registry, [`save`] writes them into files; [`archives`] knows where the archives of unpacked layers are,
+//! and [`repack`] makes those of layers that were built here.
 
 pub mod archives;
 pub mod compose;
@@ -11,6 +12,7 @@ mod implied;
 pub mod install;
 pub mod pull;
 pub mod push;
+pub mod repack;
 pub mod save;
 
 pub use error::TransferError;

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::cli::args::image::{Commit, Push};
 use crate::cli::{Outcome, print};
 use crate::error::Error;
+use crate::image::layer::Compression;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
@@ -12,6 +13,7 @@ use crate::profile::registries;
 use crate::registry::Client;
 use crate::transfer;
 use crate::ui;
+use crate::userns::mapper::Offer;
 
 /// Gives an image to a registry; prints its digest.
 pub fn run(args: &Push) -> Outcome {
@@ -38,6 +40,9 @@ pub fn commit_and_push(folder: &Path, args: &Commit) -> Outcome {
 
 fn push(paths: &Paths, store: &Store, record: &ImageRecord, target: &Reference) -> Outcome {
     let client = Client::new(registries::load(paths)?, paths);
-    let pushed = transfer::push::push(store, &client, record, target, &ui::Terminal::default()).map_err(Error::from)?;
+    let progress = ui::Terminal::default();
+    let map = Offer::probe().map(0);
+    let record = transfer::repack::with_archives(store, &client, &map, record, Compression::Gzip, &progress)?;
+    let pushed = transfer::push::push(store, &client, &record, target, &progress).map_err(Error::from)?;
     print(&format!("{}@{}\n", target.name(), pushed.digest))
 }

@@ -6,12 +6,15 @@ use std::path::Path;
 use crate::cli::Outcome;
 use crate::cli::args::image::{Save, SaveFormat};
 use crate::error::Error;
+use crate::image::layer::Compression;
 use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::profile::registries;
 use crate::registry::Client;
+use crate::transfer::repack::with_archives;
 use crate::transfer::save::{Output, save};
 use crate::ui;
+use crate::userns::mapper::Offer;
 
 /// Writes an image into a file, which appears when it is complete.
 pub fn run(folder: &Path, args: &Save) -> Outcome {
@@ -21,6 +24,8 @@ pub fn run(folder: &Path, args: &Save) -> Outcome {
     let (reference, record) = super::find(&paths, &store, &args.image)?;
     let client = Client::new(registries::load(&paths)?, &paths);
     let progress = ui::Terminal::default();
+    let map = Offer::probe().map(0);
+    let record = with_archives(&store, &client, &map, &record, Compression::Gzip, &progress)?;
     let write = |output: &mut Output<'_>| save(&store, &client, &record, &reference, output, &progress);
     let for_docker = args.format == SaveFormat::DockerArchive;
     let Some(target) = args.output.as_ref().map(|output| folder.join(output)) else {
