@@ -21,6 +21,7 @@ use crate::profile::ProfileError;
 use crate::registry::{CredentialError, Fault, RegistryError};
 use crate::sandbox::net::NetError;
 use crate::transfer::TransferError;
+use crate::transfer::load::LoadError;
 
 /// What the user sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,6 +248,15 @@ impl From<TransferError> for Error {
                 Self::chain(&error).hint("`devbox image pull` of the image from a registry that has it makes one known")
             }
             TransferError::Platform { .. } => Self::chain(&error).hint("name one of these with `--platform`"),
+            TransferError::Load { source: LoadError::NoName, .. } => {
+                Self::chain(&error).hint("give it one with `--tag`")
+            }
+            TransferError::Load { source: LoadError::Several { .. }, .. } => {
+                Self::chain(&error).hint("without `--tag` each gets the name that the file has for it")
+            }
+            TransferError::Load { source: LoadError::NoImage, .. } => {
+                Self::chain(&error).hint("a root file system is used as it is: `rootfs = \"FILE\"` in `devbox.toml`")
+            }
             error => Self::chain(&error),
         }
     }

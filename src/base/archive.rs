@@ -1,4 +1,5 @@
-//! A tar archive as the base: unpacked once into a layer that is named after its content.
+//! A tar archive as the base: unpacked once into a layer that is named after its content. One that holds an image is
+//! loaded instead.
 //!
 //! What is known of an archive's content is remembered in `store/archives/`, so that starting from an unchanged archive
 //! costs a `stat` and the reading of one small file.
@@ -22,7 +23,7 @@ use crate::userns::stage;
 
 /// The digest of an archive as long as these stay the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Known {
+pub(super) struct Known {
     version: u32,
     path: PathBuf,
     device: u64,
@@ -163,7 +164,12 @@ pub(super) fn unpack_into(
                 progress.advance(done);
             }
         };
-        let options = UnpackOptions { owners, whiteouts: Whiteouts::Literal, advance: Some(&advance) };
+        let options = UnpackOptions {
+            owners,
+            whiteouts: Whiteouts::Literal,
+            advance: Some(&advance),
+            ..UnpackOptions::default()
+        };
         unpack_layer(file, tree.as_fd(), options).map_err(|error| chain(&error))
     });
     progress.end();

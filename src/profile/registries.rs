@@ -1,6 +1,7 @@
-//! `[registries]` of the user's `config.toml`, checked: [`Settings`].
+//! `[registries]` and `[images]` of the user's `config.toml`, checked: [`Settings`].
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -27,6 +28,16 @@ pub struct RawRegistries {
     insecure: Vec<At<String>>,
 }
 
+/// The keys of `[images]` as they are written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawImages {
+    /// GiB that the archive of one layer may have when decompressed.
+    max_layer_gib: Option<NonZeroU32>,
+    /// How many times its compressed size.
+    max_ratio: Option<NonZeroU32>,
+}
+
 /// What the user's `config.toml` says of registries; nothing when there is none.
 pub fn load(paths: &Paths) -> Result<Settings, ProfileError> {
     let path = paths.config.join("config.toml");
@@ -36,15 +47,18 @@ pub fn load(paths: &Paths) -> Result<Settings, ProfileError> {
     let text = read(&path)?.text;
     let raw: RawConfig =
         toml::from_str(&text).map_err(|error| Box::new(Diagnostic::from_toml(&path, &text, &error)))?;
-    Ok(check(&path, &text, raw.registries)?)
+    Ok(check(&path, &text, raw.registries, raw.images)?)
 }
 
-/// Checks the section of `file`, whose whole text is `text`.
-pub fn check(file: &Path, text: &str, raw: RawRegistries) -> Result<Settings, Box<Diagnostic>> {
+/// Checks the sections of `file`, whose whole text is `text`.
+pub fn check(file: &Path, text: &str, raw: RawRegistries, images: RawImages) -> Result<Settings, Box<Diagnostic>> {
     let wrong = |at: &At<String>, error: SettingsError| {
         Box::new(Diagnostic::new(file, text, at.span.clone(), error.to_string()))
     };
     let mut settings = Settings::default();
+    let limits = &mut settings.limits;
+    limits.size_bytes = images.max_layer_gib.map_or(limits.size_bytes, |gib| u64::from(gib.get()) << 30);
+    limits.ratio = images.max_ratio.map_or(limits.ratio, |ratio| ratio.get().into());
     for (name, target) in raw.aliases {
         check_alias(&name.value, &target.value).map_err(|error| {
             let at = if matches!(error, SettingsError::Alias { .. }) { &name } else { &target };
@@ -73,7 +87,7 @@ mod tests {
         let file = Path::new("config.toml");
         let raw: RawConfig =
             toml::from_str(text).map_err(|error| Diagnostic::from_toml(file, text, &error).to_string())?;
-        check(file, text, raw.registries).map_err(|diagnostic| diagnostic.to_string())
+        check(file, text, raw.registries, raw.images).map_err(|diagnostic| diagnostic.to_string())
     }
 
     #[test]
@@ -85,6 +99,8 @@ mod tests {
         assert_eq!(settings.reference("web:1").unwrap().to_string(), "r.io/web:1");
         assert_eq!(settings.mirrors["docker.io"].len(), 2);
         assert_eq!(read("").unwrap(), Settings::default());
+        let limits = read("[images]\nmax_layer_gib = 2\nmax_ratio = 50\n").unwrap().limits;
+        assert_eq!((limits.size_bytes, limits.ratio), (2 << 30, 50));
     }
 
     #[test]
@@ -107,6 +123,7 @@ mod tests {
                 "[registries.aliases]\nx = 1",
                 "config.toml:2:5: wrong type: expected a string in quotes (this is the number `1`)",
             ),
+            ("[images]\nmax_rati = 1", "config.toml:2:1: unknown key `max_rati` (did you mean `max_ratio`?)"),
             ("[registries.mirrors]\nhub = [\"m.io\"]", "config.toml:2:1: `hub` is no registry (`host` or `host:port`)"),
             (
                 "[registries.mirrors]\n\"docker.io\" = [\"m\"]",

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::registries::RawRegistries;
+use super::registries::{RawImages, RawRegistries};
 use super::{Lifetime, NetworkMode};
 use crate::base::OverlayDriver;
 
@@ -245,6 +245,9 @@ pub struct RawConfig {
     /// Where images come from.
     #[serde(default)]
     pub registries: RawRegistries,
+    /// How large images may become.
+    #[serde(default)]
+    pub images: RawImages,
     /// How layers are stacked.
     #[serde(default)]
     pub overlay: RawOverlay,
@@ -356,7 +359,7 @@ mod tests {
         for block in reference.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap();
             let origin = super::super::validate::Origin { file: root, text, folder: root, home: root };
-            let checked = if text.contains("[profile") || text.contains("[registries") || text.contains("[overlay") {
+            let checked = if text.contains("[profile") || text.contains("[registries") {
                 super::super::validate::parse_config(&origin)
             } else {
                 super::super::validate::parse_profile(&origin)

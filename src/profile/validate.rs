@@ -138,7 +138,7 @@ pub fn parse_config(origin: &Origin) -> Checked<Layer> {
     if let Some(name) = &raw.profile.name {
         return Err(origin.wrong(name, "`name` cannot be a default: every project would have the same").into());
     }
-    registries::check(origin.file, origin.text, raw.registries)?;
+    registries::check(origin.file, origin.text, raw.registries, raw.images)?;
     let driver = raw.overlay.driver.into();
     Ok(Layer { driver, ..origin.check(raw.profile)? })
 }

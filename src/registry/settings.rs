@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::url::is_loopback;
+use crate::image::layer::UnpackLimits;
 use crate::image::reference::{Reference, ReferenceError};
 
 /// Aliases, mirrors and exceptions; checked when they were read.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub mirrors: BTreeMap<String, Vec<Mirror>>,
     /// Registries whose connections need not be encrypted or authentic.
     pub insecure: Vec<String>,
+    /// How large layers may become.
+    pub limits: UnpackLimits,
 }
 
 /// A copy of a registry.

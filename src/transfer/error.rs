@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::load::LoadError;
 use crate::image::config::ConfigError;
 use crate::image::digest::Digest;
 use crate::image::manifest::ManifestError;
@@ -69,6 +70,14 @@ pub enum TransferError {
         image: String,
         /// Why not.
         source: StageError,
+    },
+    /// A file holds no image that can be loaded.
+    #[error("cannot load `{}`", crate::text::sanitize(shown))]
+    Load {
+        /// The file.
+        shown: String,
+        /// Why not.
+        source: LoadError,
     },
     /// A layer could not be fetched or unpacked.
     #[error("cannot install the layers of `{image}`")]

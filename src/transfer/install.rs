@@ -23,7 +23,7 @@ use super::error::TransferError;
 use super::implied;
 use crate::image::descriptor::Descriptor;
 use crate::image::digest::Digest;
-use crate::image::layer::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
+use crate::image::layer::{Owners, UnpackLimits, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
 use crate::image::store::{LayerBuild, LayerRecord, Store, layer_name};
 use crate::progress::Progress;
 use crate::userns::idmap::{IdMap, IdMode};
@@ -64,6 +64,7 @@ pub fn install(
     image: &str,
     layers: &[Wanted],
     source: &dyn Source,
+    limits: UnpackLimits,
     progress: &dyn Progress,
 ) -> Result<Vec<String>, TransferError> {
     let found = implied::find(store, map, layers);
@@ -86,8 +87,16 @@ pub fn install(
     }
     progress.begin(&format!("fetching {image}"), Some(total));
     let result = stage::run_mapped(map, || {
-        let work =
-            Work { store, map, layers, source, slots: &slots, done: AtomicU64::new(0), failed: AtomicBool::new(false) };
+        let work = Work {
+            store,
+            map,
+            layers,
+            source,
+            limits,
+            slots: &slots,
+            done: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        };
         work.perform(progress)
     });
     progress.end();
@@ -106,6 +115,7 @@ struct Work<'a> {
     map: &'a IdMap,
     layers: &'a [Wanted],
     source: &'a dyn Source,
+    limits: UnpackLimits,
     slots: &'a [Mutex<Option<Slot>>],
     done: AtomicU64,
     failed: AtomicBool,
@@ -194,7 +204,7 @@ impl Work<'_> {
         let (unpacked, digest) = std::thread::scope(|scope| {
             let partial = &partial;
             let fetching = scope.spawn(move || self.feed(number, &layer.blob, partial, &pieces_in));
-            let options = UnpackOptions { owners, whiteouts: Whiteouts::Convert, advance: None };
+            let options = UnpackOptions { owners, whiteouts: Whiteouts::Convert, limits: self.limits, advance: None };
             let unpacked = unpack_layer(Pieces { pieces, current: Vec::new(), used: 0 }, tree.as_fd(), options);
             (unpacked, fetching.join())
         });

@@ -1,15 +1,17 @@
 //! Images on their way into the store and out of it.
 //!
-//! [`pull`] fetches from a registry. Whatever the way, [`install`] turns archives of layers into layers of the store:
-//! each is one stream, hashed, kept for a next try, decompressed, hashed again and unpacked as it comes. [`compose`]
-//! makes new images, [`push`] gives them to a registry, [`save`] writes them into files; [`archives`] knows where the archives of unpacked layers are,
-//! and [`repack`] makes those of layers that were built here.
+//! [`pull`] fetches from a registry, [`load`] takes from a file. Whatever the way, [`install`] turns archives of layers
+//! into layers of the store: each is one stream, hashed, kept for a next try, decompressed, hashed again and unpacked as
+//! it comes. [`compose`] makes new images, [`push`] gives them to a registry, [`save`] writes them into files;
+//! [`archives`] knows where the archives of unpacked layers are, and [`repack`] makes those of layers that were built
+//! here.
 
 pub mod archives;
 pub mod compose;
 mod error;
 mod implied;
 pub mod install;
+pub mod load;
 pub mod pull;
 pub mod push;
 pub mod repack;

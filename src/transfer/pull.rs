@@ -18,7 +18,7 @@ use crate::registry::Client;
 use crate::userns::idmap::IdMap;
 
 /// Indexes within indexes that are followed.
-const MAX_INDEXES: usize = 4;
+pub(super) const MAX_INDEXES: usize = 4;
 
 /// Fetches what `reference` names now for `platform`, and unpacks it for the ids of `map`. What the store has is not
 /// fetched again. The caller must be single-threaded.
@@ -47,7 +47,7 @@ pub fn pull(
     record.add_origin(reference);
     let layers: Vec<Wanted> = wanted(&manifest, &config);
     let source = Remote { client, reference, layers: &layers };
-    let names = install(&store, map, &image, &layers, &source, progress)?;
+    let names = install(&store, map, &image, &layers, &source, client.settings().limits, progress)?;
     record.layers.insert(map.layout(), names);
     store.put_image(&record)?;
     Ok(record)

@@ -21,6 +21,8 @@ pub enum Image {
     Commit(Commit),
     /// Write an image into a file, for `podman load`, `docker load` or `skopeo`
     Save(Save),
+    /// Take images from a file: of `docker save`, an OCI archive or an OCI layout
+    Load(Load),
     /// List the images that are here
     List(super::Listing),
     /// Give an image another name as well
@@ -166,6 +168,20 @@ pub enum Compression {
     Gzip,
     /// Faster and smaller
     Zstd,
+}
+
+/// `image load`.
+#[derive(Debug, Args)]
+pub struct Load {
+    /// The archive or directory; by default standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub file: Option<PathBuf>,
+    /// What the image is to be called; by default what the file says
+    #[arg(short, long, value_name = "NAME")]
+    pub tag: Option<String>,
+    /// Of images for several platforms, which one; by default this machine's
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
 }
 
 /// `image tag`.

@@ -15,6 +15,7 @@ mod archive;
 mod entry;
 mod error;
 mod ids;
+mod limits;
 pub mod pack;
 mod source;
 pub mod stack;
@@ -23,7 +24,8 @@ mod unpack;
 mod whiteout;
 
 pub use error::{EntryError, UnpackError};
-pub use source::Compression;
+pub use limits::{LimitError, UnpackLimits};
+pub use source::{Compression, decompress, is_compressed};
 pub use unpack::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
 
 #[cfg(test)]

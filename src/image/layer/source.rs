@@ -9,6 +9,7 @@ use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use super::error::UnpackError;
+use super::limits::{Limited, UnpackLimits};
 use crate::image::digest::Hasher;
 use crate::image::media_type;
 
@@ -81,20 +82,55 @@ pub(super) type Pieces = Receiver<io::Result<Vec<u8>>>;
 pub(super) fn pump(
     reader: impl Read,
     compression: Compression,
+    limits: UnpackLimits,
     pieces: &SyncSender<io::Result<Vec<u8>>>,
     used: &Receiver<Vec<u8>>,
     count: &AtomicU64,
 ) -> Hasher {
     let mut counting = Counting { reader, digest: Hasher::default(), count };
-    match compression {
-        Compression::None => send(&mut counting, pieces, used),
-        Compression::Gzip => send(&mut MultiGzDecoder::new(&mut counting), pieces, used),
-        Compression::Zstd => match zstd::stream::read::Decoder::new(&mut counting) {
-            Ok(mut decoder) => send(&mut decoder, pieces, used),
-            Err(error) => report(pieces, Err(error)),
-        },
+    match decoder(&mut counting, compression) {
+        Ok(reader) => send(&mut Limited { reader, limits, packed: count, unpacked: 0 }, pieces, used),
+        Err(error) => report(pieces, Err(error)),
     }
     counting.digest
+}
+
+/// Undoes the compression.
+fn decoder<'a>(reader: impl Read + 'a, compression: Compression) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(reader),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(reader)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(reader)?),
+    })
+}
+
+/// Whether a file that begins with `start` (6 bytes suffice) is compressed, in whatever way.
+#[must_use]
+pub fn is_compressed(mut start: &[u8]) -> bool {
+    !matches!(detect(&mut start), Ok((Compression::None, _)))
+}
+
+/// Hands what `reader` gives, decompressed, to `each` in pieces.
+pub fn decompress<E: From<UnpackError>>(
+    mut reader: impl Read,
+    limits: UnpackLimits,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let (compression, magic) = detect(&mut reader)?;
+    let count = AtomicU64::new(0);
+    let counting = Counting { reader: magic.chain(reader), digest: Hasher::default(), count: &count };
+    let failed = |bytes| move |source| UnpackError::Read { bytes, source };
+    let decoder = decoder(counting, compression).map_err(failed(0))?;
+    let mut limited = Limited { reader: decoder, limits, packed: &count, unpacked: 0 };
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match limited.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => each(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(limited.unpacked)(error).into()),
+        }
+    }
 }
 
 fn send(reader: &mut impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>, used: &Receiver<Vec<u8>>) {

@@ -14,6 +14,7 @@ use super::archive::Archive;
 use super::entry::{Entry, Kind, beneath};
 use super::error::{EntryError, UnpackError, printable};
 use super::ids::Ids;
+use super::limits::UnpackLimits;
 use super::source::{self, detect};
 use super::tree::{Owner, Tree, times};
 pub use super::whiteout::Whiteouts;
@@ -37,6 +38,8 @@ pub struct UnpackOptions<'a> {
     pub owners: Owners,
     /// What becomes of whiteouts.
     pub whiteouts: Whiteouts,
+    /// How large it may become.
+    pub limits: UnpackLimits,
     /// Is told how many bytes of the (compressed) archive are done.
     pub advance: Option<&'a dyn Fn(u64)>,
 }
@@ -85,7 +88,8 @@ pub fn unpack_layer(
     let (unpacked, blob) = std::thread::scope(|scope| {
         let whole = magic.chain(reader);
         let count = &count;
-        let pumping = scope.spawn(move || source::pump(whole, compression, &pieces_in, &used_out, count));
+        let pumping =
+            scope.spawn(move || source::pump(whole, compression, options.limits, &pieces_in, &used_out, count));
         let archive = Archive::new(pieces, used, compression);
         let unpacked = Unpacker::new(root, options).run(archive, count);
         (unpacked, pumping.join())

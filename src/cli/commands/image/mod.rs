@@ -18,6 +18,7 @@ mod commit;
 mod history;
 mod inspect;
 mod list;
+mod load;
 mod login;
 mod logout;
 mod pull;
@@ -34,6 +35,7 @@ pub fn run(folder: &Path, command: &Image) -> Outcome {
         Image::Push(args) => push::run(args),
         Image::Save(args) => save::run(folder, args),
         Image::Commit(args) => commit::run(folder, args),
+        Image::Load(args) => load::run(args),
         Image::List(args) => list::run(args.format),
         Image::Tag(args) => tag::run(args),
         Image::Rm(args) => rm::run(args),

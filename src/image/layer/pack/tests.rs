@@ -101,7 +101,7 @@ fn unpack(blob: &[u8], root: &Path) -> crate::image::layer::UnpackReport {
     fs::create_dir(root).unwrap();
     let handle = crate::sys::fs::open_directory(root).unwrap();
     let owners = if rustix::process::getuid().is_root() { Owners::Keep } else { Owners::Squash };
-    let options = UnpackOptions { owners, whiteouts: Whiteouts::Convert, advance: None };
+    let options = UnpackOptions { owners, whiteouts: Whiteouts::Convert, ..UnpackOptions::default() };
     unpack_layer(blob, handle.as_fd(), options).unwrap()
 }
 
