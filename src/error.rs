@@ -252,7 +252,7 @@ impl From<TransferError> for Error {
                 Self::chain(&error).hint("give it one with `--tag`")
             }
             TransferError::Load { source: LoadError::Several { .. }, .. } => {
-                Self::chain(&error).hint("without `--tag` each gets the name that the file has for it")
+                Self::chain(&error).hint("`devbox image load FILE` loads all of them under their own names")
             }
             TransferError::Load { source: LoadError::NoImage, .. } => {
                 Self::chain(&error).hint("a root file system is used as it is: `rootfs = \"FILE\"` in `devbox.toml`")

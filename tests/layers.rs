@@ -9,6 +9,7 @@ use std::path::Path;
 
 use devbox::base::archive;
 use devbox::base::error::BaseError;
+use devbox::image::layer::UnpackLimits;
 use devbox::image::remove::remove_tree;
 use devbox::image::store::Store;
 use devbox::paths::Paths;
@@ -64,8 +65,8 @@ fn owners_follow_the_map(map: &IdMap) {
     let paths = paths(directory.path());
     let file = directory.path().join("base.tar");
     fs::write(&file, tar()).unwrap();
-    let layers = archive::prepare(&paths, map, &file, &Silent).unwrap();
-    assert_eq!(archive::prepare(&paths, map, &file, &Silent).unwrap(), layers);
+    let layers = archive::prepare(&paths, map, &file, UnpackLimits::default(), &Silent).unwrap();
+    assert_eq!(archive::prepare(&paths, map, &file, UnpackLimits::default(), &Silent).unwrap(), layers);
     let outside = |uid: u32, gid: u32| match map.mode {
         IdMode::Single => (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()),
         IdMode::Range | IdMode::Root => (map.uid_outside(uid).unwrap(), map.gid_outside(gid).unwrap()),
@@ -93,7 +94,7 @@ fn failures_leave_nothing(map: &IdMap) {
     let file = directory.path().join("base.tar");
     let whole = tar();
     fs::write(&file, &whole[..whole.len() - 1024]).unwrap();
-    let error = archive::prepare(&paths, map, &file, &Silent).unwrap_err();
+    let error = archive::prepare(&paths, map, &file, UnpackLimits::default(), &Silent).unwrap_err();
     let BaseError::Unpack { source, .. } = error else { panic!("{error:?}") };
     assert!(source.to_string().contains("cut short: it ends after 5 entries, 2560 bytes"), "{source}");
     let store = Store::open(&paths.store()).unwrap();

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::BaseError;
-use super::{OverlayDriver, RootLayers, root};
+use super::{OverlayDriver, RootLayers, image, root};
 use crate::image::digest;
-use crate::image::layer::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
+use crate::image::layer::{Owners, UnpackLimits, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
+use crate::image::reference::Reference;
 use crate::image::store::{LayerBuild, LayerRecord, Store, write_durably};
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -23,7 +24,7 @@ use crate::userns::stage;
 
 /// The digest of an archive as long as these stay the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Known {
+struct Known {
     version: u32,
     path: PathBuf,
     device: u64,
@@ -33,8 +34,11 @@ pub(super) struct Known {
     modified: (i64, i64),
     /// Changes with everything, also with what sets the modification time back.
     changed: (i64, i64),
-    /// Hexadecimal SHA-256 of the content.
+    /// Hexadecimal SHA-256 of the content; empty for an image.
     digest: String,
+    /// What the image in it is called here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<Reference>,
 }
 
 impl Known {
@@ -48,6 +52,7 @@ impl Known {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
             digest,
+            image: None,
         }
     }
 
@@ -60,19 +65,37 @@ impl Known {
     fn load(store: &Store, path: &Path, meta: &Metadata) -> Option<Self> {
         let text = std::fs::read(Self::file(store, path)).ok()?;
         let known: Self = serde_json::from_slice(&text).ok()?;
-        (known == Self::new(path, meta, known.digest.clone())).then_some(known)
+        let same = Self { image: known.image.clone(), ..Self::new(path, meta, known.digest.clone()) };
+        (known == same).then_some(known)
+    }
+
+    fn save(&self, store: &Store) -> Result<(), BaseError> {
+        let file = Self::file(store, &self.path);
+        let text =
+            serde_json::to_vec(self).map_err(|error| BaseError::Read { path: file.clone(), source: error.into() })?;
+        Ok(write_durably(&file, &text)?)
     }
 }
 
 /// Unpacks `archive` (absolute) for `map` unless that has been done. The caller must be single-threaded.
-pub fn prepare(paths: &Paths, map: &IdMap, archive: &Path, progress: &dyn Progress) -> Result<RootLayers, BaseError> {
+pub fn prepare(
+    paths: &Paths,
+    map: &IdMap,
+    archive: &Path,
+    limits: UnpackLimits,
+    progress: &dyn Progress,
+) -> Result<RootLayers, BaseError> {
     let store = Store::open(&paths.store())?;
     let read = |source| BaseError::Read { path: archive.to_owned(), source };
     let meta = std::fs::metadata(archive).map_err(read)?;
     if !meta.is_file() {
         return Err(BaseError::NotAFile { path: archive.to_owned() });
     }
-    if let Some(known) = Known::load(&store, archive, &meta)
+    let known = Known::load(&store, archive, &meta);
+    if known.as_ref().is_some_and(|known| known.image.is_some()) {
+        return prepare_image(paths, map, archive, limits, progress);
+    }
+    if let Some(known) = known
         && let Some(tree) = store.tree(&layer_name(&known.digest), &map.layout())
     {
         return Ok(layers(&known.digest, tree));
@@ -94,12 +117,36 @@ pub fn prepare(paths: &Paths, map: &IdMap, archive: &Path, progress: &dyn Progre
     let _making = store.lock_name(&name)?;
     let tree = match store.tree(&name, &map.layout()) {
         Some(tree) => tree,
-        None => unpack(&store, map, archive, &file, &digest, progress)?,
+        None => match unpack(&store, map, archive, &file, &digest, limits, progress) {
+            Err(BaseError::Image { .. }) => return prepare_image(paths, map, archive, limits, progress),
+            other => other?,
+        },
     };
     let layers = layers(&digest, tree);
-    let known = Known::new(archive, &meta, digest);
-    let text = serde_json::to_vec(&known).map_err(std::io::Error::from).map_err(read)?;
-    write_durably(&Known::file(&store, archive), &text)?;
+    Known::new(archive, &meta, digest).save(&store)?;
+    Ok(layers)
+}
+
+/// Loads the image in an archive or in a directory, unless that has been done. The caller must be single-threaded.
+pub(super) fn prepare_image(
+    paths: &Paths,
+    map: &IdMap,
+    path: &Path,
+    limits: UnpackLimits,
+    progress: &dyn Progress,
+) -> Result<RootLayers, BaseError> {
+    let store = Store::open(&paths.store())?;
+    // Whatever writes into a layout changes its index.
+    let index = ["index.json", "manifest.json"].map(|name| path.join(name)).into_iter().find(|index| index.exists());
+    let file = index.as_deref().unwrap_or(path);
+    let meta = std::fs::metadata(file).map_err(|source| BaseError::Read { path: file.to_owned(), source })?;
+    if let Some(image) = Known::load(&store, file, &meta).and_then(|known| known.image)
+        && let Some(layers) = image::find(&store, map, &image)?
+    {
+        return Ok(layers);
+    }
+    let (image, layers) = image::load(&store, map, path, limits, progress)?;
+    Known { image: Some(image), ..Known::new(file, &meta, String::new()) }.save(&store)?;
     Ok(layers)
 }
 
@@ -123,11 +170,12 @@ fn unpack(
     archive: &Path,
     file: &File,
     digest: &str,
+    limits: UnpackLimits,
     progress: &dyn Progress,
 ) -> Result<PathBuf, BaseError> {
     store.sweep(map)?;
     let build = store.begin(map)?;
-    let report = unpack_into(&build, map, archive, file, progress)?;
+    let report = unpack_into(&build, map, archive, file, limits, progress)?;
     if report.blob != format!("sha256:{digest}") {
         return Err(BaseError::Changed { path: archive.to_owned() });
     }
@@ -145,6 +193,7 @@ pub(super) fn unpack_into(
     map: &IdMap,
     shown: &Path,
     file: &File,
+    limits: UnpackLimits,
     progress: &dyn Progress,
 ) -> Result<UnpackReport, BaseError> {
     use std::io::Seek;
@@ -164,12 +213,7 @@ pub(super) fn unpack_into(
                 progress.advance(done);
             }
         };
-        let options = UnpackOptions {
-            owners,
-            whiteouts: Whiteouts::Literal,
-            advance: Some(&advance),
-            ..UnpackOptions::default()
-        };
+        let options = UnpackOptions { owners, whiteouts: Whiteouts::Literal, limits, advance: Some(&advance) };
         unpack_layer(file, tree.as_fd(), options).map_err(|error| chain(&error))
     });
     progress.end();

@@ -54,7 +54,7 @@ impl Machine {
     fn prepare(&self, name: &str) -> (Result<RootLayers, BaseError>, Vec<String>) {
         let recorder = Recorder::default();
         let paths = paths_below(&self.path("home"));
-        (prepare(&paths, &self.map, &self.path(name), &recorder), recorder.0.into_inner())
+        (prepare(&paths, &self.map, &self.path(name), UnpackLimits::default(), &recorder), recorder.0.into_inner())
     }
 
     fn store(&self) -> Store {

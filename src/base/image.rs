@@ -1,17 +1,25 @@
 //! An image as the base: its layers as they are in the store, pulled when they are not.
 //!
-//! What is here is used as it is: a name is looked up again by `devbox image pull` only.
+//! What is here is used as it is: a name is looked up again by `devbox image pull` only. An image in a file is loaded the first time.
+
+use std::path::Path;
 
 use super::error::BaseError;
 use super::{OverlayDriver, RootLayers};
+use crate::image::layer::UnpackLimits;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, Store, StoreError};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::registry::{Client, Settings};
+use crate::transfer::load::{Bundle, LoadSpec, Naming};
 use crate::transfer::pull::pull;
+use crate::transfer::{self, TransferError};
 use crate::userns::idmap::IdMap;
+
+/// Images from files given as `rootfs` are called so, with their digests.
+const ROOTFS: &str = "localhost/rootfs";
 
 /// Finds or fetches the image for the ids of `map`. The caller must be single-threaded.
 pub fn prepare(
@@ -22,7 +30,7 @@ pub fn prepare(
     progress: &dyn Progress,
 ) -> Result<RootLayers, BaseError> {
     let store = Store::open(&paths.store())?;
-    if let Some(layers) = known(&store, reference)?.and_then(|record| stack(&store, map, &record)) {
+    if let Some(layers) = find(&store, map, reference)? {
         return Ok(layers);
     }
     let client = Client::new(registries.clone(), paths);
@@ -38,6 +46,31 @@ fn known(store: &Store, reference: &Reference) -> Result<Option<ImageRecord>, St
     Ok(store
         .image(&by_tag)?
         .filter(|record| record.manifest.digest == *digest || record.index.as_ref() == Some(digest)))
+}
+
+/// The image if it is here, unpacked for the ids of `map`.
+pub(super) fn find(store: &Store, map: &IdMap, reference: &Reference) -> Result<Option<RootLayers>, BaseError> {
+    Ok(known(store, reference)?.and_then(|record| stack(store, map, &record)))
+}
+
+/// Loads the only image of an archive or directory, and says what it is called here.
+pub(super) fn load(
+    store: &Store,
+    map: &IdMap,
+    path: &Path,
+    limits: UnpackLimits,
+    progress: &dyn Progress,
+) -> Result<(Reference, RootLayers), BaseError> {
+    let shown = path.display().to_string();
+    let failed = |source| TransferError::Load { shown: shown.clone(), source };
+    let bundle = Bundle::open(path, store, limits).map_err(failed)?;
+    let naming = Naming::Digest(ROOTFS.parse().map_err(|_| BaseError::EmptyImage { image: ROOTFS.to_owned() })?);
+    let spec = LoadSpec { shown: &shown, platform: &Platform::host(), naming, limits };
+    let records = transfer::load::load(store, map, &bundle, &spec, progress)?;
+    let empty = || BaseError::EmptyImage { image: shown.clone() };
+    let record = records.first().ok_or_else(empty)?;
+    let reference = record.name.parse().map_err(|_| empty())?;
+    Ok((reference, stack(store, map, record).ok_or_else(empty)?))
 }
 
 /// The layers of an image that is unpacked for the ids of `map`; `None` when one is missing.

@@ -36,9 +36,9 @@ mod tests;
 pub enum BaseSpec {
     /// A copy-on-write view of the host's own system directories.
     Host,
-    /// An unpacked root file system.
+    /// An unpacked root file system, or an OCI layout.
     Directory(PathBuf),
-    /// A tar archive: plain, gzip or zstd.
+    /// A tar archive, plain, gzip or zstd: a root file system or an image.
     Archive(PathBuf),
     /// `distribution:release`, bootstrapped with the distribution's own tool.
     Distro(String),
@@ -59,8 +59,11 @@ pub fn prepare(
 ) -> Result<RootLayers, BaseError> {
     let mut layers = match base {
         BaseSpec::Host => host::prepare(paths, map, driver, progress)?,
-        BaseSpec::Directory(path) => directory::prepare(paths, path)?,
-        BaseSpec::Archive(path) => archive::prepare(paths, map, path, progress)?,
+        BaseSpec::Directory(path) => match directory::prepare(paths, path) {
+            Err(BaseError::Image { .. }) => archive::prepare_image(paths, map, path, registries.limits, progress)?,
+            other => other?,
+        },
+        BaseSpec::Archive(path) => archive::prepare(paths, map, path, registries.limits, progress)?,
         BaseSpec::Distro(name) => distro::prepare(paths, map, name, progress)?,
         BaseSpec::Image(reference) => image::prepare(paths, map, reference, registries, progress)?,
     };

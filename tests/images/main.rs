@@ -5,6 +5,7 @@
 mod support;
 
 mod faults;
+mod load;
 mod login;
 mod peers;
 mod proxies;

@@ -12,6 +12,7 @@ use self::sources::{HostId, Release, Source};
 use super::error::BaseError;
 use super::{OverlayDriver, RootLayers, archive};
 use crate::image::digest;
+use crate::image::layer::UnpackLimits;
 use crate::image::store::{LayerRecord, Store};
 use crate::paths::{self, Paths};
 use crate::process::{ProcessError, Program};
@@ -142,7 +143,7 @@ fn make(
     progress.end();
     result.map_err(|error| failed(&distro, &program, error))?;
     let file = File::open(&tar).map_err(at(&tar))?;
-    let report = archive::unpack_into(&build, map, Path::new(&distro), &file, progress)?;
+    let report = archive::unpack_into(&build, map, Path::new(&distro), &file, UnpackLimits::default(), progress)?;
     let inputs = digest::of_bytes(format!("{INCLUDE}\n{mode}\n{selected}").as_bytes());
     let mut record = LayerRecord::new(&format!("{prefix}-{}", &inputs[..16]), map, &distro);
     record.diff_id = Some(report.diff_id);

@@ -92,7 +92,7 @@ pub enum LoadError {
     #[error("the image in it has no name")]
     NoName,
     /// One name for several images.
-    #[error("there are {count} images in it, and one name was given")]
+    #[error("there are {count} images in it, where one was expected")]
     Several {
         /// How many.
         count: usize,
