@@ -359,7 +359,7 @@ mod tests {
         for block in reference.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap();
             let origin = super::super::validate::Origin { file: root, text, folder: root, home: root };
-            let checked = if text.contains("[profile") || text.contains("[registries") {
+            let checked = if ["[profile", "[registries", "[overlay", "[images"].iter().any(|name| text.contains(name)) {
                 super::super::validate::parse_config(&origin)
             } else {
                 super::super::validate::parse_profile(&origin)

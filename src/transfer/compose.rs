@@ -88,7 +88,7 @@ pub fn compose(
     let archives = Archives::new(store, client)?;
     let source = Layers { archives: &archives, layers: &manifest.layers };
     let layers = wanted(&manifest, image.config);
-    let names = install(store, map, &image.reference.familiar(), &layers, &source, progress)?;
+    let names = install(store, map, &image.reference.familiar(), &layers, &source, client.settings().limits, progress)?;
     record.layers.insert(map.layout(), names);
     store.put_blob(&manifest.config.digest, &config)?;
     store.put_blob(&record.manifest.digest, &bytes)?;

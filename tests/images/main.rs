@@ -9,6 +9,7 @@ mod load;
 mod login;
 mod peers;
 mod proxies;
+mod pull;
 mod push;
 mod registry;
 mod tokens;

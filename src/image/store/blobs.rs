@@ -1,7 +1,7 @@
 //! Manifests and configurations, byte for byte as they were hashed, and layers that are on their way.
 
 use std::fs::DirBuilder;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,33 @@ impl Store {
         }
         make_directory(path.parent().unwrap_or(self.path()))?;
         write_durably(&path, bytes)
+    }
+
+    /// Keeps the `size` bytes that `reader` gives, which must have the digest `digest`.
+    pub fn put_blob_from(&self, digest: &Digest, size: u64, reader: &mut dyn Read) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == size) {
+            return Ok(());
+        }
+        let directory = path.parent().unwrap_or(self.path());
+        make_directory(directory)?;
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).at("write", &path)?;
+        let (mut hasher, mut buffer) = (digest.hasher(), vec![0; 256 << 10]);
+        loop {
+            match reader.read(&mut buffer).at("fill", &path)? {
+                0 => break,
+                count => {
+                    hasher.update(&buffer[..count]);
+                    file.write_all(&buffer[..count]).at("write", &path)?;
+                }
+            }
+        }
+        if hasher.digest() != *digest {
+            return Err(std::io::Error::from(ErrorKind::InvalidData)).at("fill", &path);
+        }
+        file.as_file().sync_all().at("sync", &path)?;
+        file.persist(&path).map_err(|error| error.error).at("write", &path)?;
+        sync_directory(directory)
     }
 
     /// The bytes of `digest`. `None` when they are not here; what is damaged is not here either.

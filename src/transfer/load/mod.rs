@@ -39,7 +39,7 @@ pub enum Naming {
     Own,
     /// The only image gets this name.
     As(Reference),
-    /// The only image gets the name of this repository with its own digest.
+    /// The only image gets the name of this repository with its own digest; its archives are not kept for a push.
     Digest(Reference),
 }
 
@@ -101,6 +101,12 @@ pub fn load(
         let layers = wanted(&image.manifest, &image.config);
         let shown = image.names.first().map_or_else(check, Reference::familiar);
         let names = install(store, map, &shown, &layers, &Archives(&image.archives), spec.limits, progress)?;
+        // These archives come from no registry, where a push could find them again.
+        if !matches!(spec.naming, Naming::Digest(_)) {
+            for (layer, archive) in image.manifest.layers.iter().zip(&image.archives) {
+                store.put_blob_from(&layer.digest, layer.size, &mut archive.reader(0))?;
+            }
+        }
         for reference in &image.names {
             let mut record = ImageRecord::new(reference, image.descriptor.clone());
             record.index.clone_from(&image.index);
