@@ -24,7 +24,7 @@ fn push_large(test: &Devbox, registry: &Registry) -> u64 {
     here(Command::new("tar").args(["-C", "three", "-cf", "three.tar", "large"]));
     here(Command::new("umoci").args(["raw", "add-layer", "--image", "layout:x", "three.tar"]));
     let mut skopeo = Command::new("skopeo");
-    skopeo.args(["copy", "--insecure-policy", "-q", "--dest-tls-verify=false", "oci:layout:x"]);
+    skopeo.args(["copy", "--insecure-policy", "-q", "--dest-tls-verify=false", "--dest-no-creds", "oci:layout:x"]);
     here(skopeo.arg(format!("docker://{}/app:1", registry.name())));
     let blobs = fs::read_dir(test.project().join("layout/blobs/sha256")).expect("blobs");
     blobs.map(|blob| blob.expect("an entry").metadata().expect("a file").len()).max().expect("a blob")
