@@ -2,8 +2,6 @@
 //!
 //! [`pull`] fetches from a registry, [`load`] takes from a file. Whatever the way, [`install`] turns archives of layers
 //! into layers of the store: each is one stream, hashed, kept for a next try, decompressed, hashed again and unpacked as
-//! [`pull`] fetches from a registry, [`load`] takes from a file. Whatever the way, [`install`] turns archives of layers
-//! into layers of the store: each is one stream, hashed, kept for a next try, decompressed, hashed again and unpacked as
 //! it comes. [`compose`] makes new images, [`push`] gives them to a registry, [`save`] writes them into files;
 //! [`archives`] knows where the archives of unpacked layers are, and [`repack`] makes those of layers that were built
 //! here.
