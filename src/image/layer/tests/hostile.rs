@@ -314,3 +314,25 @@ fn damaged_archives_do_no_harm() {
     // Neither all nor none: the changes reach behind the checksum.
     assert!((1..300).contains(&unpacked), "{unpacked}");
 }
+
+#[test]
+fn decompression_bombs_end() {
+    let bytes = Tar::default().file("zeros", &"\0".repeat(4 << 20)).done();
+    let limits = UnpackLimits { size_bytes: 1 << 20, ..UnpackLimits::default() };
+    for archive in [zstd::encode_all(bytes.as_slice(), 1).unwrap(), bytes.clone()] {
+        let place = Place::new();
+        let root = crate::sys::fs::open_directory(&place.root()).unwrap();
+        let options = UnpackOptions { owners: Owners::Squash, limits, ..UnpackOptions::default() };
+        let error = unpack_layer(archive.as_slice(), root.as_fd(), options).unwrap_err();
+        let UnpackError::Read { source, .. } = error else { panic!("{error:?}") };
+        assert_eq!(source.to_string(), LimitError::Size { limit: 1 << 20 }.to_string());
+        assert!(std::fs::metadata(place.root().join("zeros")).unwrap().len() <= 1 << 20);
+        let mut made = 0;
+        let count = |piece: &[u8]| {
+            made += piece.len();
+            Ok::<(), UnpackError>(())
+        };
+        assert!(decompress(archive.as_slice(), limits, count).is_err());
+        assert!(made <= 1 << 20, "{made}");
+    }
+}
