@@ -190,9 +190,6 @@ impl From<BaseError> for Error {
             BaseError::Host(HostError::Unsupported { fuse, .. }) => shown.hint(fuse.remedy()).hint(
                 "or name another base in `devbox.toml`: `image = \"debian:bookworm\"` or `distro = \"debian:bookworm\"`",
             ),
-            BaseError::Host(HostError::KernelOnly { .. }) => {
-                shown.hint("`driver = \"auto\"` below `[overlay]` in `config.toml` lets `fuse-overlayfs` do it, for new boxes")
-            }
             other => match other.hint() {
                 Some(hint) => shown.hint(hint),
                 None => shown,

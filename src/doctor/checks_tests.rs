@@ -92,7 +92,12 @@ fn each_blocker_is_named_with_its_command() {
             Blocker,
             "setcap cap_setuid=ep /usr/bin/newuidmap",
         ),
-        (|m| m.host_base.metadata = Some("EINVAL".into()), "host base", Warning, "distro ="),
+        (
+            |m| m.host_base.metadata = Some("EINVAL".into()),
+            "host base",
+            Warning,
+            "install the package `fuse-overlayfs`",
+        ),
         (|m| m.network.pasta = None, "network", Warning, "passt"),
         (|m| m.network.tun = Tun::Denied, "network", Warning, "chmod 0666 /dev/net/tun"),
         (|m| m.cgroup = Cgroup::Old, "cgroups", Warning, "unified_cgroup_hierarchy"),

@@ -109,6 +109,7 @@ Commands:
   freeze       Write what was installed by hand in the box into devbox.toml
   clone        Make a box for another folder that begins as this one is now
   logs         Show what happened to a box
+  push         Make an image of a box, and give it to a registry
   image        Work with images and registries
   profile      Look at profiles
   doctor       Look for what this machine lacks, and say how to mend it

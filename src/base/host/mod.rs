@@ -94,15 +94,6 @@ pub enum HostError {
         /// Why the other way is closed.
         fuse: FuseError,
     },
-    /// The kernel is to stack the layers, and cannot.
-    #[error(
-        "the host base of an ordinary user needs data-only overlay layers in user namespaces (Linux 6.16), which this \
-         machine does not have: {reason}"
-    )]
-    KernelOnly {
-        /// What the trial mount said.
-        reason: String,
-    },
     /// The store's directory could not be made.
     #[error(transparent)]
     Store(#[from] PathsError),
@@ -243,8 +234,11 @@ impl Source {
         if map.mode == IdMode::Root {
             return Ok(Driver::Direct);
         }
-        if self.wanted == Some(OverlayDriver::Fuse) {
-            return Ok(Driver::Fuse);
+        // The mount says why it cannot be as was chosen.
+        match self.wanted {
+            Some(OverlayDriver::Fuse) => return Ok(Driver::Fuse),
+            Some(OverlayDriver::Kernel) => return Ok(Driver::Metadata),
+            None => {}
         }
         // What has been made on this kernel works on it.
         if State::load(&self.store, &map.layout()).is_some_and(|old| old.is_usable(&self.store, observed)) {
@@ -253,7 +247,6 @@ impl Source {
         let probe = probe(&self.store);
         match (probe.metadata, probe.fuse) {
             (None, _) => Ok(Driver::Metadata),
-            (Some(reason), _) if self.wanted.is_some() => Err(HostError::KernelOnly { reason }),
             (Some(_), None) => Ok(Driver::Fuse),
             (Some(reason), Some(fuse)) => Err(HostError::Unsupported { reason, fuse }),
         }
