@@ -112,6 +112,12 @@ pub(super) fn io(action: &'static str) -> impl Fn(std::io::Error) -> SessionErro
     move |source| SessionError::Io { action, source }
 }
 
+/// Whether the box of `loaded`'s project runs.
+pub fn is_running(paths: &Paths, loaded: &LoadedProfile) -> BoxesResult<bool> {
+    let id = list::find_by_project(paths, &loaded.project)?;
+    Ok(id.is_some_and(|id| running::connect(&BoxDir::new(paths, &id)).is_some()))
+}
+
 /// Runs `what` in the box of `loaded`'s project; returns the exit status. The caller must be single-threaded.
 pub fn run(
     paths: &Paths,

@@ -146,6 +146,12 @@ pub enum BuildError {
         /// What was given.
         text: String,
     },
+    /// What a profile names leads out of the project.
+    #[error("`{}` leads out of the project", path.display())]
+    Outside {
+        /// The path.
+        path: PathBuf,
+    },
     /// The context is none.
     #[error("`{}` is no build context", crate::text::sanitize(text))]
     NoContext {

@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod images;
 pub mod language;
 pub mod layer;
+pub mod profile;
 pub mod request;
 pub mod run;
 pub mod stage;

@@ -44,6 +44,9 @@ pub struct Profile {
     pub name: String,
     /// The root file system below the box.
     pub base: BaseSpec,
+    /// How `base`, which is an image then, is built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
     /// Packages of the base's own package manager, without duplicates, in the order they were named.
     pub packages: Vec<String>,
     /// The versions of packages that the lock file names. Others are taken as they come.
@@ -69,6 +72,19 @@ pub struct Profile {
     pub tasks: BTreeMap<String, String>,
     /// Shell commands that run in the box on their own.
     pub hooks: Hooks,
+}
+
+/// An image of the project's own. Paths are relative to the project, without `..`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Build {
+    /// The Containerfile; `None`: `Containerfile` or `Dockerfile` of the context.
+    pub containerfile: Option<PathBuf>,
+    /// The folder that files are copied from; empty for the project.
+    pub context: PathBuf,
+    /// The stage; `None`: the last one.
+    pub target: Option<String>,
+    /// Values for `ARG`.
+    pub args: BTreeMap<String, String>,
 }
 
 /// When a box stops.

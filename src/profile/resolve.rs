@@ -158,7 +158,7 @@ impl Profile {
         let (merged, origins) = merge(files.iter().map(|file| &file.layer).enumerate());
         // Read only where they count: every start comes past here.
         let registries = match merged.base {
-            Some(BaseChoice::Image(_)) => registries::load(paths)?,
+            Some(BaseChoice::Image(_) | BaseChoice::Build(_)) => registries::load(paths)?,
             _ => Settings::default(),
         };
         let profile = complete(merged, name, &found.project, &files, &origins, &registries)?;
@@ -370,7 +370,11 @@ fn complete(
     pass.extend(merged.pass.into_iter().filter(|name| !DEFAULT_PASS.contains(&name.as_str())));
     Ok(Profile {
         name: name.unwrap_or_else(|| default_name(project)),
-        base: base_spec(merged.base, registries)?,
+        build: match &merged.base {
+            Some(BaseChoice::Build(build)) => Some(build.clone()),
+            _ => None,
+        },
+        base: base_spec(merged.base, project, registries)?,
         packages: merged.packages,
         versions: BTreeMap::new(),
         shell: merged.shell,
@@ -399,8 +403,14 @@ fn complete(
 }
 
 /// What is at the path decides whether it is an archive; of what is not there, its name.
-fn base_spec(choice: Option<BaseChoice>, registries: &Settings) -> Result<BaseSpec, ProfileError> {
+fn base_spec(choice: Option<BaseChoice>, project: &Path, registries: &Settings) -> Result<BaseSpec, ProfileError> {
     Ok(match choice {
+        Some(BaseChoice::Build(_)) => {
+            // The name of the image that the project builds: it is made anew when it changes.
+            let digest = crate::image::digest::of_bytes(project.as_os_str().as_encoded_bytes());
+            let name = format!("localhost/devbox-build:{}", &digest[..16]);
+            BaseSpec::Image(name.parse().map_err(|source| ProfileError::Image { name, source })?)
+        }
         None | Some(BaseChoice::Host) => BaseSpec::Host,
         Some(BaseChoice::Distro(distro)) => BaseSpec::Distro(distro),
         Some(BaseChoice::Image(name)) => {

@@ -84,6 +84,10 @@ pub struct RawProfile {
     pub distro: Option<At<String>>,
     /// A directory or a tar archive (plain, gzip, zstd) with a root file system.
     pub rootfs: Option<At<String>>,
+    /// An image that is built from a Containerfile of the project.
+    #[serde(default)]
+    #[schemars(with = "RawBuild")]
+    pub build: Option<At<RawBuild>>,
     /// Packages of the base's own package manager, installed once.
     #[serde(default)]
     pub packages: Vec<At<String>>,
@@ -114,6 +118,22 @@ pub struct RawProfile {
     /// Shell commands that run in the box on their own.
     #[serde(default)]
     pub hooks: RawHooks,
+}
+
+/// `[build]`: paths are relative to the project, and in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawBuild {
+    /// The Containerfile. Default: `Containerfile` or `Dockerfile` of the context.
+    pub containerfile: Option<At<String>>,
+    /// The folder that files are copied from. Default: the project.
+    pub context: Option<At<String>>,
+    /// The stage. Default: the last one.
+    pub target: Option<At<String>>,
+    /// Values for `ARG`.
+    #[serde(default)]
+    pub args: BTreeMap<At<String>, At<String>>,
 }
 
 /// `[project]`
@@ -287,6 +307,7 @@ impl From<OverlayChoice> for Option<OverlayDriver> {
 
 /// The sections and their keys, to say where a misplaced key belongs; the empty name is the top of the file.
 pub const SECTIONS: &[(&str, &[&str])] = &[
+    ("build", &["containerfile", "context", "target", "args"]),
     ("project", &["path", "mask", "read_only"]),
     ("share", &["ssh_agent", "git_config", "ca_certificates"]),
     ("network", &["mode"]),
@@ -296,8 +317,8 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "name", "extends", "base", "image", "distro", "rootfs", "packages", "shell", "user", "lifetime", "project",
-            "env", "mounts", "share", "network", "tasks", "hooks",
+            "name", "extends", "base", "image", "distro", "rootfs", "build", "packages", "shell", "user", "lifetime",
+            "project", "env", "mounts", "share", "network", "tasks", "hooks",
         ],
     ),
 ];
@@ -340,7 +361,7 @@ mod tests {
         let reference = include_str!("../../docs/profile.md");
         for (section, keys) in SECTIONS {
             for key in *keys {
-                let tables = ["project", "env", "mounts", "share", "network", "tasks", "hooks"];
+                let tables = ["build", "project", "env", "mounts", "share", "network", "tasks", "hooks"];
                 let name = match *section {
                     "" if tables.contains(key) => format!("[{key}]"),
                     "" => format!("### `{key}`"),

@@ -15,6 +15,7 @@ pub fn show(loaded: &LoadedProfile) -> String {
         BaseSpec::Host => page.key("base", "base", "host"),
         BaseSpec::Directory(path) | BaseSpec::Archive(path) => page.key("rootfs", "base", path),
         BaseSpec::Distro(distro) => page.key("distro", "base", distro),
+        BaseSpec::Image(_) if profile.build.is_some() => {}
         BaseSpec::Image(reference) => page.key("image", "base", reference.familiar()),
     }
     page.list("packages", "packages.", &profile.packages, |package| package.clone());
@@ -24,6 +25,22 @@ pub fn show(loaded: &LoadedProfile) -> String {
     }
     page.key("user", "user", &profile.user);
     page.key("lifetime", "lifetime", profile.lifetime);
+
+    if let Some(build) = &profile.build {
+        page.section("[build]");
+        if let Some(file) = &build.containerfile {
+            page.key("containerfile", "base", file);
+        }
+        if !build.context.as_os_str().is_empty() {
+            page.key("context", "base", &build.context);
+        }
+        if let Some(target) = &build.target {
+            page.key("target", "base", target);
+        }
+        for (name, value) in &build.args {
+            page.key(&format!("args.{}", toml_key(name)), "base", value);
+        }
+    }
 
     page.section("[project]");
     page.key("path", "project.path", &profile.project.path);

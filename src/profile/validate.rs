@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
-use super::schema::{At, RawConfig, RawMount, RawProfile};
-use super::{Lifetime, NetworkMode, registries};
+use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
+use super::{Build, Lifetime, NetworkMode, registries};
 use crate::base::OverlayDriver;
 use crate::image::reference::Reference;
 use crate::text::closest;
@@ -85,6 +85,8 @@ pub enum BaseChoice {
     Distro(String),
     /// A directory or an archive, absolute.
     Rootfs(PathBuf),
+    /// An image that is built.
+    Build(Build),
 }
 
 /// `project.path`
@@ -149,7 +151,7 @@ impl Origin<'_> {
     }
 
     fn check(&self, raw: RawProfile) -> Checked<Layer> {
-        let base = self.base(raw.base, raw.image, raw.distro, raw.rootfs)?;
+        let base = self.base(raw.base, raw.image, raw.distro, raw.rootfs, raw.build)?;
         let mut env = BTreeMap::new();
         for (name, value) in raw.env.set {
             self.variable_name(&name)?;
@@ -214,18 +216,30 @@ impl Origin<'_> {
         image: Option<At<String>>,
         distro: Option<At<String>>,
         rootfs: Option<At<String>>,
+        build: Option<At<RawBuild>>,
     ) -> Checked<Option<BaseChoice>> {
-        let mut named: Vec<_> = [("base", &base), ("image", &image), ("distro", &distro), ("rootfs", &rootfs)]
-            .into_iter()
-            .filter_map(|(key, at)| at.as_ref().map(|at| (key, at)))
-            .collect();
-        named.sort_by_key(|(_, at)| at.span.start);
-        if let [(first, _), (second, at), ..] = named[..] {
+        let build_span = build.as_ref().map(|build| build.span.clone());
+        let span = |at: &Option<At<String>>| at.as_ref().map(|at| at.span.clone());
+        let mut named: Vec<_> = [
+            ("base", span(&base)),
+            ("image", span(&image)),
+            ("distro", span(&distro)),
+            ("rootfs", span(&rootfs)),
+            ("[build]", build_span),
+        ]
+        .into_iter()
+        .filter_map(|(key, span)| span.map(|span| At { value: key, span }))
+        .collect();
+        named.sort_by_key(|at| at.span.start);
+        if let [first, second, ..] = &named[..] {
             return Err(self
-                .wrong(at, format!("`{first}` and `{second}` exclude each other"))
+                .wrong(second, format!("`{}` and `{}` exclude each other", first.value, second.value))
                 .label("a second base")
-                .help("a box has one base: keep one of `base`, `image`, `distro` and `rootfs`")
+                .help("a box has one base: keep one of `base`, `image`, `distro`, `rootfs` and `[build]`")
                 .into());
+        }
+        if let Some(build) = build {
+            return self.build(build.value).map(|build| Some(BaseChoice::Build(build)));
         }
         if let Some(base) = base {
             if base.value == "host" {
@@ -262,6 +276,42 @@ impl Origin<'_> {
             };
         }
         rootfs.map(|rootfs| self.host_path(&rootfs).map(BaseChoice::Rootfs)).transpose()
+    }
+
+    fn build(&self, build: RawBuild) -> Checked<Build> {
+        let mut args = BTreeMap::new();
+        for (name, value) in build.args {
+            self.variable_name(&name)?;
+            self.no_nul(&value)?;
+            args.insert(name.value, value.value);
+        }
+        let place =
+            |path: Option<At<String>>| path.map(|path| self.in_project(&path, "a path of `[build]`")).transpose();
+        Ok(Build {
+            containerfile: place(build.containerfile)?,
+            context: place(build.context)?.unwrap_or_default(),
+            target: build.target.map(|target| target.value),
+            args,
+        })
+    }
+
+    /// A path of the project; empty for the project itself.
+    fn in_project(&self, path: &At<String>, what: &str) -> Checked<PathBuf> {
+        self.no_nul(path)?;
+        let mut clean = PathBuf::new();
+        for component in Path::new(&path.value).components() {
+            match component {
+                Component::Normal(name) => clean.push(name),
+                Component::CurDir => {}
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                    return Err(self
+                        .wrong(path, format!("{what} must be a path in the project"))
+                        .label("relative to the project, without `..`")
+                        .into());
+                }
+            }
+        }
+        Ok(clean)
     }
 
     fn package(&self, package: At<String>) -> Checked<String> {
@@ -302,20 +352,7 @@ impl Origin<'_> {
     }
 
     fn mask(&self, mask: At<String>) -> Checked<PathBuf> {
-        self.no_nul(&mask)?;
-        let mut clean = PathBuf::new();
-        for component in Path::new(&mask.value).components() {
-            match component {
-                Component::Normal(name) => clean.push(name),
-                Component::CurDir => {}
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                    return Err(self
-                        .wrong(&mask, "a mask must be a path in the project")
-                        .label("relative to the project, without `..`")
-                        .into());
-                }
-            }
-        }
+        let clean = self.in_project(&mask, "a mask")?;
         if clean.as_os_str().is_empty() {
             return Err(self.wrong(&mask, "a mask cannot be the whole project").into());
         }

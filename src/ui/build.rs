@@ -41,6 +41,8 @@ pub struct Screen {
     running: Vec<StepId>,
     /// Lines of the screen that will be drawn again.
     drawn: usize,
+    /// Steps are shown only once they do something; those that have not yet, with their text.
+    pending: Option<HashMap<StepId, String>>,
 }
 
 /// What is known of a step.
@@ -61,7 +63,15 @@ impl Screen {
     /// Shows on standard error.
     #[must_use]
     pub fn new(display: Display) -> Self {
-        Self { display, steps: HashMap::new(), running: Vec::new(), drawn: 0 }
+        Self { display, steps: HashMap::new(), running: Vec::new(), drawn: 0, pending: None }
+    }
+
+    /// Shows only steps that are not done already: a build in which nothing has changed is silent.
+    #[must_use]
+    pub fn of_changes(display: Display) -> Self {
+        let mut screen = Self::new(display);
+        screen.pending = Some(HashMap::new());
+        screen
     }
 
     fn plain(&mut self, event: &Event) {
@@ -182,6 +192,43 @@ impl Screen {
 
 impl Listener for Screen {
     fn hear(&mut self, event: &Event) {
+        if let Some(pending) = &mut self.pending {
+            match event {
+                Event::Started { step, text } => {
+                    pending.insert(step.clone(), text.clone());
+                    return;
+                }
+                Event::Ended { step, outcome, .. } => {
+                    // Standing on an image that is here is no work either.
+                    let is_nothing = *outcome == Outcome::Cached || (*outcome == Outcome::Done && step.number == 1);
+                    if pending.contains_key(step) && is_nothing {
+                        pending.remove(step);
+                        return;
+                    }
+                    self.begin(step);
+                }
+                Event::Output { step, .. } | Event::Working { step, .. } | Event::Note { step, .. } => self.begin(step),
+            }
+        }
+        self.show(event);
+    }
+
+    fn tick(&mut self) {
+        if self.display == Display::Screen && !self.running.is_empty() {
+            self.draw();
+        }
+    }
+}
+
+impl Screen {
+    /// Shows the beginning of a step that was held back.
+    fn begin(&mut self, step: &StepId) {
+        if let Some(text) = self.pending.as_mut().and_then(|pending| pending.remove(step)) {
+            self.show(&Event::Started { step: step.clone(), text });
+        }
+    }
+
+    fn show(&mut self, event: &Event) {
         if let Event::Started { step, text } = event {
             let number = self.steps.len() + 1;
             let shown = Shown {
@@ -206,12 +253,6 @@ impl Listener for Screen {
             (Display::Plain, event) => self.plain(event),
             (Display::Screen, event) => self.screen(event),
             (Display::Json, event) => say(&json(event)),
-        }
-    }
-
-    fn tick(&mut self) {
-        if self.display == Display::Screen && !self.running.is_empty() {
-            self.draw();
         }
     }
 }

@@ -205,3 +205,25 @@ fn repositories() {
     test.args(["image", "build", "-t", "localhost/git", &url]).any_stdout().any_stderr().run();
     assert_eq!(content(&built(&test, "git").0, "all/d/g"), "two\\n");
 }
+
+#[test]
+fn a_profile_builds_its_base() {
+    crate::require!(Userns, Overlay);
+    let test = devbox_with_base();
+    test.profile("[build]\ncontext = \"image\"\nargs = { V = \"1\" }\n[network]\nmode = \"none\"\n")
+        .file("image/Containerfile", "FROM localhost/base\nARG V\nENV FROM_IMAGE=yes\nRUN echo made $V > /made\n");
+    let run = || test.args(["run", "--", "cat", "/made"]).any_stderr().any_stdout().run();
+    let first = run();
+    assert_eq!(first.stdout, "made 1\n");
+    assert!(first.stderr.contains("RUN echo made"), "{}", first.stderr);
+    let second = run();
+    assert_eq!((second.stdout.as_str(), second.stderr.as_str()), ("made 1\n", ""));
+    test.file("image/Containerfile", "FROM localhost/base\nRUN echo other > /made\n");
+    assert_eq!(run().stdout, "other\n");
+    let shown = test.args(["profile", "show"]).any_stdout().run().stdout;
+    assert!(shown.contains("[build]\ncontext = \"image\""), "{shown}");
+    std::os::unix::fs::symlink("..", test.project().join("out")).expect("a link");
+    test.profile("[build]\ncontext = \"out\"\n");
+    let error = test.args(["run", "--", "true"]).status(125).any_stderr().run().stderr;
+    assert!(error.contains("leads out of the project"), "{error}");
+}

@@ -1,9 +1,11 @@
 //! `devbox enter` and `devbox run`.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use crate::boxes::session::{self, Options, What};
+use crate::build;
 use crate::cli::args::{NetworkArg, Run, Session};
 use crate::cli::{Outcome, print};
 use crate::error::{COULD_NOT_RUN, Error};
@@ -11,6 +13,7 @@ use crate::paths::Paths;
 use crate::profile::{LoadedProfile, NetworkMode, Profile, trust};
 use crate::text::{closest, sanitize};
 use crate::ui;
+use crate::ui::build::{Display, Screen};
 
 /// `devbox enter`.
 pub fn enter(folder: &Path, args: &Session) -> Outcome {
@@ -54,6 +57,10 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
         return print(&session::describe(&paths, &loaded, &what, &options, &progress)?);
     }
     require_trust(&paths, &loaded)?;
+    if loaded.profile.build.is_some() && !session::is_running(&paths, &loaded)? {
+        let display = if std::io::stderr().is_terminal() { Display::Screen } else { Display::Plain };
+        build::profile::prepare(&paths, &loaded, &mut Screen::of_changes(display))?;
+    }
     Ok(session::run(&paths, &loaded, &what, &options, &progress)?)
 }
 

@@ -10,6 +10,23 @@ fn parse(text: &str) -> Checked<Layer> {
 }
 
 #[test]
+fn a_build_is_a_base_and_stays_in_the_project() {
+    let layer = parse("[build]\ncontext = \"./ci/\"\ncontainerfile = \"ci/File\"\nargs = { A = \"b\" }\n").unwrap();
+    let build = Build {
+        containerfile: Some("ci/File".into()),
+        context: "ci".into(),
+        target: None,
+        args: [("A".to_owned(), "b".to_owned())].into(),
+    };
+    assert_eq!(layer.base, Some(BaseChoice::Build(build)));
+    for bad in ["context = \"..\"", "context = \"/etc\"", "containerfile = \"a/../../b\"", "args = { \"a=b\" = \"\" }"]
+    {
+        assert!(parse(&format!("[build]\n{bad}\n")).is_err(), "{bad}");
+    }
+    assert!(parse("base = \"host\"\n[build]\n").unwrap_err().to_string().contains("exclude each other"));
+}
+
+#[test]
 fn reads_every_key() {
     let layer = parse(
         r#"
