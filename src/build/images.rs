@@ -60,7 +60,8 @@ impl Images<'_> {
         };
         let diff_ids: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
         let fields: Vec<&str> = ["image"].into_iter().chain(diff_ids.iter().map(String::as_str)).collect();
-        Ok(Some(State { key: Key::root(&fields), layers: manifest.layers, trees, config, ..State::empty() }))
+        let origins = record.origins.clone();
+        Ok(Some(State { key: Key::root(&fields), layers: manifest.layers, trees, origins, config, ..State::empty() }))
     }
 
     fn manifest(&self, manifest: &Descriptor) -> Result<Option<Manifest>, BuildError> {
@@ -93,6 +94,7 @@ impl Images<'_> {
             let mut record = ImageRecord::new(name, descriptor.clone());
             record.environment.clone_from(&state.config.config.env);
             record.layers.insert(self.map.layout(), layers.clone());
+            record.origins.clone_from(&state.origins);
             // A name that means this already keeps its record.
             if self.store.image(name)?.is_none_or(|known| known.manifest != record.manifest) {
                 self.store.put_image(&record)?;

@@ -12,6 +12,7 @@ use crate::image::config::{History, ImageConfig};
 use crate::image::descriptor::Descriptor;
 use crate::image::media_type;
 use crate::image::platform::Platform;
+use crate::image::reference::Reference;
 
 /// What a stage holds between two steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct State {
     pub layers: Vec<Descriptor>,
     /// Their trees, in the same order.
     pub trees: Vec<PathBuf>,
+    /// Repositories that have archives of the layers that come from an image.
+    pub origins: Vec<Reference>,
     /// The configuration; its `rootfs` and `history` are those of the layers.
     pub config: ImageConfig,
     /// The build arguments that have a value: they hold on in stages that stand on this one.
@@ -35,6 +38,7 @@ impl State {
         Self {
             key: Key::root(&[]),
             layers: Vec::new(),
+            origins: Vec::new(),
             trees: Vec::new(),
             config: ImageConfig::default(),
             arguments: BTreeMap::new(),
