@@ -136,10 +136,9 @@ impl Server {
         }
     }
 
-    /// The last line that it wrote; untrusted.
+    /// What it said last; untrusted.
     pub fn said(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(&self.said);
-        text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+        last_words(&String::from_utf8_lossy(&self.said)).map(str::to_owned)
     }
 
     /// Waits for its end, which follows that of the box when everything is written, and kills it after `patience`.
@@ -150,6 +149,11 @@ impl Server {
         }
         process::wait(self.pid).map(drop)
     }
+}
+
+/// The last line that tells something. Of options that mean nothing to it the program speaks at each start.
+fn last_words(text: &str) -> Option<&str> {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("unknown argument ignored"))
 }
 
 /// Becomes the root of the box's user namespace, in a mount namespace of its own.
@@ -310,6 +314,13 @@ mod tests {
         let ids = "65534:0:1:65535:65535:4294901760:0:0:65534";
         assert!(of(&range, true).ends_with(&format!(",uidmapping={ids},gidmapping={ids}")));
         assert!(of(&IdMap::single(1000, 1, 2), true).ends_with(",squash_to_uid=1000,squash_to_gid=1000"));
+    }
+
+    #[test]
+    fn what_is_said_at_each_start_is_no_reason() {
+        let noise = "unknown argument ignored: lazytime\n";
+        assert_eq!(last_words(noise), None);
+        assert_eq!(last_words(&format!("cannot read upper dir\n{noise}\n")), Some("cannot read upper dir"));
     }
 
     #[test]

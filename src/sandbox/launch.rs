@@ -98,7 +98,10 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     if !text.is_empty() {
         let mut failure = serde_json::from_slice(&text).unwrap_or_else(|_| died(Phase::Mounts));
         process::wait(pid)?;
-        if let Some(said) = server.as_mut().and_then(said_at_the_end) {
+        // Init sees only that its root does not answer.
+        if failure.phase == Phase::Overlay
+            && let Some(said) = server.as_mut().and_then(said_at_the_end)
+        {
             failure = Failure { phase: Phase::Overlay, causes: vec![format!("`fuse-overlayfs`: {said}")] };
         }
         return fail(&client, &log, &failure);
@@ -153,7 +156,7 @@ fn outlived(server: &mut Server, init: Pid) -> SysResult<Option<String>> {
     rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL)
         .or_else(gone)
         .call(|| format!("kill `{init}`"))?;
-    Ok(Some(server.said().unwrap_or_else(|| "it said nothing".to_owned())))
+    Ok(Some(server.said().unwrap_or_else(|| "it was killed".to_owned())))
 }
 
 /// A process that has ended meanwhile is as good as killed.
