@@ -67,3 +67,25 @@ fn the_program_ends_with_the_box_however_that_ends() {
     let left = processes::wait_until_none(&test.path(""), deadline - Instant::now());
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn a_box_ends_with_its_program_and_the_program_with_its_supervisor() {
+    require!(Userns, Overlay, Ordinary, FuseOverlayfs);
+    let test = test();
+    test.sh("true").any_stderr().timeout(PATIENCE).run();
+    for name in ["fuse-overlayfs", "supervisor"] {
+        let mut session = test.background("echo kept > /root/note; sync; echo ready; sleep 1000");
+        session.expect("ready");
+        let program = processes::belonging_to(&test.path(""))
+            .into_iter()
+            .find(|process| process.command.starts_with("fuse-overlayfs "))
+            .expect("the program runs beside the box");
+        let victim = if name == "supervisor" { program.parent } else { program.pid };
+        let pid = rustix::process::Pid::from_raw(i32::try_from(victim).expect("a pid")).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill a process");
+        session.wait();
+        let left = processes::wait_until_none(&test.path(""), Duration::from_secs(10));
+        assert!(left.is_empty(), "{name}: {left:?}");
+        test.sh("cat /root/note").stdout("kept\n").run();
+    }
+}
