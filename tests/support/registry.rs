@@ -171,6 +171,8 @@ fn make_certificate(root: &Path) {
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
     let shown = format!("{command:?}");
+    // Without it skopeo looks for logins where an ordinary user may not look.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{shown}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{shown}: {}\n{said}", output.status);
