@@ -94,9 +94,10 @@ pub fn ask(question: &str) -> std::io::Result<String> {
 
 /// Asks on the terminal for one line that is not shown. Ctrl-C is the error `Interrupted`.
 pub fn ask_secret(question: &str) -> std::io::Result<String> {
-    say_without_newline(question)?;
-    // Raw, not only without echo: a signal would leave the terminal as it is.
+    // Before the question: what is typed at once must not be shown either. Raw, not only without echo: a signal would
+    // leave the terminal as it is.
     let raw = RawMode::enter(std::io::stdin().as_fd()).map_err(std::io::Error::from)?;
+    say_without_newline(question)?;
     let mut secret = Vec::new();
     let mut byte = [0];
     let typed = loop {

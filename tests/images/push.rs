@@ -30,7 +30,7 @@ fn layers(image: &str) -> Vec<String> {
 
 #[test]
 fn a_box_becomes_an_image_and_a_box_on_that_a_layer() {
-    require!(Userns, Overlay, Program("docker-registry"), Program("skopeo"), Program("umoci"));
+    require!(Root, Userns, Overlay, Program("docker-registry"), Program("skopeo"), Program("umoci"));
     let registry = Registry::start();
     let (root, mine) = (format!("{}/root:1", registry.name()), format!("{}/team/mine:2", registry.name()));
 
