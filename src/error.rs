@@ -22,6 +22,7 @@ use crate::registry::{CredentialError, Fault, RegistryError};
 use crate::sandbox::net::NetError;
 use crate::transfer::TransferError;
 use crate::transfer::load::LoadError;
+use crate::upkeep::UpkeepError;
 
 /// What the user sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -340,6 +341,19 @@ impl From<NetError> for Error {
     }
 }
 
+impl From<UpkeepError> for Error {
+    fn from(error: UpkeepError) -> Self {
+        match error {
+            UpkeepError::Boxes(error) => error.into(),
+            UpkeepError::Store(error) => error.into(),
+            UpkeepError::Busy => {
+                Self::chain(&error).hint("try again when that is over; `devbox check` alone only looks")
+            }
+            error => Self::chain(&error),
+        }
+    }
+}
+
 impl From<LockingError> for Error {
     fn from(error: LockingError) -> Self {
         if let LockingError::Pull(error) = error {
@@ -388,7 +402,9 @@ impl From<SessionError> for Error {
                     .hint("mirrors keep the newest version only: `devbox update` locks what there is now")
                     .hint("`devbox update PACKAGE` does so for one")
             }
-            SessionError::Packages(_) | SessionError::Lost | SessionError::Io { .. } => Self::chain(&error),
+            SessionError::Packages(_) | SessionError::Store(_) | SessionError::Lost | SessionError::Io { .. } => {
+                Self::chain(&error)
+            }
         };
         shown.with_status(COULD_NOT_RUN)
     }

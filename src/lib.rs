@@ -20,6 +20,7 @@
 //! | [`sandbox`] | a plan and its execution: namespaces, mounts, sessions, network |
 //! | [`boxes`] | a project's environment on this machine: state, start, join, stop, snapshots |
 //! | [`build`] | images from Containerfiles |
+//! | [`upkeep`] | what is no longer needed, how much space is taken, whether all is sound |
 //! | [`doctor`] | what this machine lacks, and the command that mends it |
 //! | [`error`] | every error as it is shown, with its hints |
 //! | [`ui`] | the terminal: colour, progress, sanitising |
@@ -42,4 +43,5 @@ pub mod sys;
 pub mod text;
 pub mod transfer;
 pub mod ui;
+pub mod upkeep;
 pub mod userns;

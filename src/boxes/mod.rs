@@ -3,6 +3,7 @@
 //! ```text
 //! <data>/boxes/<id>/               one box; appears and disappears by one rename
 //!   box.json                       BoxRecord: what the box is, its layers, what is being done to it
+//!   lower.json                     the store's layers that it was last started on
 //!   lock                           held exclusively by whoever changes the box
 //!   upper/{fs/,map.json}           the writable layer; only `fs` is seen in the box
 //!   work/                          overlayfs' scratch space
@@ -39,6 +40,7 @@ pub mod id;
 pub mod list;
 pub mod lock;
 pub mod locking;
+pub mod lower;
 pub mod manager;
 pub mod packages;
 pub mod packages_layer;

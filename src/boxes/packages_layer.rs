@@ -152,6 +152,8 @@ pub fn make(
     let profile = &loaded.profile;
     let store = Store::open(&paths.store()).map_err(PackagesError::from)?;
     let name = layer_name(&profile.packages, &profile.versions, base);
+    // The base must stay while packages are installed on it.
+    let _using = store.lock_shared().map_err(PackagesError::from)?;
     let _guard = store.lock_name(&name).map_err(PackagesError::from)?;
     // Another box with the same list may have been faster.
     if let Some(layer) = store.layer(&name, &map.layout()).filter(|_| freshness == Freshness::Any) {

@@ -143,12 +143,37 @@ pub enum Collection {
 /// Moves the layers that no box needs to the trash, and the remains of boxes that were never finished.
 pub fn collect(paths: &Paths) -> BoxesResult<Collection> {
     let _lock = lock_pool(&paths.data, Sharing::Exclusive)?;
+    match unneeded(paths)? {
+        Unneeded::Unknown(id) => Ok(Collection::Held(id)),
+        Unneeded::Trees(trees) => {
+            for tree in &trees {
+                discard(&paths.data, tree)?;
+            }
+            let pool = directory::pool(&paths.data);
+            Ok(Collection::Done(trees.iter().filter(|tree| tree.starts_with(&pool)).count()))
+        }
+    }
+}
+
+/// What [`collect`] would remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unneeded {
+    /// These.
+    Trees(Vec<PathBuf>),
+    /// Nobody knows: the record of this box cannot be read.
+    Unknown(BoxId),
+}
+
+/// Finds what [`collect`] would remove now.
+pub fn unneeded(paths: &Paths) -> BoxesResult<Unneeded> {
     let pool = directory::pool(&paths.data);
+    // Before the records: what is frozen now is named by one already.
     let layers = entries(&pool)?;
     let mut needed = HashSet::new();
+    let mut trees = Vec::new();
     for name in entries(&paths.boxes())? {
         if name.starts_with(NEW_BOX_PREFIX) {
-            discard(&paths.data, &paths.boxes().join(&name))?;
+            trees.push(paths.boxes().join(&name));
             continue;
         }
         let Ok(id) = BoxId::parse(&name) else { continue };
@@ -156,14 +181,11 @@ pub fn collect(paths: &Paths) -> BoxesResult<Collection> {
         match state::load(&directory) {
             Ok(record) => needed.extend(record.referenced_layers().map(str::to_owned)),
             Err(_) if !directory.exists() => {}
-            Err(_) => return Ok(Collection::Held(id)),
+            Err(_) => return Ok(Unneeded::Unknown(id)),
         }
     }
-    let unneeded: Vec<_> = layers.iter().filter(|layer| !needed.contains(*layer)).collect();
-    for layer in &unneeded {
-        discard(&paths.data, &pool.join(layer))?;
-    }
-    Ok(Collection::Done(unneeded.len()))
+    trees.extend(layers.iter().filter(|layer| !needed.contains(*layer)).map(|layer| pool.join(layer)));
+    Ok(Unneeded::Trees(trees))
 }
 
 /// Names in a directory of ours, sorted; all of them are ours and UTF-8, others are left alone.

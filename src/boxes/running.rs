@@ -90,7 +90,7 @@ pub fn new_scratch_holder(directory: &BoxDir) -> BoxesResult<PathBuf> {
     Ok(directory.path().join(format!("{SCRATCH_PREFIX}{}", super::directory::fresh_name()?)))
 }
 
-fn scratch_holders(directory: &BoxDir) -> Vec<PathBuf> {
+pub(super) fn scratch_holders(directory: &BoxDir) -> Vec<PathBuf> {
     let names = super::pool::entries(directory.path()).unwrap_or_default();
     names.iter().filter(|name| name.starts_with(SCRATCH_PREFIX)).map(|name| directory.path().join(name)).collect()
 }

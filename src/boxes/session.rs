@@ -10,8 +10,9 @@ use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
 use super::locking::{self, LockingError};
-use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, packages, packages_layer, pool, running};
+use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, lower, packages, packages_layer, pool, running};
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
+use crate::image::store::{Store, StoreError};
 use crate::paths::{self, Paths};
 use crate::profile::{self, LoadedProfile, Profile};
 use crate::progress::Progress;
@@ -81,6 +82,9 @@ pub enum SessionError {
         /// 126 or 127.
         status: i32,
     },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The lock file.
     #[error(transparent)]
     Locking(#[from] LockingError),
@@ -333,6 +337,10 @@ fn launch_box(
     let hold = hold(&loaded.profile.base, base)?;
     let packages = packages_layer::prepare(paths, loaded, &locked.record.id_map, base, progress)?;
     locking::refresh(loaded, base, packages.as_deref(), &locked.record.id_map, progress)?;
+    let holder = scratch.map_or(locked.directory.path(), |scratch| &scratch.holder);
+    if !lower::claim(&Store::open(&paths.store())?, holder, base.lower.iter().chain(&packages))? {
+        return Ok(Outcome::Refused);
+    }
     let made = make_generated(&locked.directory, &locked.record, loaded, base, packages.as_deref())?;
     let spec = sandbox(loaded, options, base, packages, &locked.directory, &locked.record, &net, scratch);
 

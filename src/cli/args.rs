@@ -71,6 +71,12 @@ pub enum Command {
     /// Work with images and registries
     #[command(subcommand)]
     Image(Image),
+    /// Remove what no image, box, snapshot or running session needs
+    Gc(GcArgs),
+    /// Show what takes how much space
+    Df(Listing),
+    /// Look whether every image, layer and box is sound
+    Check(CheckArgs),
     /// Look at profiles
     #[command(subcommand)]
     Profile(Profile),
@@ -289,6 +295,31 @@ pub struct UpdateArgs {
     /// Only the base; packages keep their versions where the new base has them
     #[arg(long)]
     pub base: bool,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Remove what is broken and can be had again
+    #[arg(long)]
+    pub repair: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Change nothing, and print what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove the caches of builds, too
+    #[arg(long)]
+    pub all: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
 }
 
 /// `freeze`.

@@ -111,6 +111,9 @@ Commands:
   logs         Show what happened to a box
   push         Make an image of a box, and give it to a registry
   image        Work with images and registries
+  gc           Remove what no image, box, snapshot or running session needs
+  df           Show what takes how much space
+  check        Look whether every image, layer and box is sound
   profile      Look at profiles
   doctor       Look for what this machine lacks, and say how to mend it
   config       Show where devbox keeps its files, and your own configuration

@@ -16,3 +16,4 @@ mod sandbox;
 mod session;
 mod state;
 mod terminal;
+mod upkeep;

@@ -152,6 +152,30 @@ pub fn hold(layers: &RootLayers) -> std::io::Result<File> {
     if same { Ok(file) } else { Err(gone()) }
 }
 
+/// Removes layers of the host base that were replaced and that nobody holds, and those of the current one as well unless
+/// that `is_needed`: some box stands on it. What another process is preparing is left alone. The caller must be
+/// single-threaded.
+pub fn collect(paths: &Paths, map: &IdMap, is_needed: bool) -> Result<(), HostError> {
+    let store = paths.store().join("host");
+    let list = || -> std::io::Result<Vec<String>> {
+        let names = std::fs::read_dir(&store)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect())
+    };
+    for layout in list().unwrap_or_default() {
+        let path = store.join(format!("{layout}.lock"));
+        let locked = state::lock(&path, FlockOperation::NonBlockingLockExclusive);
+        let Some(_lock) = locked.call(|| format!("lock `{}`", path.display()))? else { continue };
+        let current = State::load(&store, &layout);
+        let kept = current.as_ref().filter(|_| is_needed);
+        if kept.is_none() {
+            let state = store.join(format!("{layout}.json"));
+            std::fs::remove_file(&state).call(|| format!("remove `{}`", state.display()))?;
+        }
+        stage::run_mapped(map, || state::sweep(&store, &layout, kept).map_err(|error| error.to_string()))?;
+    }
+    Ok(())
+}
+
 /// Where the base is made from and to.
 #[derive(Debug, Clone)]
 pub struct Source {

@@ -1,6 +1,6 @@
 //! What earlier steps made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,7 @@ impl Records {
         self.store.path().join("build/sources").join(format!("{}.{}", key.as_str(), self.layout))
     }
 
-    fn write(&self, path: &std::path::Path, content: &[u8]) -> Result<(), BuildError> {
+    fn write(&self, path: &Path, content: &[u8]) -> Result<(), BuildError> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).at("create", parent)?;
         }
@@ -94,4 +94,14 @@ impl Records {
         std::fs::write(&fresh, content).at("write", &fresh)?;
         std::fs::rename(&fresh, path).at("rename", &fresh)
     }
+}
+
+/// The directory in the store's `layers` that the record at `path` is about; `None` inside: its step changed nothing.
+/// `None`: this is no record of this format.
+#[must_use]
+pub fn step_layer(path: &Path) -> Option<Option<String>> {
+    let record: Record = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    let (_key, layout) = path.file_name()?.to_str()?.split_once('.')?;
+    let layer = record.layer.map(|layer| format!("{}.{layout}", layer_name(&layer.diff_id)));
+    (record.version == VERSION).then_some(layer)
 }

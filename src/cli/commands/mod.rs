@@ -11,12 +11,15 @@ use crate::profile::Profile;
 use crate::text::sanitize;
 use crate::ui;
 
+pub mod check;
 pub mod clone;
 pub mod completions;
 pub mod config;
+pub mod df;
 pub mod diff;
 pub mod doctor;
 pub mod freeze;
+pub mod gc;
 pub mod image;
 pub mod init;
 pub mod list;

@@ -1,0 +1,53 @@
+//! `devbox gc`.
+
+use crate::cli::args::{Format, GcArgs};
+use crate::cli::{Outcome, print, print_json};
+use crate::paths::Paths;
+use crate::text::sanitize;
+use crate::ui;
+use crate::upkeep::gc::{Kind, Options, Report, gc};
+use crate::userns::mapper::Offer;
+
+/// Removes what no image, box, snapshot or running session needs.
+pub fn run(args: &GcArgs) -> Outcome {
+    let paths = Paths::from_environment()?;
+    let options = Options { dry_run: args.dry_run, all: args.all };
+    let report = gc(&paths, &Offer::probe().map(0), options, &ui::Terminal::default())?;
+    if report.busy {
+        ui::say("devbox: something is being pulled, built or installed: layers and blobs were left alone");
+    }
+    for name in &report.unreadable {
+        ui::say(&format!(
+            "devbox: nobody knows what `{}` needs: layers and blobs were left alone; `devbox check` says more",
+            sanitize(name)
+        ));
+    }
+    match args.format {
+        Format::Json => print_json(&report),
+        Format::Text => print(&text(&report, args.dry_run)),
+    }
+}
+
+fn text(report: &Report, dry_run: bool) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    if dry_run {
+        let row =
+            |kind: Kind, name: &str, size| vec![word(kind).to_owned(), sanitize(name).into_owned(), ui::size(size)];
+        rows.extend(report.items.iter().map(|item| row(item.kind, &item.name, item.size_bytes)));
+    }
+    let verb = if dry_run { "would free" } else { "freed" };
+    let things = report.items.len();
+    let things = if things == 1 { "1 thing".to_owned() } else { format!("{things} things") };
+    format!("{}{verb} {}: {things}\n", ui::table(&rows), ui::size(report.size_bytes))
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Layer => "layer",
+        Kind::BoxLayer => "box layer",
+        Kind::Blob => "blob",
+        Kind::Download => "download",
+        Kind::BuildCache => "build cache",
+        Kind::Trash => "trash",
+    }
+}
