@@ -1,7 +1,7 @@
 //! `devbox check`: whether everything in the store and every box is what it should be.
 //!
 //! Blobs are compared with their digests, records with what they name. An unpacked layer has no digest that it could be
-//! compared with, since its archive is gone; so the first check writes down the digest of its tree (`store/seals/`), and the
+//! compared with, since its archive is gone; so the first check writes down the digest of its tree (`store/seals.json`), and the
 //! later ones compare. Names, kinds, modes, owners, times of modification, links and contents count, extended attributes do
 //! not.
 //!
@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::roots::{layers, read_image};
 use super::seal::digest_of_tree;
@@ -91,10 +91,18 @@ struct Check<'a> {
     in_use: BTreeSet<String>,
 }
 
+/// What was read of a layer.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Seal {
+    created: String,
+    digest: String,
+}
+
 /// A layer to be read.
 struct Sealed {
     path: PathBuf,
-    seal: PathBuf,
+    /// What its seal is known by.
+    name: String,
     /// When it was made: another layer may get the name of one that is gone.
     created: String,
 }
@@ -130,7 +138,6 @@ impl Check<'_> {
     }
 
     fn layers(&mut self, map: &IdMap, progress: &dyn Progress) -> Result<(), UpkeepError> {
-        let seals = self.store.path().join("seals");
         let mut trees = Vec::new();
         for (name, path) in layers(self.store)? {
             self.report.layers += 1;
@@ -144,7 +151,7 @@ impl Check<'_> {
             } else if !path.join("fs").is_dir() {
                 self.drop_tree(&path, "there is no tree")?;
             } else if record.layout.starts_with(&map.layout()) {
-                trees.push(Sealed { seal: seals.join(&name), path, created: record.created });
+                trees.push(Sealed { name, path, created: record.created });
             }
         }
         for path in children(&directory::pool(&self.paths.data))? {
@@ -152,20 +159,14 @@ impl Check<'_> {
             if !path.join("fs").is_dir() {
                 self.found(&path, "there is no tree: `devbox reset` or `devbox rm` of the box that needs it", false);
             } else if pool_map(&path).is_none_or(|own| own.layout() == map.layout()) {
-                let seal = seals.join(format!("box-{}", name(&path)));
-                trees.push(Sealed { seal, path, created: String::new() });
+                let name = format!("box-layers/{}", name(&path));
+                trees.push(Sealed { name, path, created: String::new() });
             }
         }
-        self.compare_seals(&seals, &trees, map, progress)
+        self.compare_seals(&trees, map, progress)
     }
 
-    fn compare_seals(
-        &mut self,
-        seals: &Path,
-        trees: &[Sealed],
-        map: &IdMap,
-        progress: &dyn Progress,
-    ) -> Result<(), UpkeepError> {
+    fn compare_seals(&mut self, trees: &[Sealed], map: &IdMap, progress: &dyn Progress) -> Result<(), UpkeepError> {
         progress.begin("reading layers", Some(trees.len() as u64));
         let read = |tree: &Sealed| digest_of_tree(&tree.path.join("fs")).map_err(|errno| errno.to_string());
         let digests = run_mapped(map, || {
@@ -178,25 +179,40 @@ impl Check<'_> {
         });
         progress.end();
         let digests = digests.map_err(|source| UpkeepError::Stage { action: "read the layers", source })?;
-        std::fs::create_dir_all(seals).at("create", seals)?;
+        let file = self.store.path().join("seals.json");
+        let text = std::fs::read(&file).unwrap_or_default();
+        let old: BTreeMap<String, Seal> = serde_json::from_slice(&text).unwrap_or_default();
+        // Those of layers that are gone are not taken over.
+        let mut seals = BTreeMap::new();
         for (tree, digest) in trees.iter().zip(digests) {
-            let digest = digest.map(|digest| format!("{} {digest}", tree.created));
-            match (digest, std::fs::read_to_string(&tree.seal)) {
-                (Err(reason), _) => self.found(&tree.path, format!("it cannot be read: {reason}"), false),
-                (Ok(digest), Ok(seal)) if seal == digest => {}
-                (Ok(_), Ok(seal)) if seal.split_once(' ').is_some_and(|(created, _)| created == tree.created) => {
-                    let is_own = tree.path.starts_with(self.store.path().join("layers"));
-                    if is_own {
-                        self.drop_tree(&tree.path, "it has changed since it was first checked")?;
+            let known = old.get(&tree.name).filter(|seal| seal.created == tree.created);
+            let digest = match (digest, known) {
+                (Err(reason), _) => {
+                    self.found(&tree.path, format!("it cannot be read: {reason}"), false);
+                    continue;
+                }
+                (Ok(digest), Some(seal)) if seal.digest == digest => digest,
+                (Ok(_), Some(seal)) => {
+                    let fact = "it has changed since it was first checked";
+                    if tree.path.starts_with(self.store.path().join("layers")) {
+                        self.drop_tree(&tree.path, fact)?;
                     } else {
-                        self.found(&tree.path, "it has changed since it was first checked", false);
+                        self.found(&tree.path, fact, false);
                     }
+                    seal.digest.clone()
                 }
-                (Ok(digest), _) => {
+                (Ok(digest), None) => {
                     self.report.sealed += 1;
-                    write_durably(&tree.seal, digest.as_bytes())?;
+                    digest
                 }
+            };
+            if tree.path.exists() {
+                seals.insert(tree.name.clone(), Seal { created: tree.created.clone(), digest });
             }
+        }
+        if seals != old {
+            let text = serde_json::to_vec(&seals).map_err(std::io::Error::from).at("write", &file)?;
+            write_durably(&file, &text)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@
 //!   partial/<layer's digest>     what has been downloaded of a layer's archive so far
 //!   archives/<digest of path>    what is known of a base archive (see `base::archive`)
 //!   host/                        metadata layers of the `host` base (see `base::host`)
-//!   seals/  usage.json           what is known of layers' trees: see `upkeep`
+//!   seals.json  usage.json       what is known of layers' trees: see `upkeep`
 //!   locks/<name>                 held while a layer of that name is being made
 //!   tmp/                         layers being made; each holds a locked file while its maker lives
 //!     lock                       shared: a directory is being begun; exclusive: the dead are being counted
