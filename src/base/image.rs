@@ -9,7 +9,7 @@ use super::{OverlayDriver, RootLayers};
 use crate::image::layer::UnpackLimits;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
-use crate::image::store::{ImageRecord, Store, StoreError};
+use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::registry::{Client, Settings};
@@ -38,19 +38,9 @@ pub fn prepare(
     stack(&store, map, &record).ok_or_else(|| BaseError::EmptyImage { image: reference.familiar() })
 }
 
-/// The record of the image. One that was pulled by its tag is also the one with the digest that the tag had then.
-fn known(store: &Store, reference: &Reference) -> Result<Option<ImageRecord>, StoreError> {
-    let found = store.image(reference)?;
-    let (None, Some(digest), Some(tag)) = (&found, reference.digest(), reference.tag()) else { return Ok(found) };
-    let Ok(by_tag) = reference.with_tag(tag) else { return Ok(None) };
-    Ok(store
-        .image(&by_tag)?
-        .filter(|record| record.manifest.digest == *digest || record.index.as_ref() == Some(digest)))
-}
-
 /// The image if it is here, unpacked for the ids of `map`.
 pub(super) fn find(store: &Store, map: &IdMap, reference: &Reference) -> Result<Option<RootLayers>, BaseError> {
-    Ok(known(store, reference)?.and_then(|record| stack(store, map, &record)))
+    Ok(store.find_image(reference)?.and_then(|record| stack(store, map, &record)))
 }
 
 /// Loads the only image of an archive or directory, and says what it is called here.
@@ -87,7 +77,7 @@ fn stack(store: &Store, map: &IdMap, record: &ImageRecord) -> Option<RootLayers>
     Some(RootLayers {
         id: format!("image-{}", record.manifest.digest.hexadecimal()),
         lower,
-        digest: Some(record.index.clone().unwrap_or_else(|| record.manifest.digest.clone())),
+        digest: Some(record.pin().clone()),
         environment: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         driver: OverlayDriver::Kernel,
         ..RootLayers::default()

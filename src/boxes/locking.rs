@@ -3,6 +3,7 @@
 //! `profile::lock` reads and writes the file; loading a profile obeys it. Here it is compared with what the base and the
 //! packages really are, and brought up to date.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::diff::{DiffSpec, Walker};
@@ -133,18 +134,24 @@ pub fn refresh(
         None => Packages::new(),
         Some(tree) => packages_layer::installed(tree, base, map)?,
     };
-    if lock::write(&loaded.project, &resolved(loaded, base, map, &versions)?)? {
+    // What a build begins with is locked by `devbox lock` alone: it is the build that knows.
+    let images = match loaded.lock.as_ref().map(|lock| &lock.base) {
+        Some(LockedBase::Build { images }) => images.clone(),
+        _ => BTreeMap::new(),
+    };
+    if lock::write(&loaded.project, &resolved(loaded, base, images, map, &versions)?)? {
         progress.note(&format!("updated {LOCK_FILE}"));
     }
     Ok(())
 }
 
-/// Writes the lock file of `loaded`'s project; returns what was there before, and what is there now. The caller must be
-/// single-threaded.
+/// Writes the lock file of `loaded`'s project; returns what was there before, and what is there now. `build_images`: what
+/// the build of the profile begins with; it has been done. The caller must be single-threaded.
 pub fn lock(
     paths: &Paths,
     loaded: &LoadedProfile,
     update: &Update,
+    build_images: BTreeMap<String, Digest>,
     progress: &dyn Progress,
 ) -> Result<(Option<Lock>, Lock), SessionError> {
     let old = loaded.lock.clone();
@@ -163,7 +170,7 @@ pub fn lock(
     }
     if matches!(update, Update::Base | Update::Everything) {
         wanted.profile.base.clone_from(&loaded.asked_base);
-        if let BaseSpec::Image(reference) = &loaded.asked_base {
+        if let (BaseSpec::Image(reference), None) = (&loaded.asked_base, &loaded.profile.build) {
             let client = Client::new(loaded.registries.clone(), paths);
             let map = session::map_and_driver(paths, loaded)?.0;
             pull(paths, &map, &client, reference, &Platform::host(), progress).map_err(LockingError::from)?;
@@ -183,13 +190,19 @@ pub fn lock(
             _ => packages_layer::make(paths, &wanted, &map, &base, freshness, progress)?.versions,
         }
     };
-    let new = resolved(&wanted, &base, &map, &versions)?;
+    let new = resolved(&wanted, &base, build_images, &map, &versions)?;
     lock::write(&loaded.project, &new)?;
     Ok((old, new))
 }
 
 /// The lock of what is here now.
-fn resolved(loaded: &LoadedProfile, base: &RootLayers, map: &IdMap, versions: &Packages) -> Result<Lock, SessionError> {
+fn resolved(
+    loaded: &LoadedProfile,
+    base: &RootLayers,
+    build_images: BTreeMap<String, Digest>,
+    map: &IdMap,
+    versions: &Packages,
+) -> Result<Lock, SessionError> {
     let locked_base = match &loaded.asked_base {
         BaseSpec::Host => LockedBase::Host,
         BaseSpec::Directory(path) => LockedBase::Directory { path: spelled(path, &loaded.project) },
@@ -199,6 +212,7 @@ fn resolved(loaded: &LoadedProfile, base: &RootLayers, map: &IdMap, versions: &P
         BaseSpec::Distro(name) => {
             LockedBase::Distro { name: name.clone(), packages: digest_of_packages(&packages_of(base, map)?) }
         }
+        BaseSpec::Image(_) if loaded.profile.build.is_some() => LockedBase::Build { images: build_images },
         BaseSpec::Image(name) => LockedBase::Image { name: name.clone(), digest: digest_of(base) },
     };
     Ok(Lock {

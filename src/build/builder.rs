@@ -9,7 +9,7 @@ use super::error::BuildError;
 use super::events::Listener;
 use super::failure::Failure;
 use super::images::Images;
-use super::language::{Globals, StageGraph, parse, platform_arguments};
+use super::language::{Globals, Origin, StageGraph, parse, platform_arguments};
 use super::request::Request;
 use super::stage::{self, Build, State};
 use super::workers::{self, Ending};
@@ -79,6 +79,24 @@ pub fn build(
         state.config.created = Some(build.now.clone());
     }
     images.keep(&state, names)
+}
+
+/// The images that the stages of `request` begin with, as they are named there. The caller must be single-threaded.
+pub fn images(paths: &Paths, request: &Request) -> Result<BTreeSet<String>, BuildError> {
+    let map = Offer::probe().map(0);
+    let store = Store::open(&paths.store())?;
+    let context = Context::open(paths, &store, &map, request)?;
+    let (file, text) = &context.file;
+    let file = parse(file, text)?;
+    let target = request.target.as_deref();
+    let predefined = platform_arguments(&Platform::host(), &request.platform, target);
+    let globals = Globals::new(&file, request.arguments.iter().cloned().collect(), predefined)?;
+    let graph = StageGraph::new(&file, &globals, BTreeSet::new(), target)?;
+    let image = |stage: &usize| match &graph.stages[*stage].base {
+        Origin::Image(name) => Some(name.clone()),
+        _ => None,
+    };
+    Ok(graph.order.iter().filter_map(image).collect())
 }
 
 /// What killed workers left; whatever remains is for the next sweep.

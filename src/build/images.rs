@@ -36,7 +36,7 @@ impl Images<'_> {
     pub fn find(&self, name: &str, platform: &Platform, progress: &dyn Progress) -> Result<State, BuildError> {
         let image = |source| BuildError::Reference { name: name.to_owned(), source };
         let reference = self.registries.reference(name).map_err(image)?;
-        if let Some(state) = self.store.image(&reference)?.and_then(|record| self.open(&record).transpose()) {
+        if let Some(state) = self.store.find_image(&reference)?.and_then(|record| self.open(&record).transpose()) {
             let state = state?;
             let found = state.config.platform();
             if found.architecture == platform.architecture && found.os == platform.os {

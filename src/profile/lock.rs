@@ -26,7 +26,7 @@ use super::diagnostic::Diagnostic;
 use super::edit;
 use super::error::ProfileError;
 use super::load::{self, Text};
-use super::resolve::LoadedProfile;
+use super::resolve::{BUILT_IMAGES, LoadedProfile};
 use super::schema::At;
 use super::validate::package_fault;
 use crate::base::BaseSpec;
@@ -77,6 +77,11 @@ pub enum LockedBase {
         /// Of its index or manifest.
         digest: Digest,
     },
+    /// What `[build]` makes. Its inputs are in the project, but for the images that it begins with.
+    Build {
+        /// By their names in the Containerfile: the digest of the index or manifest.
+        images: BTreeMap<String, Digest>,
+    },
     /// A distribution. Its mirrors move on: what was made from them can be told from something else, not be had again.
     Distro {
         /// `distribution:release`.
@@ -94,6 +99,8 @@ impl LockedBase {
             (Self::Host, BaseSpec::Host) => true,
             (Self::Directory { path }, BaseSpec::Directory(base))
             | (Self::Archive { path, .. }, BaseSpec::Archive(base)) => *path == spelled(base, project),
+            // Every machine has another name for what it builds.
+            (Self::Build { .. }, BaseSpec::Image(base)) => base.name() == BUILT_IMAGES,
             (Self::Image { name, .. }, BaseSpec::Image(base)) => name == base,
             (Self::Distro { name, .. }, BaseSpec::Distro(base)) => name == base,
             _ => false,
@@ -152,6 +159,8 @@ struct RawBase {
     digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     packages: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    build: Option<BTreeMap<String, Digest>>,
 }
 
 /// Reads the text of a lock file; `file` is for messages.
@@ -172,10 +181,14 @@ pub fn parse(untrusted_text: &str, file: &Path) -> Result<Lock, Box<Diagnostic>>
     }
     let raw: RawLock = toml::from_str(untrusted_text).map_err(toml)?;
     debug_assert_eq!(raw.version.value, VERSION);
-    let RawBase { host, image, rootfs, distro, digest, packages } = raw.base.value;
+    let RawBase { host, image, rootfs, distro, digest, packages, build } = raw.base.value;
     let image = image.map(|name| name.parse::<Reference>()).transpose();
     let image = image.map_err(|error| wrong(raw.base.span.clone(), &error.to_string()))?;
     let base = match (host, image, rootfs, distro, digest, packages) {
+        (None, None, None, None, None, None) if build.is_some() => {
+            LockedBase::Build { images: build.unwrap_or_default() }
+        }
+        _ if build.is_some() => return Err(wrong(raw.base.span, "this does not pin one base")),
         (Some(true), None, None, None, None, None) => LockedBase::Host,
         (None, None, Some(path), None, None, None) => LockedBase::Directory { path },
         (None, None, Some(path), None, Some(digest), None) => LockedBase::Archive { path, digest },
@@ -222,17 +235,18 @@ pub fn render(lock: &Lock) -> String {
         LockedBase::Directory { path } => raw.rootfs = Some(path),
         LockedBase::Archive { path, digest } => (raw.rootfs, raw.digest) = (Some(path), Some(digest)),
         LockedBase::Image { name, digest } => (raw.image, raw.digest) = (Some(name.to_string()), Some(digest)),
+        LockedBase::Build { images } => raw.build = Some(images),
         LockedBase::Distro { name, packages } => (raw.distro, raw.packages) = (Some(name), Some(packages)),
     }
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let packages: String = lock.packages.iter().map(|name| format!("    {},\n", quoted(name))).collect();
     let packages = if packages.is_empty() { "[]".to_owned() } else { format!("[\n{packages}]") };
-    // A table of strings: printing it cannot fail.
-    let base = toml::to_string(&raw).unwrap_or_default();
+    // Tables of strings: printing them cannot fail.
+    let base = toml::to_string(&BTreeMap::from([("base", raw)])).unwrap_or_default();
     let versions: String =
         lock.versions.iter().map(|(name, version)| format!("{} = {}\n", quoted(name), quoted(version))).collect();
     let versions = if versions.is_empty() { versions } else { format!("\n[versions]\n{versions}") };
-    format!("{HEAD}version = {VERSION}\npackages = {packages}\n\n[base]\n{base}{versions}")
+    format!("{HEAD}version = {VERSION}\npackages = {packages}\n\n{base}{versions}")
 }
 
 /// What differs between two locks, a line each, for people.
@@ -277,6 +291,10 @@ fn describe(base: &LockedBase) -> String {
         LockedBase::Directory { path } => path.clone(),
         LockedBase::Archive { path, digest } => format!("{path} ({digest})"),
         LockedBase::Image { name, digest } => format!("{} ({digest})", name.familiar()),
+        LockedBase::Build { images } => {
+            let images: Vec<String> = images.iter().map(|(name, digest)| format!("{name} ({digest})")).collect();
+            format!("build on {}", images.join(", "))
+        }
         LockedBase::Distro { name, packages } => format!("{name} ({packages})"),
     }
 }

@@ -16,6 +16,8 @@ fn text_and_back() {
         LockedBase::Directory { path: "./root".into() },
         LockedBase::Archive { path: "/srv/\"odd\"\n.tar".into(), digest: digest.clone() },
         LockedBase::Image { name: "localhost:5000/a:1".parse().unwrap(), digest: digest.clone() },
+        LockedBase::Build { images: [("debian:bookworm".to_owned(), digest.clone())].into() },
+        LockedBase::Build { images: BTreeMap::new() },
         LockedBase::Distro { name: "debian:bookworm".into(), packages: digest },
     ] {
         for (packages, versions) in

@@ -402,13 +402,16 @@ fn complete(
     })
 }
 
+/// The repository of the images that projects build; the tag is made from the project's path.
+pub const BUILT_IMAGES: &str = "localhost/devbox-build";
+
 /// What is at the path decides whether it is an archive; of what is not there, its name.
 fn base_spec(choice: Option<BaseChoice>, project: &Path, registries: &Settings) -> Result<BaseSpec, ProfileError> {
     Ok(match choice {
         Some(BaseChoice::Build(_)) => {
             // The name of the image that the project builds: it is made anew when it changes.
             let digest = crate::image::digest::of_bytes(project.as_os_str().as_encoded_bytes());
-            let name = format!("localhost/devbox-build:{}", &digest[..16]);
+            let name = format!("{BUILT_IMAGES}:{}", &digest[..16]);
             BaseSpec::Image(name.parse().map_err(|source| ProfileError::Image { name, source })?)
         }
         None | Some(BaseChoice::Host) => BaseSpec::Host,

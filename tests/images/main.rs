@@ -6,6 +6,7 @@ mod support;
 
 mod faults;
 mod load;
+mod lock;
 mod login;
 mod peers;
 mod proxies;

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::session::{refuse_home, require_trust};
+use super::session::{build_base, refuse_home, require_trust};
 use crate::boxes::locking::{self, Update};
+use crate::build;
 use crate::cli::args::LockArgs;
 use crate::cli::{Outcome, print};
 use crate::error::{Error, FAILED};
@@ -30,7 +31,16 @@ pub fn run(folder: &Path, args: &LockArgs) -> Outcome {
 pub(super) fn write(paths: &Paths, loaded: &LoadedProfile, update: &Update) -> Outcome {
     refuse_home(paths, loaded)?;
     require_trust(paths, loaded)?;
-    let (old, new) = locking::lock(paths, loaded, update, &ui::Terminal::default())
+    let progress = ui::Terminal::default();
+    let renews_base = matches!(update, Update::Base | Update::Everything);
+    let mut wanted = loaded.clone();
+    if renews_base {
+        wanted.lock = None;
+        build::profile::pull_images(paths, &wanted, &progress)?;
+    }
+    build_base(paths, &wanted)?;
+    let images = build::profile::images(paths, &wanted)?;
+    let (old, new) = locking::lock(paths, loaded, update, images, &progress)
         .map_err(|error| Error::from(error).with_status(FAILED))?;
     print(&report(old.as_ref(), &new))
 }

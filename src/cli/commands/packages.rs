@@ -30,6 +30,7 @@ fn change(folder: &Path, act: Act, untrusted_entries: &[String]) -> Outcome {
     super::session::refuse_home(&paths, &loaded)?;
     // The box may have to be started.
     require_trust(&paths, &loaded)?;
+    super::session::build_base(&paths, &loaded)?;
     let options = Options { directory: loaded.project.clone(), ..Options::default() };
     let changed = capture::change(&paths, &loaded, act, untrusted_entries, &options, &ui::Terminal::default())
         .map_err(|error| crate::error::Error::from(error).with_status(FAILED))?;

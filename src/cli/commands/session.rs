@@ -57,11 +57,17 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
         return print(&session::describe(&paths, &loaded, &what, &options, &progress)?);
     }
     require_trust(&paths, &loaded)?;
-    if loaded.profile.build.is_some() && !session::is_running(&paths, &loaded)? {
-        let display = if std::io::stderr().is_terminal() { Display::Screen } else { Display::Plain };
-        build::profile::prepare(&paths, &loaded, &mut Screen::of_changes(display))?;
-    }
+    build_base(&paths, &loaded)?;
     Ok(session::run(&paths, &loaded, &what, &options, &progress)?)
+}
+
+/// Builds what the project's box stands on, if that is for the profile to say and the box does not run.
+pub(super) fn build_base(paths: &Paths, loaded: &LoadedProfile) -> Result<(), Error> {
+    if loaded.profile.build.is_some() && !session::is_running(paths, loaded)? {
+        let display = if std::io::stderr().is_terminal() { Display::Screen } else { Display::Plain };
+        build::profile::prepare(paths, loaded, &mut Screen::of_changes(display))?;
+    }
+    Ok(())
 }
 
 /// Everything that a box must not see lies below the home directory: keys, other projects, devbox's own files.

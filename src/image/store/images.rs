@@ -66,6 +66,14 @@ impl ImageRecord {
     }
 }
 
+impl ImageRecord {
+    /// What the image can be had by again: the digest of its index, or else of its manifest.
+    #[must_use]
+    pub fn pin(&self) -> &Digest {
+        self.index.as_ref().unwrap_or(&self.manifest.digest)
+    }
+}
+
 /// The name of the layer with this diff id. One whose implied directories were given the attributes that they have in
 /// the layers below is named after its chain id instead.
 #[must_use]
@@ -87,6 +95,16 @@ impl Store {
             Err(error) => return Err(error).at("read", &path),
         };
         serde_json::from_slice(&text).map(Some).map_err(|source| StoreError::Record { path, source })
+    }
+
+    /// As [`Store::image`]; and an image that was pulled by its tag is also the one with the digest that the tag had then.
+    pub fn find_image(&self, reference: &Reference) -> Result<Option<ImageRecord>, StoreError> {
+        let found = self.image(reference)?;
+        let (None, Some(digest), Some(tag)) = (&found, reference.digest(), reference.tag()) else { return Ok(found) };
+        let Ok(by_tag) = reference.with_tag(tag) else { return Ok(None) };
+        let has_digest =
+            |record: &ImageRecord| record.manifest.digest == *digest || record.index.as_ref() == Some(digest);
+        Ok(self.image(&by_tag)?.filter(has_digest))
     }
 
     /// Gives `record.name` its new meaning.

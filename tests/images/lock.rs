@@ -1,0 +1,80 @@
+//! The lock file pins images by their digests: a tag that moves does not move a box.
+
+use std::fs;
+use std::process::Command;
+
+use super::load::make_layout;
+use crate::require;
+use crate::support::devbox::Devbox;
+use crate::support::registry::{Registry, run};
+
+/// Pushes the image of [`make_layout`] as `app:1`, with `content` in `/new`.
+fn push(registry: &Registry, content: &str) {
+    let maker = Devbox::new();
+    make_layout(&maker);
+    maker.file("three/new", content);
+    let here = |command: &mut Command| run(command.current_dir(maker.project()));
+    here(Command::new("tar").args(["-C", "three", "--owner=0", "--group=0", "-cf", "three.tar", "new"]));
+    here(Command::new("umoci").args(["raw", "add-layer", "--image", "layout:x", "three.tar"]));
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["copy", "--insecure-policy", "-q", "--dest-tls-verify=false", "--dest-no-creds", "oci:layout:x"]);
+    here(skopeo.arg(format!("docker://{}/app:1", registry.name())));
+}
+
+fn copy_lock(from: &Devbox, to: &Devbox) {
+    let text = fs::read_to_string(from.project().join("devbox.lock.toml")).expect("a lock file");
+    to.file("devbox.lock.toml", text);
+}
+
+#[test]
+fn a_moved_tag_moves_no_locked_box() {
+    require!(Userns, Overlay, Program("docker-registry"), Program("umoci"), Program("skopeo"), Program("busybox"));
+    let registry = Registry::start();
+    push(&registry, "first");
+    let (first, second) = (Devbox::new(), Devbox::new());
+    let profile = format!("image = \"{}/app:1\"\n[network]\nmode = \"none\"\n", registry.name());
+    first.profile(&profile);
+    second.profile(&profile);
+    let content = |test: &Devbox, expected: &str| {
+        test.args(["run", "--locked", "--", "cat", "/new"]).stdout(expected).any_stderr().run();
+    };
+    first.args(["lock"]).stdout("wrote devbox.lock.toml: 0 packages\n").any_stderr().run();
+    content(&first, "first");
+    push(&registry, "second");
+    // On another machine, with the same lock file.
+    copy_lock(&first, &second);
+    content(&second, "first");
+    let changed = second.args(["update", "--base"]).any_stdout().any_stderr().run().stdout;
+    assert!(changed.starts_with("base: ") && changed.ends_with("updated devbox.lock.toml\n"), "{changed}");
+    content(&second, "second");
+    copy_lock(&second, &first);
+    content(&first, "second");
+    // What the first one stood on is garbage now, and so are its blobs; the layers are shared but for one.
+    first.args(["stop"]).any_stdout().any_stderr().run();
+    let freed = first.args(["gc"]).any_stdout().any_stderr().run().stdout;
+    assert!(freed.starts_with("freed "), "{freed}");
+    content(&first, "second");
+    first.args(["check"]).any_stdout().any_stderr().run();
+}
+
+#[test]
+fn what_a_build_begins_with_is_locked() {
+    require!(Userns, Overlay, Program("docker-registry"), Program("umoci"), Program("skopeo"), Program("busybox"));
+    let registry = Registry::start();
+    push(&registry, "first");
+    let (first, second) = (Devbox::new(), Devbox::new());
+    let containerfile = format!("FROM {}/app:1\nRUN cat /new /new >/twice\n", registry.name());
+    for test in [&first, &second] {
+        test.profile("[build]\n[network]\nmode = \"none\"\n").file("Containerfile", &containerfile);
+    }
+    let content = |test: &Devbox, expected: &str| {
+        test.args(["run", "--locked", "--", "cat", "/twice"]).stdout(expected).any_stderr().run();
+    };
+    first.args(["lock"]).stdout("wrote devbox.lock.toml: 0 packages\n").any_stderr().run();
+    content(&first, "firstfirst");
+    push(&registry, "second");
+    copy_lock(&first, &second);
+    content(&second, "firstfirst");
+    second.args(["update", "--base"]).any_stdout().any_stderr().run();
+    content(&second, "secondsecond");
+}
