@@ -1,0 +1,137 @@
+"""What all parts share: the users, the Debian tree, the projects, and that nothing of them is left behind."""
+
+import os
+import pwd
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .measure import Runner, Table, Unmeasured, find_process
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+USER = "devbox-range"
+
+
+def debian_tar():
+    """A minimal Debian of the host's own release, made once."""
+    tar = ROOT / "target/bench/debian.tar"
+    if not tar.exists():
+        print("bench: making a minimal Debian with mmdebstrap, once", file=sys.stderr)
+        release = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)[1]
+        tar.parent.mkdir(parents=True, exist_ok=True)
+        part = tar.with_suffix(".part.tar")
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", release, str(part)], check=True)
+        part.rename(tar)
+    return tar
+
+
+class Bench:
+    def __init__(self, scratch, quick):
+        self.scratch = scratch
+        self.quick = quick
+        self.samples = 5 if quick else 31
+        self.table = Table()
+        self.boxes = []
+        self.started = []
+        self.binary = scratch / "devbox"
+        self.tar = scratch / "debian.tar"
+        self.user = Runner(USER if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name, scratch)
+        self.root = Runner("root", scratch) if os.getuid() == 0 else None
+        # The same tree for the peers. Device nodes are not for ordinary users, and no peer wants them.
+        self.tree = self.user.home / "tree"
+        self.user.time(["mkdir", self.tree])
+        self.user.time(["tar", "-x", "-f", self.tar, "-C", self.tree, "--no-same-owner", "--exclude=./dev/*"])
+        self.docker_image = None
+
+    def project(self, name, base):
+        """An empty project with the base that the line of TOML names."""
+        folder = self.user.home / name
+        self.user.time(["mkdir", folder])
+        profile = self.scratch / "profile.toml"
+        profile.write_text(f"{base}\n")
+        profile.chmod(0o644)
+        self.user.time(["cp", profile, folder / "devbox.toml"])
+        self.boxes.append(folder)
+        return folder
+
+    def debian(self, name):
+        folder = self.project(name, f'rootfs = "{self.tar}"')
+        # A base outside the project asks for trust once.
+        self.devbox(folder, "profile", "trust")
+        return folder
+
+    def devbox(self, folder, *args):
+        return self.user.time([self.binary, *args], folder)
+
+    def stop(self, folder):
+        """Waits for the end of the box; that it is not running is no failure."""
+        self.user.output([self.binary, "stop"], folder)
+
+    def cold_run(self, folder, network):
+        self.stop(folder)
+        return self.devbox(folder, "run", "--network", network, "--", "true")
+
+    @staticmethod
+    def sleep(number):
+        """A command that nobody else runs, another bench neither."""
+        return f"sleep {86_400 + number}.{os.getpid()}"
+
+    def keep(self, runner, argv, command, cwd=None):
+        """Starts `argv .. command` and waits until `command` runs; its pid."""
+        process = runner.start([*argv, *command.split()], cwd)
+        self.started.append(process)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return find_process(command)
+            except Unmeasured:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def check(self):
+        """Without this a binary that does nothing would win every race."""
+        self.folder = self.debian("shop")
+        output = self.user.output([self.binary, "run", "--network", "none", "--", "id", "-u"], self.folder)
+        if (output.returncode, output.stdout) != (0, "0\n"):
+            raise SystemExit(f"bench: `devbox run -- id -u` as {self.user.name} gave status {output.returncode}, "
+                             f"{output.stdout!r}\n{output.stderr}")
+
+    def remove(self, folder):
+        """The project's box."""
+        self.boxes.remove(folder)
+        result = self.user.output([self.binary, "rm", "--force"], folder)
+        if result.returncode != 0:
+            print(f"bench: devbox rm in {folder.name}: {result.stderr.strip()}", file=sys.stderr)
+
+    @staticmethod
+    def podman_base(runner):
+        # Its default for a user without settings copies whole trees (vfs), which would be no race.
+        return ["podman", "--root", runner.podman / "root", "--runroot", runner.podman / "run", "--storage-driver", "overlay"]
+
+    def close(self):
+        for process in self.started:
+            process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for folder in list(self.boxes):
+            self.remove(folder)
+        if self.docker_image:
+            (self.root or self.user).output(["docker", "rmi", "--force", self.docker_image])
+        for runner in filter(None, [self.user, self.root]):
+            # Layers of podman belong to subuids, and can be removed only from inside the user's namespace.
+            if (runner.podman / "root").exists():
+                runner.output([*self.podman_base(runner), "rmi", "--all", "--force"])
+                remove = ["rm", "-rf", runner.podman / "root", runner.podman / "run"]
+                runner.output(remove if runner is self.root else ["podman", "unshare", *remove])
+            runner.close()
+        if self.root is None:
+            # So do layers of devbox. In single mode there are none, and what this misses is the user's own.
+            self.user.output(["unshare", "--map-root-user", "--map-auto", "rm", "-rf", self.user.home])
