@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import re
 import shutil
 import statistics
 import time
-from pathlib import Path
 
 from .measure import Unmeasured, available_mib, pid_inside, processes, pss_kib, race
 

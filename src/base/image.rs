@@ -21,6 +21,13 @@ use crate::userns::idmap::IdMap;
 /// Images from files given as `rootfs` are called so, with their digests.
 const ROOTFS: &str = "localhost/rootfs";
 
+/// Whether an image is called as those from files given as `rootfs` are: nobody asked for it by that name, so it is needed
+/// only as long as a box stands on it.
+#[must_use]
+pub fn is_from_file(name: &str) -> bool {
+    name.strip_prefix(ROOTFS).is_some_and(|rest| rest.starts_with('@'))
+}
+
 /// Finds or fetches the image for the ids of `map`. The caller must be single-threaded.
 pub fn prepare(
     paths: &Paths,

@@ -116,7 +116,9 @@ pub fn is_untouched(holder: &Path, map: &IdMap, like: Option<&Path>) -> bool {
 
 /// Renames the tree at `path` into the trash. Costs the same whatever it holds. `Ok` when it is not there.
 pub fn discard(data: &Path, path: &Path) -> BoxesResult<()> {
-    let entry = directory::trash(data).join(directory::fresh_name()?);
+    let trash = directory::trash(data);
+    crate::paths::create_private(&trash)?;
+    let entry = trash.join(directory::fresh_name()?);
     match std::fs::rename(path, &entry) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && std::fs::symlink_metadata(path).is_err() => {
             Ok(())

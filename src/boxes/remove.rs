@@ -33,7 +33,6 @@ pub fn remove_box(paths: &Paths, id: &BoxId, who: &str, progress: &dyn Progress)
     if !directory.exists() {
         return Err(no_such_box(paths, id.as_str()));
     }
-    crate::paths::create_private(&trash(&paths.data))?;
     if !directory.path().is_dir() {
         return discard(&paths.data, directory.path());
     }

@@ -29,11 +29,13 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    /// An image from a file that no box stands on any more.
+    Image,
     /// A layer that no image, box or step needs.
     Layer,
     /// A frozen writable layer, or a box that was never finished.
     BoxLayer,
-    /// A manifest, index or configuration.
+    /// A manifest, index or configuration, or the archive of a layer.
     Blob,
     /// A layer's archive that was not fetched to its end.
     Download,
@@ -84,6 +86,9 @@ pub fn gc(paths: &Paths, map: &IdMap, options: Options, progress: &dyn Progress)
         if !roots.are_unknown() {
             find_layers(&store, &roots, &mut report.items)?;
             find_blobs(&store, &roots, &mut report.items)?;
+            for path in roots.old_images {
+                add(&mut report.items, Kind::Image, path);
+            }
             for path in roots.old_steps {
                 add(&mut report.items, Kind::BuildCache, path);
             }
@@ -108,7 +113,7 @@ pub fn gc(paths: &Paths, map: &IdMap, options: Options, progress: &dyn Progress)
             Kind::Trash | Kind::BoxLayer => {}
             Kind::Layer => pool::discard(&paths.data, &item.path)?,
             Kind::BuildCache if item.path.is_dir() => pool::discard(&paths.data, &item.path)?,
-            Kind::Blob | Kind::Download | Kind::BuildCache => remove_file(&item.path)?,
+            Kind::Image | Kind::Blob | Kind::Download | Kind::BuildCache => remove_file(&item.path)?,
         }
     }
     drop(lock);

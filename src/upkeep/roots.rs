@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{At, UpkeepError, children, name};
+use crate::base::image::is_from_file;
 use crate::boxes::{BoxDir, BoxId, list, lower};
 use crate::build::cache::records::step_layer;
 use crate::image::digest::Digest;
@@ -20,8 +21,10 @@ pub const CACHE_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub struct Roots {
     /// Names of directories in `store/layers`.
     pub layers: BTreeSet<String>,
-    /// Manifests, indexes and configurations.
+    /// Manifests, indexes, configurations, and those archives of layers that are kept.
     pub blobs: BTreeSet<Digest>,
+    /// Records of images from files that no box stands on any more.
+    pub old_images: Vec<PathBuf>,
     /// Records of steps that count no longer.
     pub old_steps: Vec<PathBuf>,
     /// Some box stands on the host base.
@@ -38,8 +41,10 @@ impl Roots {
     /// Reads them. `cache_age`: see [`CACHE_AGE`].
     pub fn find(paths: &Paths, store: &Store, cache_age: Duration) -> Result<Self, UpkeepError> {
         let mut roots = Self::default();
+        let mut from_files = Vec::new();
         for path in children(&store.path().join("images"))? {
             match read_image(&path) {
+                Some(record) if is_from_file(&record.name) => from_files.push((path, record)),
                 Some(record) => roots.add_image(store, &record)?,
                 // What a killed command left, or was begun just now.
                 None if name(&path).starts_with('.') => {}
@@ -51,6 +56,13 @@ impl Roots {
             roots.add_box(&listed.directory, base_id, listed.is_running(paths));
         }
         roots.add_steps(store, cache_age)?;
+        for (path, record) in from_files {
+            if roots.made_here || layer_directories(&record).any(|layer| roots.layers.contains(&layer)) {
+                roots.add_image(store, &record)?;
+            } else {
+                roots.old_images.push(path);
+            }
+        }
         Ok(roots)
     }
 
@@ -68,14 +80,13 @@ impl Roots {
     }
 
     fn add_image(&mut self, store: &Store, record: &ImageRecord) -> Result<(), UpkeepError> {
-        for (layout, names) in &record.layers {
-            self.layers.extend(names.iter().map(|name| format!("{name}.{layout}")));
-        }
+        self.layers.extend(layer_directories(record));
         self.blobs.extend(record.index.clone());
         self.blobs.insert(record.manifest.digest.clone());
         let Some(manifest) = store.blob(&record.manifest.digest)? else { return Ok(()) };
         if let Ok(Document::Manifest(manifest)) = parse_document(&manifest, Some(&record.manifest.media_type)) {
             self.blobs.insert(manifest.config.digest.clone());
+            self.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.clone()));
         }
         Ok(())
     }
@@ -103,6 +114,11 @@ impl Roots {
         }
         Ok(())
     }
+}
+
+/// The directories of its layers, for all ids that it was unpacked for.
+fn layer_directories(record: &ImageRecord) -> impl Iterator<Item = String> {
+    record.layers.iter().flat_map(|(layout, names)| names.iter().map(move |name| format!("{name}.{layout}")))
 }
 
 /// The record of an image, if it can be read.

@@ -5,6 +5,7 @@
 mod support;
 
 mod faults;
+mod gc;
 mod load;
 mod lock;
 mod login;

@@ -43,6 +43,7 @@ fn text(report: &Report, dry_run: bool) -> String {
 
 fn word(kind: Kind) -> &'static str {
     match kind {
+        Kind::Image => "image",
         Kind::Layer => "layer",
         Kind::BoxLayer => "box layer",
         Kind::Blob => "blob",
