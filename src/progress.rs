@@ -3,7 +3,32 @@
 //! Nobody below `ui` prints: work that takes longer than a blink is handed a [`Progress`], and `ui` decides whether
 //! that is a bar, plain lines or nothing.
 
+/// Says a line to the user; from any thread.
+pub type Notice = Box<dyn Fn(&str) + Send + Sync>;
+
+/// One of several things, as layers are, that are worked on at the same time within one piece of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What it is, unique within the work.
+    pub name: String,
+    /// Bytes that are to be moved for it.
+    pub size_bytes: u64,
+}
+
+/// How far a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Its bytes begin to move.
+    Begun,
+    /// So many bytes have moved.
+    At(u64),
+    /// No more work is to be done for it: `done`, or, if it never began, why there was none.
+    Ended(&'static str),
+}
+
 /// Receives the progress of one piece of work at a time.
+///
+/// A piece begins and ends in the same process: a fork's screen is not known to its parent.
 pub trait Progress {
     /// A piece of work begins. `total` is the number of steps (files, bytes) when it is known.
     fn begin(&self, what: &str, total: Option<u64>);
@@ -13,6 +38,14 @@ pub trait Progress {
     fn end(&self);
     /// One line worth saying: a decision taken on the user's behalf, a fallback.
     fn note(&self, text: &str);
+
+    /// A part of the current piece. Whoever shows only the whole needs nothing of it.
+    fn part(&self, _part: &Part, _step: Step) {}
+
+    /// [`note`](Self::note) for work that has threads.
+    fn notice(&self) -> Notice {
+        Box::new(|_| {})
+    }
 }
 
 /// Says nothing.

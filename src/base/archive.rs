@@ -203,8 +203,8 @@ pub(super) fn unpack_into(
     reader.rewind().map_err(read)?;
     let tree = crate::sys::fs::open_directory(&build.tree()).map_err(|error| read(error.into()))?;
     let owners = if map.mode == IdMode::Single { Owners::Squash } else { Owners::Keep };
-    progress.begin(&format!("unpacking {}", shown.display()), Some(size));
     let result = stage::run_mapped(map, || {
+        progress.begin(&format!("unpacking {}", shown.display()), Some(size));
         // Often enough for a bar, seldom enough to cost nothing.
         let told = std::cell::Cell::new(0);
         let advance = |done: u64| {
@@ -214,9 +214,10 @@ pub(super) fn unpack_into(
             }
         };
         let options = UnpackOptions { owners, whiteouts: Whiteouts::Literal, limits, advance: Some(&advance) };
-        unpack_layer(file, tree.as_fd(), options).map_err(|error| chain(&error))
+        let unpacked = unpack_layer(file, tree.as_fd(), options);
+        progress.end();
+        unpacked.map_err(|error| chain(&error))
     });
-    progress.end();
     let report = result.map_err(|source| BaseError::Unpack { path: shown.to_owned(), source })?;
     root::check(&build.tree(), shown)?;
     for note in notes(&report, map) {

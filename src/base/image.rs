@@ -40,7 +40,7 @@ pub fn prepare(
     if let Some(layers) = find(&store, map, reference)? {
         return Ok(layers);
     }
-    let client = Client::new(registries.clone(), paths);
+    let client = Client::new(registries.clone(), paths).with_notice(progress.notice());
     let record = pull(paths, map, &client, reference, &Platform::host(), progress)?;
     stack(&store, map, &record).ok_or_else(|| BaseError::EmptyImage { image: reference.familiar() })
 }

@@ -103,7 +103,7 @@ pub fn commit(
     }
     let store = Store::open(&paths.store())?;
     let _using = store.lock_shared()?;
-    let client = Client::new(found.loaded.registries.clone(), paths);
+    let client = Client::new(found.loaded.registries.clone(), paths).with_notice(progress.notice());
     let base = base_image(&store, &found, &options.reference)?;
 
     let mut spec = pack_spec(&found, latest);

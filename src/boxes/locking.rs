@@ -171,7 +171,7 @@ pub fn lock(
     if matches!(update, Update::Base | Update::Everything) {
         wanted.profile.base.clone_from(&loaded.asked_base);
         if let (BaseSpec::Image(reference), None) = (&loaded.asked_base, &loaded.profile.build) {
-            let client = Client::new(loaded.registries.clone(), paths);
+            let client = Client::new(loaded.registries.clone(), paths).with_notice(progress.notice());
             let map = session::map_and_driver(paths, loaded)?.0;
             pull(paths, &map, &client, reference, &Platform::host(), progress).map_err(LockingError::from)?;
         }

@@ -43,7 +43,7 @@ impl Images<'_> {
                 return Ok(state);
             }
         }
-        let client = Client::new(self.registries.clone(), self.paths);
+        let client = Client::new(self.registries.clone(), self.paths).with_notice(progress.notice());
         let record = pull(self.paths, self.map, &client, &reference, platform, progress)?;
         self.open(&record)?.ok_or_else(|| BuildError::DamagedImage { name: reference.familiar() })
     }

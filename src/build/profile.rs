@@ -55,7 +55,7 @@ pub fn images(paths: &Paths, loaded: &LoadedProfile) -> Result<BTreeMap<String, 
 /// Looks up anew what the images are that the build begins with. The caller must be single-threaded.
 pub fn pull_images(paths: &Paths, loaded: &LoadedProfile, progress: &dyn Progress) -> Result<(), BuildError> {
     let Some(request) = request(loaded)? else { return Ok(()) };
-    let client = Client::new(loaded.registries.clone(), paths);
+    let client = Client::new(loaded.registries.clone(), paths).with_notice(progress.notice());
     for name in builder::images(paths, &request)? {
         let reference = reference(loaded, &name)?;
         pull(paths, &Offer::probe().map(0), &client, &reference, &request.platform, progress)?;

@@ -19,6 +19,7 @@ use crate::image::manifest::MAX_MANIFEST_BYTES;
 use crate::image::media_type;
 use crate::image::reference::{DOCKER_HUB, Reference};
 use crate::paths::Paths;
+use crate::progress::Notice;
 
 /// Tags of a repository that are listed.
 const MAX_TAGS: usize = 100_000;
@@ -90,7 +91,7 @@ impl Client {
 
     /// The same, telling `notice` when it waits for a server.
     #[must_use]
-    pub fn with_notice(mut self, notice: super::Notice) -> Self {
+    pub fn with_notice(mut self, notice: Notice) -> Self {
         self.transport.waiting.notice = Some(notice);
         self
     }

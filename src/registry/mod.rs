@@ -24,6 +24,6 @@ pub use blob::BlobReader;
 pub use client::{Client, Fetched};
 pub use download::Downloaded;
 pub use error::{CredentialError, Fault, RegistryError};
-pub use retry::{Notice, Retry};
+pub use retry::Retry;
 pub use settings::Settings;
 pub use upload::Upload;

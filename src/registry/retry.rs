@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use super::error::Fault;
 use super::transport::Response;
+use crate::progress::Notice;
 
 /// Shorter pauses are not worth a line.
 const SILENT_PAUSE: Duration = Duration::from_secs(2);
-
-/// Is told when somebody waits, in a line for the user; from any thread.
-pub type Notice = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Waits before another try, and says so.
 #[derive(Default)]

@@ -50,12 +50,13 @@ pub fn pack(
         move |source| TransferError::Io { operation, path, source }
     };
     let file = File::create_new(&path).map_err(io("create", &path))?;
-    progress.begin("packing", None);
     let packed = run_mapped(map, || {
+        progress.begin("packing", None);
         let advance = |bytes| progress.advance(bytes);
-        pack_layer(spec, compression, &file, Some(&advance)).map_err(|error| super::install::chain(&error))
+        let packed = pack_layer(spec, compression, &file, Some(&advance));
+        progress.end();
+        packed.map_err(|error| super::install::chain(&error))
     });
-    progress.end();
     let report = packed.map_err(|source| TransferError::Pack { image: image.to_owned(), source })?;
     file.sync_all().map_err(io("sync", &path))?;
     store.adopt_blob(&path, &report.blob)?;

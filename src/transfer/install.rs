@@ -14,13 +14,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use super::error::TransferError;
 use super::implied;
+use super::layers::{Meter, each_layer};
 use crate::image::descriptor::Descriptor;
 use crate::image::digest::Digest;
 use crate::image::layer::{Owners, UnpackLimits, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
@@ -29,15 +28,10 @@ use crate::progress::Progress;
 use crate::userns::idmap::{IdMap, IdMode};
 use crate::userns::stage::{self, StageError};
 
-/// Layers that are fetched and unpacked at the same time.
-const AT_ONCE: usize = 3;
 /// Bytes that are handed on at a time.
 const CHUNK_BYTES: usize = 1 << 18;
 /// Pieces that may wait for the unpacker.
 const PIECES: usize = 8;
-/// Between two reports of progress.
-const TICK: Duration = Duration::from_millis(100);
-
 /// A layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -72,8 +66,6 @@ pub fn install(
         return Ok(names);
     }
     store.sweep(map)?;
-    let missing = layers.iter().zip(&found).filter(|(_, name)| name.is_none());
-    let total: u64 = missing.map(|(layer, _)| layer.blob.size).sum();
     let mut slots = Vec::new();
     for (layer, name) in layers.iter().zip(&found) {
         let slot = match name {
@@ -85,21 +77,12 @@ pub fn install(
         };
         slots.push(Mutex::new(slot));
     }
-    progress.begin(&format!("fetching {image}"), Some(total));
+    let what = if source.is_worth_keeping() { "fetching" } else { "unpacking" };
+    let what = format!("{what} {image}");
     let result = stage::run_mapped(map, || {
-        let work = Work {
-            store,
-            map,
-            layers,
-            source,
-            limits,
-            slots: &slots,
-            done: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
-        };
-        work.perform(progress)
+        let work = Work { store, map, layers, source, limits, slots: &slots };
+        work.perform(&what, progress)
     });
-    progress.end();
     result.map_err(|source: StageError| TransferError::Layers { image: image.to_owned(), source })
 }
 
@@ -117,64 +100,34 @@ struct Work<'a> {
     source: &'a dyn Source,
     limits: UnpackLimits,
     slots: &'a [Mutex<Option<Slot>>],
-    done: AtomicU64,
-    failed: AtomicBool,
 }
 
 /// What became of one layer.
 enum Outcome {
     /// It is in the store.
     There,
+    /// It was brought there.
+    Made,
     /// It is unpacked, but what it implies must be looked up in the layers below first.
     Implies(LayerBuild, Box<UnpackReport>),
 }
 
 impl Work<'_> {
     /// All layers; their names. Errors are texts, since they cross a process boundary.
-    fn perform(&self, progress: &dyn Progress) -> Result<Vec<String>, String> {
-        let next = AtomicUsize::new(0);
-        let mut outcomes: Vec<Option<Outcome>> = self.layers.iter().map(|_| None).collect();
-        let mut failure = None;
-        std::thread::scope(|scope| {
-            let (finished_in, finished) = sync_channel(self.layers.len().max(1));
-            for _ in 0..AT_ONCE.min(self.layers.len()) {
-                let (next, finished_in) = (&next, finished_in.clone());
-                scope.spawn(move || {
-                    while !self.failed.load(Ordering::Relaxed) {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(layer) = self.layers.get(number) else { return };
-                        let result = self.layer(number, layer);
-                        if result.is_err() {
-                            self.failed.store(true, Ordering::Relaxed);
-                        }
-                        finished_in.send((number, result)).unwrap_or_default();
-                    }
-                });
-            }
-            drop(finished_in);
-            loop {
-                match finished.recv_timeout(TICK) {
-                    Ok((number, Ok(outcome))) => outcomes[number] = Some(outcome),
-                    // What comes after the first failure is its consequence.
-                    Ok((_, Err(error))) => failure = failure.take().or(Some(error)),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
-                progress.advance(self.done.load(Ordering::Relaxed));
-            }
-        });
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
+    fn perform(&self, what: &str, progress: &dyn Progress) -> Result<Vec<String>, String> {
+        let blobs: Vec<&Descriptor> = self.layers.iter().map(|layer| &layer.blob).collect();
+        let word = |outcome: &Outcome| if matches!(outcome, Outcome::There) { "exists" } else { "done" };
+        let outcomes =
+            each_layer(what, &blobs, progress, word, |number, meter| self.layer(number, &self.layers[number], meter))?;
         let deferred = outcomes.into_iter().map(|outcome| match outcome {
-            Some(Outcome::Implies(build, report)) => Some((build, report)),
-            Some(Outcome::There) | None => None,
+            Outcome::Implies(build, report) => Some((build, report)),
+            Outcome::There | Outcome::Made => None,
         });
         implied::commit(self.store, self.map, self.layers, deferred.collect())
     }
 
     /// One layer: looked up, or fetched and unpacked.
-    fn layer(&self, number: usize, layer: &Wanted) -> Result<Outcome, String> {
+    fn layer(&self, number: usize, layer: &Wanted, meter: &Meter<'_>) -> Result<Outcome, String> {
         let name = layer_name(&layer.diff_id);
         let within = |error: String| format!("layer {} ({}): {error}", number + 1, layer.blob.digest.short());
         let Some(Slot { build, is_unfit }) = self.slots[number].lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -184,18 +137,24 @@ impl Work<'_> {
         // Another process may be at it: then its result is ours.
         let _making = self.store.lock_name(&name).map_err(|error| within(chain(&error)))?;
         if !is_unfit && self.store.tree(&name, &self.map.layout()).is_some() {
-            self.done.fetch_add(layer.blob.size, Ordering::Relaxed);
             return Ok(Outcome::There);
         }
-        let report = self.fetch(number, layer, &build).map_err(within)?;
+        meter.begin();
+        let report = self.fetch(number, layer, &build, meter).map_err(within)?;
         if !report.implied.is_empty() {
             return Ok(Outcome::Implies(build, Box::new(report)));
         }
         build.commit(record(&name, self.map, layer, &report)).map_err(|error| within(chain(&error)))?;
-        Ok(Outcome::There)
+        Ok(Outcome::Made)
     }
 
-    fn fetch(&self, number: usize, layer: &Wanted, build: &LayerBuild) -> Result<UnpackReport, String> {
+    fn fetch(
+        &self,
+        number: usize,
+        layer: &Wanted,
+        build: &LayerBuild,
+        meter: &Meter<'_>,
+    ) -> Result<UnpackReport, String> {
         let text = |error: &dyn std::error::Error| chain(error);
         let partial = self.store.partial_path(&layer.blob.digest).map_err(|error| text(&error))?;
         let tree = crate::sys::fs::open_directory(&build.tree()).map_err(|error| text(&error))?;
@@ -203,7 +162,7 @@ impl Work<'_> {
         let (pieces_in, pieces) = sync_channel(PIECES);
         let (unpacked, digest) = std::thread::scope(|scope| {
             let partial = &partial;
-            let fetching = scope.spawn(move || self.feed(number, &layer.blob, partial, &pieces_in));
+            let fetching = scope.spawn(move || self.feed(number, &layer.blob, partial, &pieces_in, meter));
             let options = UnpackOptions { owners, whiteouts: Whiteouts::Convert, limits: self.limits, advance: None };
             let unpacked = unpack_layer(Pieces { pieces, current: Vec::new(), used: 0 }, tree.as_fd(), options);
             (unpacked, fetching.join())
@@ -229,8 +188,15 @@ impl Work<'_> {
     }
 
     /// Sends the archive in pieces, first what an earlier try has kept; returns its digest when all was sent.
-    fn feed(&self, number: usize, blob: &Descriptor, partial: &Path, pieces: &Feed) -> Option<Digest> {
-        let result = self.try_feed(number, blob, partial, pieces);
+    fn feed(
+        &self,
+        number: usize,
+        blob: &Descriptor,
+        partial: &Path,
+        pieces: &Feed,
+        meter: &Meter<'_>,
+    ) -> Option<Digest> {
+        let result = self.try_feed(number, blob, partial, pieces, meter);
         match result {
             Ok(digest) => digest,
             Err(error) => {
@@ -241,7 +207,14 @@ impl Work<'_> {
         }
     }
 
-    fn try_feed(&self, number: usize, blob: &Descriptor, path: &Path, pieces: &Feed) -> io::Result<Option<Digest>> {
+    fn try_feed(
+        &self,
+        number: usize,
+        blob: &Descriptor,
+        path: &Path,
+        pieces: &Feed,
+        meter: &Meter<'_>,
+    ) -> io::Result<Option<Digest>> {
         let mut hasher = blob.digest.hasher();
         let mut partial =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -259,7 +232,7 @@ impl Work<'_> {
                 if piece.is_empty() {
                     return Ok(true);
                 }
-                if self.failed.load(Ordering::Relaxed) {
+                if meter.is_in_vain() {
                     return Err(io::Error::other("another layer failed"));
                 }
                 hasher.update(&piece);
@@ -269,7 +242,7 @@ impl Work<'_> {
                 {
                     copy = None;
                 }
-                self.done.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                meter.add(piece.len() as u64);
                 if pieces.send(Ok(piece)).is_err() {
                     return Ok(false);
                 }

@@ -11,6 +11,7 @@ pub mod compose;
 mod error;
 mod implied;
 pub mod install;
+mod layers;
 pub mod load;
 pub mod pull;
 pub mod push;

@@ -6,12 +6,10 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
 
 use super::archives::{Archives, manifest};
 use super::error::TransferError;
+use super::layers::{Meter, each_layer};
 use crate::image::descriptor::Descriptor;
 use crate::image::digest::Digest;
 use crate::image::media_type::Kind;
@@ -19,11 +17,6 @@ use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, Store};
 use crate::progress::Progress;
 use crate::registry::Client;
-
-/// Layers that are uploaded at the same time.
-const AT_ONCE: usize = 3;
-/// Between two reports of progress.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What a push did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +57,18 @@ pub fn push(
     let mut layers = manifest.layers;
     let mut seen = HashSet::new();
     layers.retain(|layer| layer.kind() != Kind::ForeignLayer && seen.insert(layer.digest.clone()));
-    let pushing = Push { client, archives: &archives, target, layers: &layers, done: AtomicU64::new(0) };
-    let ways = pushing.run(progress)?;
+    let pushing = Push { client, archives: &archives, target };
+    let ways = each_layer(
+        &format!("pushing {}", target.familiar()),
+        &layers.iter().collect::<Vec<_>>(),
+        progress,
+        |way| match way {
+            Way::There => "exists",
+            Way::Mounted => "mounted",
+            Way::Uploaded(_) => "done",
+        },
+        |number, meter| pushing.layer(&layers[number], meter),
+    )?;
     if !client.has_blob(target, &manifest.config.digest)? {
         client.upload_blob(target, &manifest.config, &mut || Ok(Box::new(config.as_slice())))?;
     }
@@ -93,52 +96,11 @@ struct Push<'a> {
     client: &'a Client,
     archives: &'a Archives<'a>,
     target: &'a Reference,
-    layers: &'a [Descriptor],
-    /// Bytes that need no more work.
-    done: AtomicU64,
 }
 
 impl Push<'_> {
-    fn run(&self, progress: &dyn Progress) -> Result<Vec<Way>, TransferError> {
-        let total = self.layers.iter().map(|layer| layer.size).sum();
-        progress.begin(&format!("pushing {}", self.target.familiar()), Some(total));
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let mut ways = Vec::new();
-        let mut failure = None;
-        std::thread::scope(|scope| {
-            let (finished_in, finished) = sync_channel(self.layers.len().max(1));
-            for _ in 0..AT_ONCE.min(self.layers.len()) {
-                let (next, failed, finished_in) = (&next, &failed, finished_in.clone());
-                scope.spawn(move || {
-                    while !failed.load(Ordering::Relaxed) {
-                        let Some(layer) = self.layers.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-                        let result = self.layer(layer);
-                        if result.is_err() {
-                            failed.store(true, Ordering::Relaxed);
-                        }
-                        finished_in.send(result).unwrap_or_default();
-                    }
-                });
-            }
-            drop(finished_in);
-            loop {
-                match finished.recv_timeout(TICK) {
-                    Ok(Ok(way)) => ways.push(way),
-                    Ok(Err(error)) => failure = failure.take().or(Some(error)),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
-                progress.advance(self.done.load(Ordering::Relaxed));
-            }
-        });
-        progress.end();
-        failure.map_or(Ok(ways), Err)
-    }
-
-    fn layer(&self, layer: &Descriptor) -> Result<Way, TransferError> {
+    fn layer(&self, layer: &Descriptor, meter: &Meter<'_>) -> Result<Way, TransferError> {
         if self.client.has_blob(self.target, &layer.digest)? {
-            self.done.fetch_add(layer.size, Ordering::Relaxed);
             return Ok(Way::There);
         }
         for origin in self.archives.origins(layer) {
@@ -146,19 +108,17 @@ impl Push<'_> {
                 && origin.repository() != self.target.repository()
                 && self.client.mount_blob(self.target, origin.repository(), &layer.digest)?
             {
-                self.done.fetch_add(layer.size, Ordering::Relaxed);
                 return Ok(Way::Mounted);
             }
         }
         if !self.archives.knows(layer) {
             return Err(TransferError::NoArchive { layer: layer.digest.clone() });
         }
-        let sent = AtomicU64::new(0);
+        meter.begin();
         let mut open = || -> io::Result<Box<dyn Read>> {
             // Another try: what the last one sent does not count.
-            self.done.fetch_sub(sent.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-            let reader = self.archives.open(layer, 0)?;
-            Ok(Box::new(Counting { reader, counts: [&sent, &self.done] }))
+            meter.set(0);
+            Ok(Box::new(Counting { reader: self.archives.open(layer, 0)?, meter }))
         };
         self.client.upload_blob(self.target, layer, &mut open)?;
         Ok(Way::Uploaded(layer.size))
@@ -168,15 +128,13 @@ impl Push<'_> {
 /// Counts what passes.
 struct Counting<'a, R> {
     reader: R,
-    counts: [&'a AtomicU64; 2],
+    meter: &'a Meter<'a>,
 }
 
 impl<R: Read> Read for Counting<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
-        for total in self.counts {
-            total.fetch_add(count as u64, Ordering::Relaxed);
-        }
+        self.meter.add(count as u64);
         Ok(count)
     }
 }

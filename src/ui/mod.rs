@@ -3,22 +3,18 @@
 //! Only this module and `cli` write to the standard streams.
 
 pub mod build;
+mod progress;
 
-use std::cell::RefCell;
+pub use progress::Terminal;
+
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::{Error, Message};
-use crate::progress::Progress;
 use crate::sys::terminal::RawMode;
 use crate::text::sanitize;
-
-/// Shorter work shows no bar.
-const PATIENCE: Duration = Duration::from_millis(300);
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
@@ -144,56 +140,6 @@ pub fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Progress on standard error: a bar on a terminal once work takes long, nothing of it elsewhere; notes always.
-///
-/// The bar is drawn from the thread that does the work: a second thread would forbid the fork that starts a box.
-#[derive(Debug, Default)]
-pub struct Terminal {
-    work: RefCell<Option<Work>>,
-}
-
-#[derive(Debug)]
-struct Work {
-    what: String,
-    total: Option<u64>,
-    since: Instant,
-    bar: Option<ProgressBar>,
-}
-
-impl Progress for Terminal {
-    fn begin(&self, what: &str, total: Option<u64>) {
-        self.end();
-        *self.work.borrow_mut() = Some(Work { what: what.to_owned(), total, since: Instant::now(), bar: None });
-    }
-
-    fn advance(&self, done: u64) {
-        let mut work = self.work.borrow_mut();
-        let Some(work) = work.as_mut() else { return };
-        if work.bar.is_none() && work.since.elapsed() > PATIENCE && std::io::stderr().is_terminal() {
-            let bar = work.total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta}") {
-                bar.set_style(style);
-            }
-            bar.set_message(work.what.clone());
-            work.bar = Some(bar);
-        }
-        if let Some(bar) = &work.bar {
-            bar.set_position(done);
-        }
-    }
-
-    fn end(&self) {
-        if let Some(Work { bar: Some(bar), .. }) = self.work.borrow_mut().take() {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn note(&self, text: &str) {
-        say(&format!("devbox: {}", sanitize(text)));
-    }
 }
 
 #[cfg(test)]

@@ -167,17 +167,17 @@ impl Check<'_> {
     }
 
     fn compare_seals(&mut self, trees: &[Sealed], map: &IdMap, progress: &dyn Progress) -> Result<(), UpkeepError> {
-        progress.begin("reading layers", Some(trees.len() as u64));
         let read = |tree: &Sealed| digest_of_tree(&tree.path.join("fs")).map_err(|errno| errno.to_string());
         let digests = run_mapped(map, || {
+            progress.begin("reading layers", Some(trees.len() as u64));
             let mut digests = Vec::new();
             for tree in trees {
                 digests.push(read(tree));
                 progress.advance(digests.len() as u64);
             }
+            progress.end();
             Ok(digests)
         });
-        progress.end();
         let digests = digests.map_err(|source| UpkeepError::Stage { action: "read the layers", source })?;
         let file = self.store.path().join("seals.json");
         let text = std::fs::read(&file).unwrap_or_default();

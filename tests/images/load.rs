@@ -79,9 +79,13 @@ fn every_form_gives_the_same_tree() {
     }
     let unnamed = "error: cannot load `layout`\n  cause: the image in it has no name\nhint: give it one with `--tag`\n";
     test.args(["image", "load", "layout"]).status(1).stderr(unnamed).run();
-    test.args(["image", "load", "docker-archive.tar"]).any_stdout().run();
-    test.args(["image", "load"]).stdin(fs::read(test.project().join("oci-archive.tar")).unwrap()).any_stdout().run();
-    test.args(["image", "load", "--tag", "localhost/app:3", "layout"]).any_stdout().run();
+    test.args(["image", "load", "docker-archive.tar"]).any_stdout().any_stderr().run();
+    test.args(["image", "load"])
+        .stdin(fs::read(test.project().join("oci-archive.tar")).unwrap())
+        .any_stdout()
+        .any_stderr()
+        .run();
+    test.args(["image", "load", "--tag", "localhost/app:3", "layout"]).any_stdout().any_stderr().run();
     let layers = fs::read_dir(test.data().join("store/layers")).unwrap().count();
     assert_eq!(layers, 2, "the forms share the layers");
 
@@ -152,7 +156,7 @@ fn what_cannot_be_loaded() {
     }
     assert_eq!(fs::read_dir(test.data().join("store/images")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(test.data().join("store/tmp")).unwrap().count(), 1);
-    test.args(["image", "load", "--tag", "x", "layout"]).any_stdout().run();
+    test.args(["image", "load", "--tag", "x", "layout"]).any_stdout().any_stderr().run();
 }
 
 /// Whether the index leads to this blob: umoci leaves what it replaced.

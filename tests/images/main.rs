@@ -10,6 +10,7 @@ mod load;
 mod lock;
 mod login;
 mod peers;
+mod progress;
 mod proxies;
 mod pull;
 mod push;

@@ -14,10 +14,10 @@ use crate::support::registry::{Registry, run};
 
 /// Bytes of the large file in [`push_large`]'s image, which do not compress.
 const LARGE: usize = 8 << 20;
-const BLOBS: &str = "GET /v2/app/blobs/";
+pub const BLOBS: &str = "GET /v2/app/blobs/";
 
 /// Pushes the image of [`make_layout`] with a third, large layer as `app:1`; the size of that layer's blob.
-fn push_large(test: &Devbox, registry: &Registry) -> u64 {
+pub fn push_large(test: &Devbox, registry: &Registry) -> u64 {
     make_layout(test);
     test.file("three/large", noise(LARGE));
     let here = |command: &mut Command| run(command.current_dir(test.project()));
@@ -75,7 +75,7 @@ fn what_a_killed_pull_has_is_not_fetched_again() {
 
     let second = FaultProxy::start(registry.port());
     let image = format!("{}/app:1", second.name());
-    test.args(["image", "pull", &image]).any_stdout().run();
+    test.args(["image", "pull", &image]).any_stdout().any_stderr().run();
     let asked = second.requests(BLOBS);
     let range = asked.iter().find_map(|request| request.header("range")).expect("a range");
     assert_eq!(range, format!("bytes={kept}-"));
@@ -115,7 +115,7 @@ fn a_corrupt_layer_is_refused_and_fetched_again() {
     assert_eq!(stored(&test, "images").len(), 0);
     assert_eq!(stored(&test, "tmp").len(), 0);
     let sound = FaultProxy::start(registry.port());
-    test.args(["image", "pull", &format!("{}/app:1", sound.name())]).any_stdout().run();
+    test.args(["image", "pull", &format!("{}/app:1", sound.name())]).any_stdout().any_stderr().run();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::cli::{Outcome, print};
 use crate::image::platform::Platform;
 use crate::paths::Paths;
 use crate::profile::registries;
+use crate::progress::Progress;
 use crate::registry::Client;
 use crate::transfer;
 use crate::ui;
@@ -19,8 +20,8 @@ pub fn run(args: &Pull) -> Outcome {
         Some(platform) => platform.parse()?,
         None => Platform::host(),
     };
-    let client = Client::new(settings, &paths);
     let progress = ui::Terminal::default();
+    let client = Client::new(settings, &paths).with_notice(progress.notice());
     let map = Offer::probe().map(0);
     let record = transfer::pull::pull(&paths, &map, &client, &reference, &platform, &progress)?;
     print(&format!("{}@{}\n", reference.name(), record.manifest.digest))

@@ -10,6 +10,7 @@ use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
 use crate::profile::registries;
+use crate::progress::Progress;
 use crate::registry::Client;
 use crate::transfer;
 use crate::ui;
@@ -39,8 +40,8 @@ pub fn commit_and_push(folder: &Path, args: &Commit) -> Outcome {
 }
 
 fn push(paths: &Paths, store: &Store, record: &ImageRecord, target: &Reference) -> Outcome {
-    let client = Client::new(registries::load(paths)?, paths);
     let progress = ui::Terminal::default();
+    let client = Client::new(registries::load(paths)?, paths).with_notice(progress.notice());
     let map = Offer::probe().map(0);
     let record = transfer::repack::with_archives(store, &client, &map, record, Compression::Gzip, &progress)?;
     let pushed = transfer::push::push(store, &client, &record, target, &progress).map_err(Error::from)?;

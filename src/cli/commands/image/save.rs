@@ -10,6 +10,7 @@ use crate::image::layer::Compression;
 use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::profile::registries;
+use crate::progress::Progress;
 use crate::registry::Client;
 use crate::transfer::repack::with_archives;
 use crate::transfer::save::{Output, save};
@@ -22,8 +23,8 @@ pub fn run(folder: &Path, args: &Save) -> Outcome {
     let store = Store::open(&paths.store())?;
     let _using = store.lock_shared()?;
     let (reference, record) = super::find(&paths, &store, &args.image)?;
-    let client = Client::new(registries::load(&paths)?, &paths);
     let progress = ui::Terminal::default();
+    let client = Client::new(registries::load(&paths)?, &paths).with_notice(progress.notice());
     let map = Offer::probe().map(0);
     let record = with_archives(&store, &client, &map, &record, Compression::Gzip, &progress)?;
     let write = |output: &mut Output<'_>| save(&store, &client, &record, &reference, output, &progress);
