@@ -1,35 +1,11 @@
 """Boxes: their start, their sessions, their states, their base."""
 
-import contextlib
 import os
 import shutil
 import statistics
 import time
 
 from .measure import Unmeasured, available_mib, pid_inside, processes, pss_kib, race
-
-
-@contextlib.contextmanager
-def fresh_disk(bench):
-    """The user's data on a new ext4, where root can mount one: a file system that was in use keeps away from inodes that
-    were freed just now, by a build of the tests say, and without a journal searches minutes long for others.
-    """
-    if bench.root is None:
-        yield
-        return
-    image, mount = bench.scratch / "disk.img", bench.scratch / "disk"
-    mount.mkdir()
-    bench.root.time(["truncate", "--size=8G", image])
-    bench.root.time(["mkfs.ext4", "-q", "-F", image])
-    bench.root.time(["mount", "-o", "loop", image, mount])
-    try:
-        bench.root.time(["chown", bench.user.name, mount])
-        bench.user.env["XDG_DATA_HOME"] = str(mount / "data")
-        yield
-    finally:
-        bench.user.env.pop("XDG_DATA_HOME", None)
-        bench.root.time(["umount", "--lazy", mount])
-        image.unlink()
 
 
 def podman(bench):
@@ -159,11 +135,6 @@ def snapshots(bench):
 
 
 def host(bench):
-    with fresh_disk(bench):
-        host_base(bench)
-
-
-def host_base(bench):
     folder = bench.project("host", 'base = "host"')
     measured = bench.user.measure([bench.binary, "run", "--network", "none", "--", "true"], folder)
     first = measured["ms"]
@@ -185,7 +156,6 @@ def host_base(bench):
     finally:
         for path, stat in touched.items():
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        bench.remove(folder)
     refresh = statistics.median(times)
     bench.table.add("host base, refresh", refresh, "ms", "", None, "<= 300 ms", refresh <= 300)
 

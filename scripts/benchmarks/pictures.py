@@ -132,7 +132,7 @@ def many_images(directory, count):
     with debian_tar().open("rb") as tar:
         base = layout.layer(tar)
     for number in range(count):
-        layout.image(f"many:{number}", [base, layout.small_layer("etc/number", str(number).encode())])
+        layout.image(f"localhost/many:{number}", [base, layout.small_layer("etc/number", str(number).encode())])
     layout.close()
 
 

@@ -1,11 +1,13 @@
 """What all parts share: the users, the Debian tree, the projects, and that nothing of them is left behind."""
 
+import contextlib
 import os
 import pwd
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +28,33 @@ def debian_tar():
         subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", release, str(part)], check=True)
         part.rename(tar)
     return tar
+
+
+@contextlib.contextmanager
+def scratch_directory():
+    """A directory of its own; as root on a new ext4. A file system that was in use keeps away from inodes that were freed
+    just now, by a build of the tests say, and without a journal searches minutes long for others: that would be measured.
+    """
+    # /var/tmp is on a disk, where people keep their projects; /tmp may be memory.
+    with tempfile.TemporaryDirectory(prefix="devbox-bench.", dir="/var/tmp", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        if os.getuid() != 0:
+            yield directory
+            return
+        image, mount = directory / "disk", directory / "d"  # a short name, see `Runner.podman`
+        mount.mkdir()
+        with image.open("wb") as file:
+            file.truncate(24 << 30)
+        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+        try:
+            mount.chmod(0o755)
+            yield mount
+        finally:
+            subprocess.run(["umount", "--lazy", mount], check=True)
+    if directory.exists():
+        raise SystemExit(f"bench: left behind: {directory}")
 
 
 class Bench:
