@@ -72,11 +72,8 @@ pub(super) fn load(
 
 /// The layers of an image that is unpacked for the ids of `map`; `None` when one is missing.
 fn stack(store: &Store, map: &IdMap, record: &ImageRecord) -> Option<RootLayers> {
-    let layout = map.layout();
-    let mut lower = Vec::new();
-    for name in record.layers.get(&layout)?.iter().rev() {
-        lower.push(store.tree(name, &layout)?);
-    }
+    let mut lower = store.image_trees(record, &map.layout())?;
+    lower.reverse();
     if lower.is_empty() {
         return None;
     }

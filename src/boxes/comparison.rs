@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::diff::{Diff, DiffSpec};
+use super::diff::{Diff, DiffSpec, Sides};
 use super::session::SessionError;
 use super::{BoxDir, BoxId, BoxRecord, diff, generated, packages_layer, state};
 use crate::base::{self, OverlayDriver, RootLayers};
@@ -52,6 +52,7 @@ impl Comparison {
             host_directories: self.base.host_directories.clone(),
             ignore,
             driver: self.base.driver,
+            sides: Sides::Stacked,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a box changed: its own layers against its base.
+//! What a box changed: its own layers against its base. And what differs between two images.
 //!
 //! Only what the box's layers mention is looked at, so the cost is that of the changes, not of the base. Paths that
 //! cannot be read (too deep for a path, for one) are counted, not silently left out.
@@ -24,6 +24,16 @@ const MAX_DATABASE_BYTES: u64 = 64 << 20;
 /// Where rpm keeps its database, which only rpm can read.
 const RPM_DATABASES: [&str; 2] = ["/var/lib/rpm/", "/usr/lib/sysimage/rpm/"];
 
+/// How the two sides of a comparison lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sides {
+    /// `own` lies on `base`: what it does not mention is as it was.
+    #[default]
+    Stacked,
+    /// Each is a whole tree, of an image. What is made of the same layers on both sides is not looked at.
+    Beside,
+}
+
 /// What to compare. Layers are topmost first.
 #[derive(Debug, Clone, Default)]
 pub struct DiffSpec {
@@ -39,6 +49,8 @@ pub struct DiffSpec {
     pub ignore: Vec<PathBuf>,
     /// `RootLayers::driver`: how the box's layers say that something is gone.
     pub driver: OverlayDriver,
+    /// How `own` and `base` lie.
+    pub sides: Sides,
 }
 
 /// How a path differs.
@@ -155,7 +167,12 @@ impl<'a> Walker<'a> {
     /// Compares everything. Inside a namespace that can read every file.
     pub(super) fn walk(&self) -> Diff {
         let mut diff = Diff::default();
-        let mut tasks = vec![Task { path: PathBuf::new(), own: self.own.clone(), base: self.base.clone(), cut: false }];
+        let mut tasks = vec![Task {
+            path: PathBuf::new(),
+            own: self.own.clone(),
+            base: self.base.clone(),
+            cut: self.spec.sides == Sides::Beside,
+        }];
         while let Some(task) = tasks.pop() {
             if let Err(errno) = self.compare_directory(&task, &mut diff.changes, &mut tasks)
                 && diff.skipped.len() < MAX_SKIPPED
@@ -176,7 +193,16 @@ impl<'a> Walker<'a> {
         self.host.filter(|_| self.spec.host_directories.iter().any(is_host))
     }
 
+    /// Whether these are the same layers, which lie on both sides.
+    fn is_same(&self, own: &[usize], base: &[usize]) -> bool {
+        let base = base.iter().map(|&layer| &self.spec.base[layer - self.own.len()]);
+        self.spec.sides == Sides::Beside && own.iter().map(|&layer| &self.spec.own[layer]).eq(base)
+    }
+
     fn compare_directory(&self, task: &Task, changes: &mut Vec<Change>, tasks: &mut Vec<Task>) -> Result<(), Errno> {
+        if self.is_same(&task.own, &task.base) {
+            return Ok(());
+        }
         let own = self.stack.directory(&task.own, &task.path)?;
         let base = self.stack.directory(&task.base, &task.path)?;
         let mut names = own.names()?;
@@ -200,7 +226,8 @@ impl<'a> Walker<'a> {
                 };
             }
             let found = own.look_up(&name);
-            changes.extend(compare_node(&own, &found, &base, &below, &name, absolute));
+            let (ours, theirs) = (Side { directory: &own, node: &found }, Side { directory: &base, node: &below });
+            changes.extend(compare_node(&ours, &theirs, &name, absolute, self.spec.sides));
             if let Node::Directory { shares, cut, .. } = found {
                 let (base, was_directory) = match below {
                     Node::Directory { shares, .. } => (shares, true),
@@ -217,9 +244,10 @@ impl<'a> Walker<'a> {
         packages::compare(&self.packages(&self.base), &self.packages(&self.all()))
     }
 
-    /// The box's layers and those of the base.
+    /// The layers of the box: its own, and those of the base that they lie on.
     pub(super) fn all(&self) -> Shares {
-        self.own.iter().chain(&self.base).copied().collect()
+        let below = self.base.iter().filter(|_| self.spec.sides == Sides::Stacked);
+        self.own.iter().chain(below).copied().collect()
     }
 
     /// Every package in the databases of a stack. A box has one package manager; names do not clash.
@@ -273,26 +301,22 @@ impl<'a> Walker<'a> {
     }
 }
 
-fn compare_node(
-    own: &Merged<'_>,
-    found: &Node,
-    base: &Merged<'_>,
-    below: &Node,
-    name: &OsStr,
-    path: PathBuf,
-) -> Option<Change> {
-    let now = stat_of(found);
-    let before = stat_of(below);
+/// What one side has under a name.
+struct Side<'a> {
+    directory: &'a Merged<'a>,
+    node: &'a Node,
+}
+
+fn compare_node(ours: &Side<'_>, theirs: &Side<'_>, name: &OsStr, path: PathBuf, sides: Sides) -> Option<Change> {
+    let now = stat_of(ours.node);
+    let before = stat_of(theirs.node);
     let (kind, shown, aspects) = match (now, before) {
         (None, None) => return None,
         (Some(now), None) => (ChangeKind::Added, now, Vec::new()),
         (None, Some(before)) => (ChangeKind::Removed, before, Vec::new()),
         (Some(now), Some(before)) => {
             let mut aspects = metadata_aspects(now, before);
-            if let (Node::Leaf { part: now, .. }, Node::Leaf { part: before, .. }) = (found, below)
-                && aspects.first() != Some(&Aspect::Type)
-                && differs(own, *now, base, *before, name, found, below)
-            {
+            if aspects.first() != Some(&Aspect::Type) && differs(ours, theirs, name, sides) {
                 aspects.insert(0, Aspect::Content);
             }
             if aspects.is_empty() {
@@ -337,28 +361,30 @@ fn metadata_aspects(now: &Stat, before: &Stat) -> Vec<Aspect> {
 }
 
 /// Whether two leaves of one type differ in content. In doubt they do.
-fn differs(
-    own: &Merged<'_>,
-    now: usize,
-    base: &Merged<'_>,
-    before: usize,
-    name: &OsStr,
-    found: &Node,
-    below: &Node,
-) -> bool {
-    let (Some(ours), Some(theirs)) = (stat_of(found), stat_of(below)) else { return true };
-    match kind_of(ours) {
-        FileKind::Symlink => own.link_target(now, name) != base.link_target(before, name),
-        FileKind::Special => ours.st_rdev != theirs.st_rdev,
+fn differs(ours: &Side<'_>, theirs: &Side<'_>, name: &OsStr, sides: Sides) -> bool {
+    let (Node::Leaf { part: now, stat: after }, Node::Leaf { part: then, stat: before }) = (ours.node, theirs.node)
+    else {
+        return false;
+    };
+    match kind_of(after) {
+        FileKind::Symlink => ours.directory.link_target(*now, name) != theirs.directory.link_target(*then, name),
+        FileKind::Special => after.st_rdev != before.st_rdev,
         FileKind::Directory => false,
         FileKind::File => {
-            // A file that was only copied up keeps its time of modification.
-            let untouched = (ours.st_mtime, ours.st_mtime_nsec) == (theirs.st_mtime, theirs.st_mtime_nsec);
-            if own.is_metadata_only(now, name) || (ours.st_size == theirs.st_size && untouched) {
+            let untouched = match sides {
+                // A file that was only copied up keeps its time of modification.
+                Sides::Stacked => {
+                    after.st_size == before.st_size
+                        && (after.st_mtime, after.st_mtime_nsec) == (before.st_mtime, before.st_mtime_nsec)
+                }
+                // Files of images may all have the same time; but this is one file, in a layer of both.
+                Sides::Beside => (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino),
+            };
+            if untouched || ours.directory.is_metadata_only(*now, name) {
                 return false;
             }
-            ours.st_size != theirs.st_size
-                || own.content(now, name).zip(base.content(before, name)).is_none_or(|(a, b)| !same_bytes(a, b))
+            let contents = || ours.directory.content(*now, name).zip(theirs.directory.content(*then, name));
+            after.st_size != before.st_size || contents().is_none_or(|(a, b)| !same_bytes(a, b))
         }
     }
 }

@@ -148,6 +148,39 @@ fn layers_hide_each_other() {
 }
 
 #[test]
+fn trees_beside_each_other() {
+    let scratch = scratch();
+    let at = |name: &str, entries: &[&str]| tree(&scratch.path().join(name), entries);
+    let below = at("below", &["a = 1", "b = 1", "d/x = 1", "d/y = 1", "e/sub/x = 1", "same/x = 1"]);
+    let one = at("one", &["one = 1", "b = 2", "d/one = 1", "e !"]);
+    let two = at("two", &["two = 1", "a !", "d/two = 1", "d/y !", "e/sub/y = 1"]);
+    let spec = |own: &[&PathBuf], base: &[&PathBuf]| {
+        let paths = |layers: &[&PathBuf]| layers.iter().map(|path| (*path).clone()).collect();
+        DiffSpec { own: paths(own), base: paths(base), sides: Sides::Beside, ..DiffSpec::default() }
+    };
+    let expected = [
+        "D /a",
+        "[Content] /b",
+        "D /d/one",
+        "A /d/two",
+        "D /d/y",
+        "A /e",
+        "A /e/sub",
+        "A /e/sub/x",
+        "A /e/sub/y",
+        "D /one",
+        "A /two",
+    ];
+    assert_eq!(show(&spec(&[&two, &below], &[&one, &below])), expected);
+    assert_eq!(show(&spec(&[&two, &below], &[&two, &below])), [""; 0]);
+    assert_eq!(show(&spec(&[&below], &[])).len(), 10);
+    // What is made of the same layers is not looked at.
+    fs::remove_dir_all(below.join("same")).unwrap();
+    fs::write(below.join("same"), "").unwrap();
+    assert_eq!(show(&spec(&[&two, &below], &[&one, &below])), expected);
+}
+
+#[test]
 fn metadata_layers_find_their_content() {
     let scratch = scratch();
     let data = tree(&scratch.path().join("usr"), &["bin/tool = abc"]);

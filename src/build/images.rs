@@ -50,14 +50,10 @@ impl Images<'_> {
 
     /// The image of a record; `None` if something of it is missing.
     fn open(&self, record: &ImageRecord) -> Result<Option<State>, BuildError> {
-        let layout = self.map.layout();
-        let Some(names) = record.layers.get(&layout) else { return Ok(None) };
+        let Some(trees) = self.store.image_trees(record, &self.map.layout()) else { return Ok(None) };
         let Some(manifest) = self.manifest(&record.manifest)? else { return Ok(None) };
         let Some(bytes) = self.store.blob(&manifest.config.digest)? else { return Ok(None) };
         let Ok(config) = ImageConfig::parse(&bytes) else { return Ok(None) };
-        let Some(trees) = names.iter().map(|name| self.store.tree(name, &layout)).collect::<Option<Vec<_>>>() else {
-            return Ok(None);
-        };
         let diff_ids: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
         let fields: Vec<&str> = ["image"].into_iter().chain(diff_ids.iter().map(String::as_str)).collect();
         let origins = record.origins.clone();

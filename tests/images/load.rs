@@ -170,3 +170,42 @@ fn is_used(blob: &Path, blobs: &[PathBuf], layout: &Path) -> bool {
     };
     names(&index) || blobs.iter().filter(manifest).any(|blob| names(blob))
 }
+
+#[test]
+fn what_differs_between_images() {
+    require!(Program("umoci"), Program("busybox"));
+    let test = Devbox::new();
+    make_layout(&test);
+    let here = |command: &mut Command| run(command.current_dir(test.project()));
+    test.args(["image", "load", "--tag", "x", "layout"]).any_stdout().any_stderr().run();
+    let status = |packages: &[&str]| -> String {
+        packages.iter().map(|it| format!("Package: {it}\nStatus: install ok installed\nVersion: 1\n\n")).collect()
+    };
+    test.file("three/var/lib/dpkg/status", status(&["hello"]))
+        .file("three/a/b/new", "old")
+        .file("three/a/b/.wh.kept", "");
+    here(Command::new("tar").args(["-C", "three", "--owner=0", "--group=0", "--mtime=@1100000000"]).args([
+        "-cf",
+        "three.tar",
+        "var/lib/dpkg/status",
+        "a/b/new",
+        "a/b/.wh.kept",
+    ]));
+    here(Command::new("umoci").args(["raw", "add-layer", "--image", "layout:x", "three.tar"]));
+    test.args(["image", "load", "--tag", "y", "layout"]).any_stdout().any_stderr().run();
+
+    // Of the same size and time as before, and yet another content.
+    let shown = "package added    hello 1\nD /a/b/kept\nC /a/b/new\nA /var/\nA /var/lib/\nA /var/lib/dpkg/\nA /var/lib/dpkg/status\n";
+    test.args(["image", "diff", "y"]).stdout(shown).run();
+    test.args(["image", "diff", "x", "y"]).stdout(shown).run();
+    test.args(["image", "diff", "x", "x"]).stdout("").run();
+    let back = test.args(["image", "diff", "y", "x", "--format", "json"]).any_stdout().run().stdout;
+    let back: serde_json::Value = serde_json::from_str(&back).expect("JSON");
+    assert_eq!(back["packages"][0], serde_json::json!({"name": "hello", "old": "1", "new": null}));
+    assert_eq!(back["changes"][0]["kind"], "added");
+    let last = test.args(["image", "diff", "x"]).any_stdout().run().stdout;
+    for line in ["A /a/b/new\n", "D /a/b/old\n", "D /gone/\n", "A /full/above\n", "D /full/below\n"] {
+        assert!(last.contains(line), "{last}");
+    }
+    assert!(!last.contains(".wh."), "{last}");
+}

@@ -33,6 +33,8 @@ pub enum Image {
     Inspect(Name),
     /// Show how an image was made, the newest step first
     History(History),
+    /// Show what differs between two images, or what an image's last layer changes
+    Diff(Diff),
     /// Check a login with a registry, and keep it where docker and podman look
     Login(Login),
     /// Forget the login of a registry
@@ -217,6 +219,20 @@ pub struct History {
     /// An image that is here
     #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(complete::images))]
     pub image: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `image diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// An image that is here
+    #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(complete::images))]
+    pub image: String,
+    /// What it is to become; without it, what the image's last layer changes of those below is shown
+    #[arg(value_name = "OTHER", add = ArgValueCandidates::new(complete::images))]
+    pub other: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::boxes::comparison;
-use crate::boxes::diff::{ChangeKind, FileKind};
+use crate::boxes::diff::{ChangeKind, Diff, FileKind};
 use crate::cli::args::{Format, StatusArgs};
 use crate::cli::{Outcome, print, print_json};
 use crate::paths::Paths;
@@ -15,8 +15,13 @@ pub fn run(folder: &Path, args: &StatusArgs) -> Outcome {
     let paths = Paths::from_environment()?;
     let id = super::find(&paths, folder, &args.target)?;
     let diff = comparison::diff(&paths, &id, &ui::Terminal::default())?;
-    if args.format == Format::Json {
-        return print_json(&diff);
+    show(&diff, args.format)
+}
+
+/// Prints what differs.
+pub(super) fn show(diff: &Diff, format: Format) -> Outcome {
+    if format == Format::Json {
+        return print_json(diff);
     }
     let mut text = String::new();
     for package in &diff.packages {

@@ -107,6 +107,12 @@ impl Store {
         Ok(self.image(&by_tag)?.filter(has_digest))
     }
 
+    /// The trees of an image's layers for `IdMap::layout()`, the lowest first; `None` unless it was unpacked for that, and
+    /// all of them are here.
+    pub fn image_trees(&self, record: &ImageRecord, layout: &str) -> Option<Vec<PathBuf>> {
+        record.layers.get(layout)?.iter().map(|name| self.tree(name, layout)).collect()
+    }
+
     /// Gives `record.name` its new meaning.
     pub fn put_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
         let path = self.image_path(&record.name);

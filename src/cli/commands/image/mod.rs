@@ -15,6 +15,7 @@ use crate::text::sanitize;
 
 mod build;
 mod commit;
+mod diff;
 mod history;
 mod inspect;
 mod list;
@@ -41,6 +42,7 @@ pub fn run(folder: &Path, command: &Image) -> Outcome {
         Image::Rm(args) => rm::run(args),
         Image::Inspect(args) => inspect::run(args),
         Image::History(args) => history::run(args),
+        Image::Diff(args) => diff::run(args),
         Image::Login(args) => login::run(args),
         Image::Logout(args) => logout::run(args),
     }
