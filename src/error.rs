@@ -9,6 +9,7 @@ use crate::base::host::HostError;
 use crate::boxes::BoxesError;
 use crate::boxes::capture::CaptureError;
 use crate::boxes::commit::CommitError;
+use crate::boxes::limits::ChangeError;
 use crate::boxes::locking::LockingError;
 use crate::boxes::packages_layer::PackagesError;
 use crate::boxes::session::SessionError;
@@ -16,10 +17,13 @@ use crate::build::BuildError;
 use crate::image::platform::PlatformError;
 use crate::image::reference::ReferenceError;
 use crate::image::store::StoreError;
+use crate::limits::{Key, LimitError};
 use crate::paths::PathsError;
 use crate::profile::ProfileError;
 use crate::registry::{CredentialError, Fault, RegistryError};
+use crate::sandbox::channel::Phase;
 use crate::sandbox::net::NetError;
+use crate::text::closest;
 use crate::transfer::TransferError;
 use crate::transfer::load::LoadError;
 use crate::upkeep::UpkeepError;
@@ -146,6 +150,35 @@ impl From<BoxesError> for Error {
             BoxesError::NoSuchBox { .. } => shown.hint("`devbox list` shows the boxes there are"),
             BoxesError::Newer { .. } => shown.hint("update devbox"),
             _ => shown,
+        }
+    }
+}
+
+impl From<LimitError> for Error {
+    fn from(error: LimitError) -> Self {
+        let shown = Self::chain(&error);
+        match &error {
+            LimitError::Unknown { name } => match closest(name, Key::ALL.iter().map(|key| key.name())) {
+                Some(known) => shown.hint(format!("did you mean `{known}`?")),
+                None => shown.hint(format!("there are {}", Key::ALL.map(Key::name).join(", "))),
+            },
+            LimitError::Value { .. } => shown,
+        }
+    }
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        let shown = Self::chain(&error);
+        match error {
+            ChangeError::Stopped => shown.hint("`[limits]` in `devbox.toml` holds from the next start"),
+            ChangeError::NoGroup { reason: Some(reason), .. } => {
+                shown.hint(format!("{reason}; `devbox doctor` knows the way out"))
+            }
+            ChangeError::NoGroup { reason: None, .. } | ChangeError::Fixed { .. } => {
+                shown.hint("write it into `[limits]` of `devbox.toml`, and start the box anew")
+            }
+            ChangeError::Kernel { .. } | ChangeError::Note(_) => shown,
         }
     }
 }
@@ -395,6 +428,11 @@ impl From<SessionError> for Error {
             }
             SessionError::OtherNetwork { .. } => {
                 Self::chain(&error).hint("`devbox stop` ends it; the next start has the network that is asked for")
+            }
+            SessionError::Limits { .. } => {
+                let mut shown = Self::chain(&error);
+                shown.hints = crate::doctor::explain(Phase::Limits, &[]);
+                shown.hint("or take `require` out of `[limits]`, and go without")
             }
             SessionError::Locking(error) => error.into(),
             SessionError::Packages(PackagesError::LockedFailed { .. } | PackagesError::OtherVersions { .. }) => {

@@ -16,6 +16,7 @@
 //! | [`registry`] | the client of the distribution protocol: manifests, blobs, logins |
 //! | [`transfer`] | images in and out of the store: pull |
 //! | [`base`] | the read-only root file system below a box |
+//! | [`limits`] | what a box may use at most, and what it uses: cgroups, systemd, disks |
 //! | [`profile`] | `devbox.toml`: finding, reading, merging, checking, trusting |
 //! | [`sandbox`] | a plan and its execution: namespaces, mounts, sessions, network |
 //! | [`boxes`] | a project's environment on this machine: state, start, join, stop, snapshots |
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod doctor;
 pub mod error;
 pub mod image;
+pub mod limits;
 pub mod paths;
 pub mod process;
 pub mod profile;

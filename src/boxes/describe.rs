@@ -28,6 +28,9 @@ pub fn text(spec: &SandboxSpec, net: &NetPlan, command: &Command) -> String {
     };
     line(format!("network    {driver}"));
     line(format!("writes to  {}", spec.root.upper.display()));
+    for (key, value) in &spec.limits.limits.values {
+        line(format!("limit      {key} {}", key.format(*value)));
+    }
     for path in &spec.root.lower {
         line(format!("layer      {}", path.display()));
     }

@@ -42,6 +42,8 @@ pub enum EventKind {
     SnapshotRemoved,
     /// The box is as its base.
     Reset,
+    /// A limit killed a process, or ended the box.
+    LimitReached,
     /// Something did not work.
     Failed,
     /// Written by a newer devbox.

@@ -37,6 +37,7 @@ pub mod events;
 pub mod follow;
 pub mod generated;
 pub mod id;
+pub mod limits;
 pub mod list;
 pub mod lock;
 pub mod locking;
@@ -49,6 +50,7 @@ pub mod pool;
 pub mod remove;
 pub mod running;
 pub mod session;
+mod shares;
 pub mod snapshot;
 pub mod state;
 #[cfg(test)]

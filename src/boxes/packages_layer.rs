@@ -14,6 +14,7 @@ use super::view::View;
 use crate::base::{BaseSpec, RootLayers};
 use crate::image::digest;
 use crate::image::store::{Layer, LayerRecord, Store, StoreError};
+use crate::limits::Plan;
 use crate::paths::{self, Paths};
 use crate::profile::lock::{self, LOCK_FILE};
 use crate::profile::{LoadedProfile, Profile};
@@ -260,6 +261,7 @@ fn install(
             staging: runtime.join("root"),
             network: if net.own_namespace() { Network::Own } else { Network::Host },
             lifetime: Lifetime::Session,
+            limits: Plan::default(),
             project: None,
             mask: Vec::new(),
             binds: Vec::new(),

@@ -1,6 +1,5 @@
 //! Running something in a project's box: joining it where it runs, starting it where it does not.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,11 +9,14 @@ use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
 use super::locking::{self, LockingError};
-use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, lower, packages, packages_layer, pool, running};
+use super::{
+    BoxId, BoxRecord, boot, change::LockedBox, clone, list, lower, packages, packages_layer, pool, running, shares,
+};
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::image::store::{Store, StoreError};
+use crate::limits::{self, host::Unheld};
 use crate::paths::{self, Paths};
-use crate::profile::{self, LoadedProfile, Profile};
+use crate::profile::{self, LoadedProfile};
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Failure, Reply, Request};
@@ -22,7 +24,7 @@ use crate::sandbox::etc::{hosts, resolv};
 use crate::sandbox::net::plan::{Driver, Mode, NetPlan, plan as plan_network};
 use crate::sandbox::net::{self, NetError};
 use crate::sandbox::plan::{Access, Wanted, plan};
-use crate::sandbox::spec::{Lifetime, MountOp, Network, SandboxSpec};
+use crate::sandbox::spec::{Lifetime, Network, SandboxSpec};
 use crate::userns::idmap::IdMap;
 use crate::userns::mapper::Offer;
 
@@ -102,6 +104,12 @@ pub enum SessionError {
     /// The box stopped while the command ran.
     #[error("the box stopped before the command ended")]
     Lost,
+    /// Limits that the profile requires do not hold.
+    #[error("the limits of the profile do not hold: {}", super::limits::sentence(.unheld))]
+    Limits {
+        /// Which, and why.
+        unheld: Vec<Unheld>,
+    },
     /// Something else refused.
     #[error("cannot {action}")]
     Io {
@@ -133,11 +141,13 @@ pub fn run(
     if options.locked {
         locking::require(loaded)?;
     }
+    let begun = jiff::Timestamp::now();
     for _ in 0..MAX_ATTEMPTS {
         let outcome = match join(paths, loaded, what, options)? {
             Some(outcome) => outcome,
             None => start(paths, loaded, what, options, progress)?,
         };
+        super::limits::explain_end(paths, loaded, &outcome, begun, progress)?;
         return match outcome {
             // It stopped just then: once more from the beginning.
             Outcome::Refused => {
@@ -211,7 +221,7 @@ fn require_network(directory: &BoxDir, options: &Options) -> Result<(), SessionE
 
 fn command(loaded: &LoadedProfile, what: &What, options: &Options, made: &Made) -> crate::sandbox::channel::Command {
     let mut variables = made.environment.clone();
-    variables.extend(share_variables(&loaded.profile));
+    variables.extend(shares::variables(&loaded.profile));
     environment::command(
         &loaded.profile,
         what,
@@ -342,15 +352,18 @@ fn launch_box(
         return Ok(Outcome::Refused);
     }
     let made = make_generated(&locked.directory, &locked.record, loaded, base, packages.as_deref())?;
-    let spec = sandbox(loaded, options, base, packages, &locked.directory, &locked.record, &net, scratch);
+    // Nobody shall join what is thrown away.
+    let runtime = match scratch {
+        None => locked.directory.runtime(),
+        Some(scratch) => running::temporary_runtime(paths, &scratch.holder),
+    };
+    let mode = locked.record.id_map.mode;
+    let limits =
+        super::limits::plan(&loaded.profile.limits, &locked.directory, &runtime, &loaded.project, mode, progress)?;
+    let spec = sandbox(loaded, options, base, packages, &locked.directory, &locked.record, &net, scratch, limits);
 
     let command = command(loaded, what, options, &made);
     let (directory, _record, lock) = locked.into_parts();
-    // Nobody shall join what is thrown away.
-    let runtime = match scratch {
-        None => directory.runtime(),
-        Some(scratch) => running::temporary_runtime(paths, &scratch.holder),
-    };
     let network_file = runtime.join(NETWORK_FILE);
     paths::create_private(&runtime).map_err(BoxesError::from)?;
     std::fs::write(&network_file, network_name(&net)).at("write", &network_file)?;
@@ -444,6 +457,7 @@ fn sandbox(
     record: &BoxRecord,
     net: &NetPlan,
     scratch: Option<&Scratch>,
+    limits: limits::Plan,
 ) -> SandboxSpec {
     let profile = &loaded.profile;
     let hostname = hosts::host_name(&record.name);
@@ -471,69 +485,16 @@ fn sandbox(
         staging: directory.runtime().join("root"),
         network: if host_network { Network::Host } else { Network::Own },
         lifetime: if keep && scratch.is_none() { Lifetime::Keep } else { Lifetime::Session },
+        limits,
         project: Some((
             loaded.project.clone(),
             profile.project.path.clone(),
             if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite },
         )),
         mask: profile.project.mask.clone(),
-        binds: own_profile(loaded).chain(binds(profile)).collect(),
+        binds: shares::own_profile(loaded).chain(shares::binds(profile)).collect(),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
     })
-}
-
-/// Where the agent's socket appears.
-const AGENT: &str = "/run/devbox/ssh-agent";
-
-/// The box must not loosen its own profile, which takes effect at the next start without a question: its files can be
-/// read in the box, not changed or replaced.
-fn own_profile(loaded: &LoadedProfile) -> impl Iterator<Item = MountOp> {
-    let lock = crate::profile::lock::path(&loaded.project);
-    let files = loaded.sources.iter().filter_map(|source| source.file().map(Path::to_owned));
-    files.chain([lock]).filter_map(|file| {
-        let below = file.strip_prefix(&loaded.project).ok()?;
-        let target = loaded.profile.project.path.join(below);
-        Some(MountOp::Bind { source: file, target, read_only: true, optional: true })
-    })
-}
-
-fn binds(profile: &Profile) -> Vec<MountOp> {
-    let mut binds: Vec<MountOp> = profile
-        .mounts
-        .iter()
-        .map(|mount| MountOp::Bind {
-            source: mount.source.clone(),
-            target: mount.target.clone(),
-            read_only: mount.read_only,
-            optional: false,
-        })
-        .collect();
-    if let Some(socket) = agent(profile) {
-        binds.push(MountOp::Bind { source: socket.into(), target: AGENT.into(), read_only: false, optional: true });
-    }
-    if profile.share.git_config
-        && let Some(home) = dirs::home_dir()
-    {
-        let inside =
-            if profile.user == "root" { PathBuf::from("/root") } else { Path::new("/home").join(&profile.user) };
-        for name in [".gitconfig", ".config/git"] {
-            binds.push(MountOp::Bind {
-                source: home.join(name),
-                target: inside.join(name),
-                read_only: true,
-                optional: true,
-            });
-        }
-    }
-    binds
-}
-
-fn agent(profile: &Profile) -> Option<OsString> {
-    paths::variable("SSH_AUTH_SOCK").filter(|path| profile.share.ssh_agent && Path::new(path).is_absolute())
-}
-
-fn share_variables(profile: &Profile) -> Vec<(String, String)> {
-    agent(profile).map(|_| ("SSH_AUTH_SOCK".to_owned(), AGENT.to_owned())).into_iter().collect()
 }
 
 /// What `run` would do, as text. Nothing is changed but the base, which is prepared.
@@ -564,7 +525,8 @@ pub fn describe(
     });
     let (net, _) = network(loaded, options)?;
     let packages = packages_layer::find(paths, loaded, &record.id_map, &base)?;
-    let spec = sandbox(loaded, options, &base, packages, &directory, &record, &net, None);
+    let limits = limits::Plan { limits: loaded.profile.limits.clone(), ..limits::Plan::default() };
+    let spec = sandbox(loaded, options, &base, packages, &directory, &record, &net, None, limits);
     Ok(super::describe::text(&spec, &net, &command(loaded, what, options, &Made::load(&directory.generated()))))
 }
 

@@ -41,6 +41,9 @@ pub enum Command {
     List(Listing),
     /// Show one box
     Status(StatusArgs),
+    /// Show what the project's box may use, and change it while the box runs
+    #[command(args_conflicts_with_subcommands = true)]
+    Limits(LimitsArgs),
     /// Stop a box and everything that runs in it
     Stop(Stop),
     /// Remove a box and everything it holds
@@ -189,6 +192,33 @@ pub struct StatusArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+}
+
+/// `limits`.
+#[derive(Debug, Args)]
+pub struct LimitsArgs {
+    /// What to do; by default, the limits are shown
+    #[command(subcommand)]
+    pub command: Option<Limits>,
+    /// Which
+    #[command(flatten)]
+    pub show: StatusArgs,
+}
+
+/// What to do with limits.
+#[derive(Debug, Subcommand)]
+pub enum Limits {
+    /// Show the limits of a box, and which of them do not hold
+    Show(StatusArgs),
+    /// Change limits of a running box until it stops
+    Set {
+        /// Such as `memory=2GiB` or `cpus=0.5`
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        changes: Vec<String>,
+        /// The box; by default that of this folder's project
+        #[arg(long = "box", value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
+        name: Option<String>,
+    },
 }
 
 /// `stop`.

@@ -1,7 +1,9 @@
 //! The table of checks. Pure: each judges what [`Machine`] holds.
 
-use super::machine::{Cgroup, Machine};
+use super::machine::Machine;
 use super::{Finding, State};
+use crate::limits::host::Found;
+use crate::limits::{Controller, Key};
 use crate::sandbox::net::plan::{Mode, plan};
 use crate::userns::idmap::IdMode;
 use crate::userns::mapper::MINIMUM_RANGE;
@@ -149,14 +151,27 @@ fn network(machine: &Machine) -> Finding {
     }
 }
 
+/// What makes systemd delegate every controller to users.
+const DELEGATE: &str = "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory \
+                        pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload, \
+                        and log in anew";
+
 fn cgroups(machine: &Machine) -> Finding {
-    match machine.cgroup {
-        Cgroup::Delegated => Finding::new("cgroups", State::Ok, "version 2, delegated"),
-        Cgroup::NotDelegated => Finding::new("cgroups", State::Warning, "version 2, not delegated: limits cannot hold")
-            .remedy("log in through systemd, or run under `systemd-run --user --scope -p Delegate=yes`"),
-        Cgroup::Old => Finding::new("cgroups", State::Warning, "version 1 or hybrid: limits cannot hold")
-            .remedy("boot with `systemd.unified_cgroup_hierarchy=1`"),
+    let warning = |text: String| Finding::new("cgroups", State::Warning, text);
+    let Found { place, controllers } = &machine.cgroup;
+    if let Err(lack) = place {
+        return warning(format!("limits cannot hold: {lack}")).remedy(lack.remedy());
     }
+    let missing: Vec<_> = Controller::ALL.into_iter().filter(|one| !controllers.contains(one)).collect();
+    if missing.is_empty() {
+        return Finding::new("cgroups", State::Ok, "version 2, delegated");
+    }
+    let keys: Vec<_> = Key::ALL
+        .into_iter()
+        .filter(|key| key.controller().is_some_and(|one| missing.contains(&one)))
+        .map(|key| format!("`{key}`"))
+        .collect();
+    warning(format!("limits of {} cannot hold: not delegated to this user", keys.join(", "))).remedy(DELEGATE)
 }
 
 fn data_directory(machine: &Machine) -> Finding {

@@ -2,6 +2,7 @@ use super::*;
 use crate::base::driver::FuseError;
 use crate::base::host::Probe;
 use crate::doctor::machine::Disk;
+use crate::limits::host::{Lack, Place};
 use crate::sandbox::net::plan::{Found, Tun};
 use crate::sandbox::net::resolver::HostResolver;
 use crate::userns::mapper::Offer;
@@ -35,7 +36,10 @@ fn good() -> Machine {
             default_route: true,
             resolver: HostResolver::parse("nameserver 192.0.2.1\n", |_| false),
         },
-        cgroup: Cgroup::Delegated,
+        cgroup: crate::limits::host::Found {
+            place: Ok(Place::Below("/sys/fs/cgroup".into())),
+            controllers: Controller::ALL.into(),
+        },
         data: Disk {
             path: "/home/alice/.local/share/devbox".into(),
             magic: 0xef53,
@@ -62,7 +66,7 @@ type Case = (fn(&mut Machine), &'static str, State, &'static str);
 fn each_blocker_is_named_with_its_command() {
     use State::{Blocker, Warning};
     let refused = |machine: &mut Machine| machine.namespaces = Some("clone3: EPERM".into());
-    let cases: [Case; 16] = [
+    let cases: [Case; 18] = [
         (|m| m.kernel = "5.10.0-8".into(), "kernel", Blocker, "newer kernel"),
         (
             |m| (m.namespaces, m.max_user_namespaces) = (Some("ENOSPC".into()), Some(0)),
@@ -100,7 +104,9 @@ fn each_blocker_is_named_with_its_command() {
         ),
         (|m| m.network.pasta = None, "network", Warning, "passt"),
         (|m| m.network.tun = Tun::Denied, "network", Warning, "chmod 0666 /dev/net/tun"),
-        (|m| m.cgroup = Cgroup::Old, "cgroups", Warning, "unified_cgroup_hierarchy"),
+        (|m| m.cgroup.place = Err(Lack::Old), "cgroups", Warning, "unified_cgroup_hierarchy"),
+        (|m| m.cgroup.place = Err(Lack::NotDelegated), "cgroups", Warning, "log in through systemd"),
+        (|m| m.cgroup.controllers = [Controller::Memory].into(), "cgroups", Warning, "delegate.conf"),
         (|m| m.data.magic = 0x6969, "data directory", Blocker, "XDG_DATA_HOME"),
         (|m| m.data.noexec = true, "data directory", Warning, "XDG_DATA_HOME"),
         (|m| m.others = vec!["/opt/bin/devbox".into()], "program", Warning, "first on PATH"),

@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::base::host;
+use crate::limits;
 use crate::paths::{self, Paths};
 use crate::sandbox::net;
 use crate::sys::clone::{Forked, Namespaces, clone, exit_now};
@@ -39,23 +40,12 @@ pub struct Machine {
     pub host_base: host::Probe,
     /// Network helpers.
     pub network: net::plan::Found,
-    /// The cgroup file system is version 2 and this user may make groups below its own.
-    pub cgroup: Cgroup,
+    /// Where a box's cgroup can be made, and what it can limit.
+    pub cgroup: limits::host::Found,
     /// The data directory.
     pub data: Disk,
     /// Programs called `devbox` on PATH that are not this one.
     pub others: Vec<PathBuf>,
-}
-
-/// What limits can be set with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cgroup {
-    /// Version 2, and our own group can be written to.
-    Delegated,
-    /// Version 2, not ours to change.
-    NotDelegated,
-    /// Version 1, or both.
-    Old,
 }
 
 /// A directory's file system.
@@ -97,7 +87,7 @@ impl Machine {
             mappers: ["newuidmap", "newgidmap"].map(|name| (name.to_owned(), mapper(name))).to_vec(),
             host_base: host::probe(&existing),
             network: net::probe(&path.to_string_lossy()),
-            cgroup: cgroup(),
+            cgroup: limits::host::probe(),
             data: disk(&existing, offer.uid),
             others: which::which_all("devbox").map(|all| all.filter(|one| !same(one)).collect()).unwrap_or_default(),
             program,
@@ -148,19 +138,6 @@ fn mapper(name: &str) -> Option<(PathBuf, bool)> {
     let setuid = std::fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o4000 != 0 && meta.uid() == 0);
     let capability = rustix::fs::getxattr(&path, "security.capability", &mut [0_u8; 64][..]).is_ok_and(|size| size > 0);
     Some((path, setuid || capability))
-}
-
-fn cgroup() -> Cgroup {
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")).filter(|_| own.lines().count() == 1) else {
-        return Cgroup::Old;
-    };
-    let procs = Path::new("/sys/fs/cgroup").join(path).join("cgroup.procs");
-    if rustix::fs::access(&procs, rustix::fs::Access::WRITE_OK).is_ok() {
-        Cgroup::Delegated
-    } else {
-        Cgroup::NotDelegated
-    }
 }
 
 fn disk(path: &Path, uid: u32) -> Disk {

@@ -79,6 +79,7 @@ pub fn explain(phase: Phase, _causes: &[String]) -> Vec<String> {
     let relevant: &[&str] = match phase {
         Phase::Namespaces => &["kernel", "namespaces", "apparmor"],
         Phase::IdMap => &["subuids", "namespaces"],
+        Phase::Limits => &["cgroups"],
         Phase::Network => &["network"],
         Phase::Overlay => &["overlay", "data directory", "host base"],
         Phase::Mounts => &["namespaces", "overlay"],

@@ -1,6 +1,6 @@
 //! Several files, one profile.
 //!
-//! Pure. Single values: the higher file wins. Tables (`env`, `tasks`): merged by key. `packages`, `pass` and `mask`: the
+//! Pure. Single values: the higher file wins. Tables (`env`, `limits`, `tasks`): merged by key. `packages`, `pass` and `mask`: the
 //! union, in order. `mounts`: appended, a target that was named before is replaced where it stands. `hooks`: appended.
 
 use std::collections::BTreeMap;
@@ -30,6 +30,11 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
         replace(&mut whole.git_config, &layer.git_config, || one("share.git_config"));
         replace(&mut whole.ca_certificates, &layer.ca_certificates, || one("share.ca_certificates"));
         replace(&mut whole.network_mode, &layer.network_mode, || one("network.mode"));
+        replace(&mut whole.require_limits, &layer.require_limits, || one("limits.require"));
+        for (key, value) in &layer.limits {
+            one(&format!("limits.{key}"));
+            whole.limits.insert(*key, *value);
+        }
         union(&mut whole.packages, &layer.packages, |package| one(&format!("packages.{package}")));
         union(&mut whole.pass, &layer.pass, |name| one(&format!("env.pass.{name}")));
         union(&mut whole.mask, &layer.mask, |path| one(&format!("project.mask.{}", path.display())));

@@ -12,6 +12,7 @@ pub mod detect;
 pub mod diagnostic;
 pub mod edit;
 pub mod error;
+mod limits;
 pub mod load;
 pub mod lock;
 pub mod merge;
@@ -30,6 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::BaseSpec;
+use crate::limits::Limits;
 
 pub use diagnostic::Diagnostic;
 pub use error::ProfileError;
@@ -68,6 +70,8 @@ pub struct Profile {
     pub share: Share,
     /// The network.
     pub network: Network,
+    /// What the box may use at most.
+    pub limits: Limits,
     /// `devbox run NAME`: name to shell command.
     pub tasks: BTreeMap<String, String>,
     /// Shell commands that run in the box on their own.

@@ -28,6 +28,7 @@ use super::validate::{
 };
 use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Share, registries};
 use crate::base::{BaseSpec, OverlayDriver};
+use crate::limits::Limits;
 use crate::paths::Paths;
 use crate::registry::Settings;
 use crate::text::closest;
@@ -148,6 +149,7 @@ impl Profile {
             let (stated, _) = merge(chain.iter().chain([shared]).map(|file| &file.layer).enumerate());
             trust::restrict(&mut baseline, &stated);
         }
+        let own_limits = Limits { values: baseline.limits.clone(), require: baseline.require_limits.unwrap_or(false) };
         let below = match top.iter().rev().find(|file| file.layer.extends.is_some()) {
             Some(file) => config.into_iter().chain(loader.chain(file)?).collect(),
             None => own,
@@ -161,7 +163,8 @@ impl Profile {
             Some(BaseChoice::Image(_) | BaseChoice::Build(_)) => registries::load(paths)?,
             _ => Settings::default(),
         };
-        let profile = complete(merged, name, &found.project, &files, &origins, &registries)?;
+        let mut profile = complete(merged, name, &found.project, &files, &origins, &registries)?;
+        profile.limits.lower_to(&own_limits);
         let wants = trust::wishes(&found.project, &profile, &baseline, &files);
         let digest = trust::digest(&found.project, &files, &wants);
         let sources = files.into_iter().map(|file| file.source).collect();
@@ -397,6 +400,7 @@ fn complete(
             ca_certificates: merged.ca_certificates.unwrap_or(true),
         },
         network: Network { mode: merged.network_mode.unwrap_or_default() },
+        limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,
         hooks: Hooks { create: merged.create, enter: merged.enter },
     })

@@ -112,6 +112,9 @@ pub struct RawProfile {
     /// The network of the box.
     #[serde(default)]
     pub network: RawNetwork,
+    /// What the box may use at most.
+    #[serde(default)]
+    pub limits: RawLimits,
     /// Shell commands by name, for `devbox run NAME`.
     #[serde(default)]
     pub tasks: BTreeMap<At<String>, At<String>>,
@@ -183,6 +186,37 @@ pub struct RawShare {
 pub struct RawNetwork {
     /// `"private"`, `"host"`, `"none"`, or `"auto"` (the default): private where a helper program is installed.
     pub mode: Option<At<NetworkMode>>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawLimits {
+    /// Processors at a time, such as `0.5` or `2`.
+    pub cpus: Option<At<f64>>,
+    /// The share of busy processors against other boxes: 1 to 10000. Everybody has 100.
+    pub cpu_weight: Option<At<u64>>,
+    /// Memory, such as `"4GiB"`: whoever needs more is killed.
+    pub memory: Option<At<String>>,
+    /// Memory above which the box is slowed down.
+    pub memory_high: Option<At<String>>,
+    /// Swap. Default: none when `memory` is limited.
+    pub swap: Option<At<String>>,
+    /// Processes and threads.
+    pub pids: Option<At<u64>>,
+    /// Read from disks, such as `"100MB/s"`.
+    pub io_read: Option<At<String>>,
+    /// Written to disks.
+    pub io_write: Option<At<String>>,
+    /// Open files of one process.
+    pub files: Option<At<u64>>,
+    /// `/dev/shm`. Default: half of the machine's memory.
+    pub shm: Option<At<String>>,
+    /// The box's writable layer.
+    pub disk: Option<At<String>>,
+    /// A limit that does not hold on this machine is an error. Default: false.
+    pub require: Option<At<bool>>,
 }
 
 /// `[hooks]`
@@ -311,6 +345,23 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("project", &["path", "mask", "read_only"]),
     ("share", &["ssh_agent", "git_config", "ca_certificates"]),
     ("network", &["mode"]),
+    (
+        "limits",
+        &[
+            "cpus",
+            "cpu_weight",
+            "memory",
+            "memory_high",
+            "swap",
+            "pids",
+            "io_read",
+            "io_write",
+            "files",
+            "shm",
+            "disk",
+            "require",
+        ],
+    ),
     ("env", &["pass"]),
     ("hooks", &["create", "enter"]),
     ("mounts", &["source", "target"]),
@@ -318,7 +369,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
         "",
         &[
             "name", "extends", "base", "image", "distro", "rootfs", "build", "packages", "shell", "user", "lifetime",
-            "project", "env", "mounts", "share", "network", "tasks", "hooks",
+            "project", "env", "mounts", "share", "network", "limits", "tasks", "hooks",
         ],
     ),
 ];
@@ -361,7 +412,7 @@ mod tests {
         let reference = include_str!("../../docs/profile.md");
         for (section, keys) in SECTIONS {
             for key in *keys {
-                let tables = ["build", "project", "env", "mounts", "share", "network", "tasks", "hooks"];
+                let tables = ["build", "project", "env", "mounts", "share", "network", "limits", "tasks", "hooks"];
                 let name = match *section {
                     "" if tables.contains(key) => format!("[{key}]"),
                     "" => format!("### `{key}`"),

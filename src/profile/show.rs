@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::resolve::LoadedProfile;
 use crate::base::BaseSpec;
+use crate::limits::Unit;
 use crate::text::sanitize;
 
 /// The whole profile as a valid `devbox.toml`; a comment says where a value comes from, unless it is a default.
@@ -67,6 +68,17 @@ pub fn show(loaded: &LoadedProfile) -> String {
 
     page.section("[network]");
     page.key("mode", "network.mode", profile.network.mode);
+
+    let limits = &profile.limits;
+    if !limits.values.is_empty() || limits.require {
+        page.section("[limits]");
+        for (key, value) in &limits.values {
+            let text = key.format(*value);
+            let text = if matches!(key.unit(), Unit::Cpus | Unit::Count) { text } else { toml_value(text) };
+            page.line(&format!("{key} = {text}"), Some(&format!("limits.{key}")));
+        }
+        page.key("require", "limits.require", limits.require);
+    }
 
     if !profile.tasks.is_empty() {
         page.section("[tasks]");

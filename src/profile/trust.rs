@@ -138,6 +138,12 @@ pub(super) fn restrict(baseline: &mut Layer, stated: &Layer) {
         baseline.read_only = Some(true);
     }
     baseline.mask.extend(stated.mask.iter().cloned());
+    for (key, value) in &stated.limits {
+        baseline.limits.entry(*key).and_modify(|own| *own = (*own).min(*value)).or_insert(*value);
+    }
+    if stated.require_limits == Some(true) {
+        baseline.require_limits = Some(true);
+    }
 }
 
 /// What `profile` wants beyond `baseline`, which is what the user's own configuration says on its own.

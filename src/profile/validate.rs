@@ -10,9 +10,10 @@ use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
-use super::{Build, Lifetime, NetworkMode, registries};
+use super::{Build, Lifetime, NetworkMode, limits, registries};
 use crate::base::OverlayDriver;
 use crate::image::reference::Reference;
+use crate::limits::Key;
 use crate::text::closest;
 
 /// The longest name of a box, in bytes: it becomes a host name and a file name.
@@ -57,6 +58,10 @@ pub struct Layer {
     pub ca_certificates: Option<bool>,
     /// The network.
     pub network_mode: Option<NetworkMode>,
+    /// Limits, in the units of their keys.
+    pub limits: BTreeMap<Key, u64>,
+    /// Whether a limit that does not hold is an error.
+    pub require_limits: Option<bool>,
     /// Tasks.
     pub tasks: BTreeMap<String, String>,
     /// Hooks that run once.
@@ -124,7 +129,7 @@ pub struct Origin<'a> {
     pub home: &'a Path,
 }
 
-type Checked<T> = Result<T, Box<Diagnostic>>;
+pub(super) type Checked<T> = Result<T, Box<Diagnostic>>;
 
 /// Reads and checks the text of a profile.
 pub fn parse_profile(origin: &Origin) -> Checked<Layer> {
@@ -146,7 +151,7 @@ pub fn parse_config(origin: &Origin) -> Checked<Layer> {
 }
 
 impl Origin<'_> {
-    fn wrong<T>(&self, at: &At<T>, message: impl AsRef<str>) -> Diagnostic {
+    pub(super) fn wrong<T>(&self, at: &At<T>, message: impl AsRef<str>) -> Diagnostic {
         Diagnostic::new(self.file, self.text, at.span.clone(), message)
     }
 
@@ -182,6 +187,8 @@ impl Origin<'_> {
             git_config: raw.share.git_config.map(|on| on.value),
             ca_certificates: raw.share.ca_certificates.map(|on| on.value),
             network_mode: raw.network.mode.map(|mode| mode.value),
+            require_limits: raw.limits.require.as_ref().map(|on| on.value),
+            limits: limits::check(self, raw.limits)?,
             tasks,
             create: self.each(raw.hooks.create, Self::command)?,
             enter: self.each(raw.hooks.enter, Self::command)?,

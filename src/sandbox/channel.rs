@@ -161,6 +161,8 @@ pub enum Phase {
     Namespaces,
     /// The id map.
     IdMap,
+    /// The limits.
+    Limits,
     /// The private network.
     Network,
     /// The root file system's layers.

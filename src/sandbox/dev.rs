@@ -21,7 +21,7 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Mounts a new `/dev` at `target` beneath `root`.
-pub fn mount(root: Root<'_>, target: &Path, tty_group: bool) -> SysResult<()> {
+pub fn mount(root: Root<'_>, target: &Path, tty_group: bool, shm_bytes: Option<u64>) -> SysResult<()> {
     // A world-writable, sticky /dev would trip the kernel's fs.protected_regular: hence 755, and not tmpfs's default.
     let parameters = [Parameter::Value("mode", "755".into()), Parameter::Value("size", "64k".into())];
     let dev = Mount::new("tmpfs", &parameters, Attributes::NO_SUID | Attributes::NO_EXEC)?;
@@ -46,7 +46,9 @@ pub fn mount(root: Root<'_>, target: &Path, tty_group: bool) -> SysResult<()> {
     terminals.attach(root.create_directory(&target.join("pts"))?.as_fd(), &target.join("pts"))?;
 
     let strict = Attributes::NO_SUID | Attributes::NO_EXEC | Attributes::NO_DEVICES;
-    let shared_memory = Mount::new("tmpfs", &[Parameter::Value("mode", "1777".into())], strict)?;
+    let mut parameters = vec![Parameter::Value("mode", "1777".into())];
+    parameters.extend(shm_bytes.map(|size| Parameter::Value("size", size.to_string())));
+    let shared_memory = Mount::new("tmpfs", &parameters, strict)?;
     shared_memory.attach(root.create_directory(&target.join("shm"))?.as_fd(), &target.join("shm"))?;
 
     let queues = Mount::new("mqueue", &[], strict)?;

@@ -118,6 +118,16 @@ impl Server {
         }
     }
 
+    /// Becomes readable when the program speaks or ends.
+    pub fn standard_error(&self) -> BorrowedFd<'_> {
+        self.stderr.as_fd()
+    }
+
+    /// Whether it still serves. Takes what it said.
+    pub fn lives(&mut self) -> bool {
+        !self.listen().unwrap_or(true)
+    }
+
     /// Takes what there is on standard error. True at its end.
     fn listen(&mut self) -> SysResult<bool> {
         let mut buffer = [0; 1024];

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::channel::{Failure, Phase};
 use super::seccomp::Program;
@@ -115,6 +116,12 @@ fn build(
     if spec.id_map.uid_outside(0).is_some() {
         process::become_namespace_root(groups_can_be_set).map_err(at(Phase::IdMap))?;
     }
+    if let Some(limit) = spec.rlimits.processes {
+        set_limit(Resource::Nproc, limit).map_err(at(Phase::Limits))?;
+    }
+    if let Some(limit) = spec.rlimits.files {
+        set_limit(Resource::Nofile, limit).map_err(at(Phase::Limits))?;
+    }
     // 2. The map is written: from here on nothing of this process may be read from inside (see docs/architecture.md).
     //    The change of ids has cleared the parent-death signal.
     process::set_undumpable().map_err(at(Phase::Namespaces))?;
@@ -122,6 +129,11 @@ fn build(
     process::set_title("devbox: init").map_err(at(Phase::Namespaces))?;
     rustix::process::setsid().call(|| "setsid".to_owned()).map_err(at(Phase::Namespaces))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+
+    // The group that init was born in becomes the root of all that the box can see of cgroups.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)
+        .call(|| "unshare `cgroup`".to_owned())
+        .map_err(at(Phase::Namespaces))?;
 
     // 3. Names and mounts, none of which the host sees.
     nix::unistd::sethostname(&spec.hostname)
@@ -151,6 +163,13 @@ fn build(
         .map_err(at(Phase::Restrictions))?;
     filter.install().map_err(at(Phase::Restrictions))?;
     caps::apply().map_err(|error| Failure::new(Phase::Restrictions, &error))
+}
+
+/// Sets the soft and the hard limit, the latter never above what it is: that takes a privilege.
+fn set_limit(resource: Resource, most: u64) -> SysResult<()> {
+    let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    setrlimit(resource, limit).call(|| format!("setrlimit `{resource:?}` `{most}`"))
 }
 
 /// The supervisor's standard streams are the client's: a terminal of the host must not stay open in the box.

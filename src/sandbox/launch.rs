@@ -6,7 +6,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use rustix::io::Errno;
 
 use super::channel::{Channel, Failure, Phase, Reply};
 use super::fuse::{self, Server};
@@ -15,6 +14,11 @@ use super::net::plan::NetPlan;
 use super::net::{Helper, NetError, NetTarget};
 use super::seccomp::{Program, program_for};
 use super::spec::{Network, SandboxSpec};
+use super::watch::Watch;
+use crate::limits::group::Group;
+use crate::limits::host::Unheld;
+use crate::limits::state::{self, State};
+use crate::limits::{Key, Plan, disk};
 use crate::sys::clone::{self, Forked, Namespaces, exit_now};
 use crate::sys::process::{self, Ended};
 use crate::sys::{Context, SysError, SysResult};
@@ -41,6 +45,7 @@ pub struct Resources {
 /// accepts sessions.
 pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready: impl FnOnce()) -> SysResult<Ended> {
     let Resources { listener, first, events } = resources;
+    let limits = &spec.limits;
     let client = Channel::new(first.try_clone().call(|| "dup `socket`".to_owned())?);
     let log = EventLog::new(events.as_ref().map(|fd| fd.try_clone()).transpose().call(|| "dup `log`".to_owned())?);
     let (gate_read, gate_write) = pipe()?;
@@ -54,13 +59,18 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     // Compiled once per box: every session inherits it through fork.
     let filter: Program = program_for(spec.id_map.mode);
 
-    // 1. A child in new namespaces, waiting at the gate.
-    let mut namespaces =
-        Namespaces::USER | Namespaces::MOUNT | Namespaces::PID | Namespaces::IPC | Namespaces::UTS | Namespaces::CGROUP;
+    // 1. The box's cgroup, and in it a child in new namespaces, waiting at the gate. The cgroup namespace is init's
+    //    to make: its root is the group of whoever makes it.
+    let (group, unheld) = match make_group(limits, &log) {
+        Ok(made) => made,
+        Err(failure) => return fail(&client, &log, &failure),
+    };
+    let inside = group.as_ref().map(Group::inside).transpose()?;
+    let mut namespaces = Namespaces::USER | Namespaces::MOUNT | Namespaces::PID | Namespaces::IPC | Namespaces::UTS;
     if spec.network == Network::Own {
         namespaces = namespaces | Namespaces::NET;
     }
-    let pid = match clone::clone(namespaces) {
+    let pid = match clone::clone_into(namespaces, inside.as_ref().map(AsFd::as_fd)) {
         Err(error) => return fail(&client, &log, &Failure::new(Phase::Namespaces, &error)),
         Ok(Forked::Child) => {
             drop((gate_write, report_read, fuse, client, log));
@@ -71,7 +81,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         }
         Ok(Forked::Parent { pid, .. }) => pid,
     };
-    drop((gate_read, report_write, fuse_init, listener, first, events));
+    drop((gate_read, report_write, fuse_init, listener, first, events, inside));
     let mut gate = std::fs::File::from(gate_write);
 
     // 2. The id map; then init mounts while the network helper configures its interface.
@@ -107,15 +117,23 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         return fail(&client, &log, &failure);
     }
     drop(client);
+    if let Err(error) = leave_state(limits, pid, group.as_ref(), unheld, spec.network) {
+        log.append("failed", &[("error", &error.to_string())]);
+    }
     log.append("started", &[]);
     ready();
 
-    // 4. Nothing to do until init ends, and every process of the box with it.
-    if let Some(server) = &mut server
-        && let Some(said) = outlived(server, pid)?
-    {
-        log.append("failed", &[("error", &format!("`fuse-overlayfs` ended: {said}"))]);
-    }
+    // 4. Little to do until init ends, and every process of the box with it.
+    let disk = limits.limits.get(Key::Disk).map(|limit| disk::Watch::new(&spec.root.upper, &spec.id_map, limit));
+    let disk = disk.transpose().unwrap_or_else(|error| {
+        log.append("failed", &[("error", &format!("the disk limit does not hold: {error}"))]);
+        None
+    });
+    Watch::new(pid, &log)?
+        .with_server(server.as_mut())
+        .with_group(group.as_ref())
+        .with_disk(disk, limits.runtime.as_deref())
+        .until_end()?;
     let ended = process::wait(pid)?;
     if let Some(helper) = helper.take() {
         // It may have ended with the namespace already.
@@ -125,8 +143,56 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         // What the box wrote last is on its way through it.
         server.finish(FUSE_PATIENCE)?;
     }
+    if let Some(group) = group
+        && let Err(error) = group.remove()
+    {
+        log.append("failed", &[("error", &error.to_string())]);
+    }
     log.append("stopped", &[("status", &ended.status().to_string())]);
     Ok(ended)
+}
+
+/// The cgroup, if a limit needs one; and what does not hold, which is an error only where the profile says so.
+fn make_group(plan: &Plan, log: &EventLog) -> Result<(Option<Group>, Vec<Unheld>), Failure> {
+    let Some(place) = plan.place.as_ref().filter(|_| plan.limits.need_group()) else {
+        return Ok((None, plan.unheld.clone()));
+    };
+    match Group::make(place, &plan.name, &plan.limits, &plan.devices) {
+        Ok((group, unheld)) if plan.limits.require && !unheld.is_empty() => {
+            group.remove().ok();
+            let causes = unheld.iter().map(|unheld| format!("`{}` does not hold: {}", unheld.key, unheld.reason));
+            Err(Failure { phase: Phase::Limits, causes: causes.collect() })
+        }
+        Ok((group, unheld)) => Ok((Some(group), unheld)),
+        Err(error) if plan.limits.require => Err(Failure::new(Phase::Limits, &error)),
+        Err(error) => {
+            let reason = Failure::new(Phase::Limits, &error).causes.join(": ");
+            log.append("failed", &[("error", &reason)]);
+            let keys = plan.limits.values.keys().filter(|key| key.controller().is_some());
+            Ok((None, keys.map(|key| Unheld { key: *key, reason: reason.clone() }).collect()))
+        }
+    }
+}
+
+/// Leaves what holds for `devbox limits`, `stats` and `status`.
+fn leave_state(
+    plan: &Plan,
+    init: Pid,
+    group: Option<&Group>,
+    unheld: Vec<Unheld>,
+    network: Network,
+) -> std::io::Result<()> {
+    let Some(runtime) = &plan.runtime else { return Ok(()) };
+    let state = State {
+        init: init.as_raw(),
+        started: state::start_time(init.as_raw()).unwrap_or_default(),
+        group: group.map(|group| group.path().to_owned()),
+        limits: plan.limits.clone(),
+        unheld,
+        devices: plan.devices.clone(),
+        own_network: network == Network::Own,
+    };
+    state.save(runtime)
 }
 
 /// Starts `fuse-overlayfs` if that stacks the layers. Before init makes its namespaces unreachable.
@@ -142,26 +208,6 @@ fn said_at_the_end(server: &mut Server) -> Option<String> {
     // It ends with the mount if not before.
     server.wait_beside(None, Some(FUSE_PATIENCE)).ok()?;
     server.said()
-}
-
-/// Waits for the end of `init` or of `server`. Without its root file system a box is of no use: it is ended, and what
-/// `server` said is returned.
-fn outlived(server: &mut Server, init: Pid) -> SysResult<Option<String>> {
-    let call = || format!("pidfd_open `{init}`");
-    let pid = rustix::process::Pid::from_raw(init.as_raw()).ok_or_else(|| SysError::new(call(), Errno::SRCH))?;
-    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).call(call)?;
-    if !server.wait_beside(Some(pidfd.as_fd()), None)? {
-        return Ok(None);
-    }
-    rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL)
-        .or_else(gone)
-        .call(|| format!("kill `{init}`"))?;
-    Ok(Some(server.said().unwrap_or_else(|| "it was killed".to_owned())))
-}
-
-/// A process that has ended meanwhile is as good as killed.
-fn gone(errno: Errno) -> Result<(), Errno> {
-    if errno == Errno::SRCH { Ok(()) } else { Err(errno) }
 }
 
 fn start_network(net: &NetPlan, target: Result<NetTarget, NetError>) -> Result<Option<Helper>, Failure> {

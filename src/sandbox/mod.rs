@@ -19,3 +19,4 @@ pub mod plan;
 pub mod seccomp;
 pub mod session;
 pub mod spec;
+pub mod watch;

@@ -36,7 +36,7 @@ pub fn perform(root: Root<'_>, operation: &MountOp) -> SysResult<()> {
             };
             mount.attach(place.as_fd(), target)
         }
-        MountOp::Dev { target, tty_group } => dev::mount(root, target, *tty_group),
+        MountOp::Dev { target, tty_group, shm_bytes } => dev::mount(root, target, *tty_group, *shm_bytes),
         MountOp::Tmpfs { target, mode, size_bytes } => {
             let mut parameters = vec![Parameter::Value("mode", format!("{mode:o}"))];
             parameters.extend(size_bytes.map(|size| Parameter::Value("size", size.to_string())));

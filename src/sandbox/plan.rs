@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::spec::{Lifetime, MountOp, Network, RootSpec, SandboxSpec};
+use super::spec::{Lifetime, MountOp, Network, Rlimits, RootSpec, SandboxSpec};
 use crate::base::RootLayers;
+use crate::limits::{self, Key};
 use crate::userns::idmap::IdMap;
 
 /// Kernel interfaces that are hidden: they tell of the host, or reach its hardware (the OCI runtime's default list).
@@ -47,6 +48,8 @@ pub struct Wanted {
     pub network: Network,
     /// When the box stops.
     pub lifetime: Lifetime,
+    /// What it may use.
+    pub limits: limits::Plan,
     /// The project's folder on the host, and where it appears.
     pub project: Option<(PathBuf, PathBuf, Access)>,
     /// Paths below the project's place in the box that are hidden.
@@ -71,12 +74,13 @@ pub enum Access {
 pub fn plan(wanted: Wanted) -> SandboxSpec {
     let tty_group = wanted.id_map.gid_outside(5).is_some();
     let own_network = wanted.network == Network::Own;
+    let limit = |key: Key| wanted.limits.limits.get(key);
     let mut mounts = vec![
         MountOp::Proc { target: "/proc".into() },
         MountOp::Sys { target: "/sys".into(), own_network },
-        MountOp::Dev { target: "/dev".into(), tty_group },
-        MountOp::Tmpfs { target: "/tmp".into(), mode: 0o1777, size_bytes: None },
-        MountOp::Tmpfs { target: "/run".into(), mode: 0o755, size_bytes: None },
+        MountOp::Dev { target: "/dev".into(), tty_group, shm_bytes: limit(Key::Shm) },
+        MountOp::Tmpfs { target: "/tmp".into(), mode: 0o1777, size_bytes: limit(Key::Memory) },
+        MountOp::Tmpfs { target: "/run".into(), mode: 0o755, size_bytes: limit(Key::Memory) },
         MountOp::Write { target: "/run/.containerenv".into(), content: b"engine=\"devbox\"\n".to_vec(), mode: 0o644 },
     ];
     mounts.extend(wanted.files.into_iter().map(|(target, content)| MountOp::File { target, content, mode: 0o644 }));
@@ -109,12 +113,15 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
         mounts,
         network: wanted.network,
         lifetime: wanted.lifetime,
+        rlimits: Rlimits { files: limit(Key::Files), processes: wanted.limits.process_limit },
+        limits: wanted.limits,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     #[test]
     fn masks_come_after_everything_that_could_uncover_them() {
@@ -129,6 +136,10 @@ mod tests {
             staging: "/s".into(),
             network: Network::Own,
             lifetime: Lifetime::Session,
+            limits: limits::Plan {
+                limits: Limits { values: [(Key::Shm, 4096), (Key::Files, 99)].into(), require: false },
+                ..limits::Plan::default()
+            },
             project: Some(("/p".into(), "/p".into(), Access::ReadOnly)),
             mask: vec![".env".into()],
             binds: vec![bind.clone()],
@@ -144,7 +155,8 @@ mod tests {
             read_only: true,
             optional: false
         }));
-        assert!(spec.mounts.contains(&MountOp::Dev { target: "/dev".into(), tty_group: false }));
+        assert!(spec.mounts.contains(&MountOp::Dev { target: "/dev".into(), tty_group: false, shm_bytes: Some(4096) }));
         assert!(spec.mounts.contains(&MountOp::Mask { target: "/proc/kcore".into() }));
+        assert_eq!(spec.rlimits, Rlimits { files: Some(99), processes: None });
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::overlay::Writable;
+use crate::limits::Plan;
 use crate::userns::idmap::IdMap;
 
 /// Everything about a box's sandbox.
@@ -22,6 +23,19 @@ pub struct SandboxSpec {
     pub network: Network,
     /// When the box stops.
     pub lifetime: Lifetime,
+    /// Limits that each process inherits from init.
+    pub rlimits: Rlimits,
+    /// What all of them together may use.
+    pub limits: Plan,
+}
+
+/// Resource limits: what needs no cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimits {
+    /// Open files of each process.
+    pub files: Option<u64>,
+    /// Processes of each user of the box; where no cgroup counts those of all.
+    pub processes: Option<u64>,
 }
 
 /// The layers of a root file system, and what is written to.
@@ -67,6 +81,8 @@ pub enum MountOp {
         target: PathBuf,
         /// Group 5 (tty) exists in the box and owns terminals.
         tty_group: bool,
+        /// The most that `/dev/shm` may hold; `None`: half of the memory.
+        shm_bytes: Option<u64>,
     },
     /// An empty tmpfs.
     Tmpfs {

@@ -1,5 +1,7 @@
 //! New processes: `fork`, and `clone3` into new namespaces.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use nix::unistd::Pid;
 
 use super::{Context, SysError, SysResult};
@@ -44,13 +46,25 @@ pub enum Forked {
     },
 }
 
+/// `CLONE_INTO_CGROUP`, Linux 5.7; in the `libc` crate its type is too narrow for it.
+const INTO_CGROUP: u64 = 1 << 33;
+
 /// Forks into new namespaces. The process must have one thread only.
 pub fn clone(namespaces: Namespaces) -> SysResult<Forked> {
+    clone_into(namespaces, None)
+}
+
+/// As [`clone`]; the child begins its life in the cgroup whose directory `group` is.
+pub fn clone_into(namespaces: Namespaces, group: Option<BorrowedFd<'_>>) -> SysResult<Forked> {
     let call = || format!("clone3 `{:#x}`", namespaces.0);
     require_single_thread(call)?;
     // SAFETY: all fields of `clone_args` are integers, for which zero is the documented default.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = namespaces.0;
+    if let Some(group) = group {
+        arguments.flags |= INTO_CGROUP;
+        arguments.cgroup = u64::from(group.as_raw_fd().unsigned_abs());
+    }
     arguments.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: without CLONE_VM this is a fork: the child has its own copy of memory, on the same stack address. The
     // process is single-threaded (checked above), so that no lock of the allocator is held by a thread that is gone.

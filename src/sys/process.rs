@@ -148,6 +148,14 @@ pub fn reap() -> SysResult<Option<(Pid, Ended)>> {
     }
 }
 
+/// Lets the process, and what it will fork, have `most` open files; never more than its hard limit, which goes down with it.
+pub fn limit_files(pid: i32, most: u64) -> SysResult<()> {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let call = || format!("prlimit `{pid}` `{most}`");
+    let target = Pid::from_raw(pid);
+    prlimit(target, Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) }).map(drop).call(call)
+}
+
 /// Becomes uid and gid 0 of the user namespace, with no supplementary groups where groups can be set at all.
 pub fn become_namespace_root(groups_can_be_set: bool) -> SysResult<()> {
     use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};

@@ -18,7 +18,6 @@ pub mod gc;
 pub mod roots;
 mod seal;
 pub mod usage;
-mod walk;
 
 use std::path::{Path, PathBuf};
 

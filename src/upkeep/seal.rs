@@ -6,7 +6,7 @@ use ring::digest::{Context, SHA256};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::walk::{Entry, walk};
+use crate::userns::walk::{Entry, walk};
 
 /// Read at a time.
 const CHUNK_BYTES: usize = 1 << 17;

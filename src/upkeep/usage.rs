@@ -4,21 +4,18 @@
 //! layer of the host base is rebuilt in place; its index tells. The file may go at
 //! any time; it is counted anew then.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::walk::walk;
 use super::{UpkeepError, name};
 use crate::paths::Paths;
 use crate::userns::idmap::IdMap;
 use crate::userns::stage::run_mapped;
-
-/// The unit of `st_blocks`, whatever the file system's is.
-const BLOCK_BYTES: u64 = 512;
+use crate::userns::walk::{Counter, walk};
 
 /// A tree to be counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,23 +115,16 @@ fn remember(paths: &Paths, known: &mut Known, trees: &[Tree], sizes: &[Option<u6
 }
 
 fn count_all(trees: &[&Tree]) -> Vec<u64> {
-    let mut seen = HashSet::new();
-    trees.iter().map(|tree| count(&tree.path, &tree.extent, &mut seen)).collect()
+    let mut counter = Counter::default();
+    trees.iter().map(|tree| count(&tree.path, &tree.extent, &mut counter)).collect()
 }
 
-fn count(path: &Path, extent: &Extent, seen: &mut HashSet<(u64, u64)>) -> u64 {
-    let mut bytes = 0;
-    let mut add = |stat: &Stat| {
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_directory || stat.st_nlink == 1 || seen.insert((stat.st_dev, stat.st_ino)) {
-            bytes += u64::try_from(stat.st_blocks).unwrap_or_default() * BLOCK_BYTES;
-        }
-    };
+fn count(path: &Path, extent: &Extent, counter: &mut Counter) -> u64 {
     let Ok(top) = rustix::fs::lstat(path) else { return 0 };
-    add(&top);
+    let mut bytes = counter.bytes(&top);
     if *extent != Extent::Root && FileType::from_raw_mode(top.st_mode) == FileType::Directory {
         let visited = walk(path, &mut |entry| {
-            add(&entry.stat);
+            bytes += counter.bytes(&entry.stat);
             Ok(())
         });
         visited.unwrap_or_default();

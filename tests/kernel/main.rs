@@ -9,6 +9,7 @@ mod capture;
 mod disk;
 mod fuse;
 mod install;
+mod limits;
 mod lock;
 mod machine;
 mod profiles;

@@ -18,6 +18,7 @@ use crate::base::RootLayers;
 use crate::boxes::generated::host_trust;
 use crate::boxes::transient;
 use crate::boxes::view::View;
+use crate::limits::Plan;
 use crate::paths::{self, Paths};
 use crate::progress::Progress;
 use crate::sandbox::channel::{Bytes, Command, Stream};
@@ -25,7 +26,7 @@ use crate::sandbox::etc::{ca, hosts, proxy::proxy_environment, resolv, resolve};
 use crate::sandbox::net;
 use crate::sandbox::net::plan::{Mode, NetPlan, plan as plan_network};
 use crate::sandbox::plan::{MASKED, READ_ONLY};
-use crate::sandbox::spec::{Lifetime, MountOp, Network, RootSpec, SandboxSpec};
+use crate::sandbox::spec::{Lifetime, MountOp, Network, Rlimits, RootSpec, SandboxSpec};
 use crate::sys::process::Ended;
 use crate::userns::idmap::{IdMap, IdMode};
 
@@ -80,7 +81,7 @@ pub fn run(
     let mut mounts = vec![
         MountOp::Proc { target: "/proc".into() },
         MountOp::Sys { target: "/sys".into(), own_network: net.own_namespace() },
-        MountOp::Dev { target: "/dev".into(), tty_group: map.gid_outside(5).is_some() },
+        MountOp::Dev { target: "/dev".into(), tty_group: map.gid_outside(5).is_some(), shm_bytes: None },
     ];
     mounts.extend(names(layer.scratch(), &net)?);
     let mut variables = trust(layer.scratch(), &view, map, &mut mounts)?;
@@ -117,6 +118,8 @@ pub fn run(
         mounts,
         network: if net.own_namespace() { Network::Own } else { Network::Host },
         lifetime: Lifetime::Session,
+        rlimits: Rlimits::default(),
+        limits: Plan::default(),
     };
     let command = command(run, variables);
     let ended = transient::run(paths, layer.scratch(), spec, &net, command, None, progress)?;

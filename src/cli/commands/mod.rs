@@ -22,6 +22,7 @@ pub mod freeze;
 pub mod gc;
 pub mod image;
 pub mod init;
+pub mod limits;
 pub mod list;
 pub mod lock;
 pub mod logs;

@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use super::super::show::show;
 use super::super::{Lifetime, NetworkMode};
 use super::*;
+use crate::limits::Key;
 
 /// A home directory with a configuration, and a project in it.
 pub(in super::super) struct World {
@@ -293,4 +294,16 @@ fn checks_a_file_anywhere() {
     check("a.toml").unwrap();
     assert!(check("c.toml").is_err());
     assert!(world.root.exists());
+}
+
+#[test]
+fn a_projects_files_can_only_lower_the_users_limits() {
+    let world = World::new();
+    world
+        .write("config/config.toml", "[profile.limits]\nmemory = \"4GiB\"\npids = 500\n")
+        .write("shop/devbox.toml", "[limits]\nmemory = \"8GiB\"\npids = 100\ncpus = 2\n")
+        .write("shop/devbox.local.toml", "[limits]\npids = 300\ncpus = 1\nrequire = true\n");
+    let limits = world.load().profile.limits;
+    let expected = [(Key::Cpus, 1000), (Key::Memory, 4 << 30), (Key::Pids, 100)];
+    assert_eq!(limits, Limits { values: expected.into(), require: true });
 }

@@ -1,5 +1,6 @@
 //! Visiting every entry of a tree whose content is hostile.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -7,20 +8,43 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-/// One entry: its directory, its name there, its path from the root of the tree, and what it is.
-pub(super) struct Entry<'a> {
-    pub(super) directory: BorrowedFd<'a>,
-    pub(super) name: &'a CString,
-    pub(super) path: &'a Path,
-    pub(super) stat: Stat,
+/// The unit of `st_blocks`, whatever the file system's is.
+const BLOCK_BYTES: u64 = 512;
+
+/// Counts as `du` does: a file with several names once.
+#[derive(Debug, Default)]
+pub struct Counter {
+    seen: HashSet<(u64, u64)>,
+}
+
+impl Counter {
+    /// The bytes that the file takes on the disk; 0 if it was counted under another name.
+    pub fn bytes(&mut self, stat: &Stat) -> u64 {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory || stat.st_nlink == 1 || self.seen.insert((stat.st_dev, stat.st_ino)) {
+            u64::try_from(stat.st_blocks).unwrap_or_default() * BLOCK_BYTES
+        } else {
+            0
+        }
+    }
+}
+
+/// One entry of a tree.
+#[expect(missing_debug_implementations, reason = "seen by closures only")]
+pub struct Entry<'a> {
+    /// The directory that it is in.
+    pub directory: BorrowedFd<'a>,
+    /// Its name there.
+    pub name: &'a CString,
+    /// From the root of the tree.
+    pub path: &'a Path,
+    /// What it is.
+    pub stat: Stat,
 }
 
 /// Visits everything below `root`, in an order that only the names decide. No link is followed and no mount point
 /// entered. Returns how many directories could not be read, because they are too deep for a path, for one.
-pub(super) fn walk(
-    root: &Path,
-    visit: &mut dyn FnMut(&Entry<'_>) -> rustix::io::Result<()>,
-) -> rustix::io::Result<u64> {
+pub fn walk(root: &Path, visit: &mut dyn FnMut(&Entry<'_>) -> rustix::io::Result<()>) -> rustix::io::Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = rustix::fs::open(root, flags, Mode::empty())?;
     let mut unreadable = 0;

@@ -1,0 +1,266 @@
+//! The limits of a box: planned when it starts, shown and changed while it runs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::directory::BoxDir;
+use super::error::{BoxesResult, IoContext};
+use super::events::{EventKind, read_events};
+use super::list;
+use super::session::SessionError;
+use crate::limits::group::Group;
+use crate::limits::host::{self, Unheld};
+use crate::limits::state::State;
+use crate::limits::{Key, Limits, Plan};
+use crate::paths::Paths;
+use crate::profile::LoadedProfile;
+use crate::progress::Progress;
+use crate::sandbox::attach::Outcome;
+use crate::sys::SysError;
+use crate::userns::idmap::IdMode;
+
+/// The statuses of what SIGKILL and SIGTERM ended.
+const KILLED: i32 = 137;
+const TERMINATED: i32 = 143;
+
+/// What was said last of limits that do not hold: a file in the box's directory.
+const SAID_FILE: &str = "unheld.json";
+
+/// A limit of a running box cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// It does not run.
+    #[error("the box does not run")]
+    Stopped,
+    /// It has no cgroup.
+    #[error("`{key}` needs a cgroup, and the running box has none")]
+    NoGroup {
+        /// What was to be changed.
+        key: Key,
+        /// Why it has none; `None`: it was started without limits.
+        reason: Option<String>,
+    },
+    /// It is a property of what was mounted.
+    #[error("`{key}` cannot be changed while the box runs")]
+    Fixed {
+        /// What was to be changed.
+        key: Key,
+    },
+    /// The kernel refused.
+    #[error("cannot set `{key}`")]
+    Kernel {
+        /// What was to be changed.
+        key: Key,
+        /// What the kernel said.
+        source: SysError,
+    },
+    /// What was set could not be noted.
+    #[error("cannot write down the new limits of the box")]
+    Note(#[source] std::io::Error),
+}
+
+/// The plan for a start in `runtime`. What is known not to hold is said, once for each box and reason, or an error where the
+/// profile requires it.
+pub(super) fn plan(
+    limits: &Limits,
+    directory: &BoxDir,
+    runtime: &Path,
+    project: &Path,
+    mode: IdMode,
+    progress: &dyn Progress,
+) -> Result<Plan, SessionError> {
+    let runtime = Some(runtime.to_owned());
+    if limits.values.is_empty() {
+        return Ok(Plan { runtime, ..Plan::default() });
+    }
+    let unique = runtime.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let name = format!("{}-{unique}", directory.id());
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let found = if limits.need_group() { host::probe() } else { host::Found::none() };
+    let written = [directory.path(), project];
+    let plan = Plan { runtime: runtime.clone(), ..Plan::new(limits.clone(), found, name, &written, mode, &release) };
+    if limits.require && !plan.unheld.is_empty() {
+        return Err(SessionError::Limits { unheld: plan.unheld });
+    }
+    say_once(directory, &plan.unheld, progress)?;
+    Ok(plan)
+}
+
+/// Notes what does not hold, unless the same was said of this box before.
+fn say_once(directory: &BoxDir, unheld: &[Unheld], progress: &dyn Progress) -> BoxesResult<()> {
+    let file = directory.path().join(SAID_FILE);
+    let text = serde_json::to_vec(unheld).unwrap_or_default();
+    let said = std::fs::read(&file).unwrap_or_else(|_| b"[]".to_vec());
+    if said == text {
+        return Ok(());
+    }
+    for (reason, keys) in by_reason(unheld) {
+        progress.note(&format!(
+            "{keys} of `[limits]` {} not hold here: {reason}",
+            if keys.contains(',') { "do" } else { "does" }
+        ));
+    }
+    std::fs::write(&file, text).at("write", &file)
+}
+
+/// "`cpus`, `memory`" for each reason.
+#[must_use]
+pub fn by_reason(unheld: &[Unheld]) -> Vec<(String, String)> {
+    let mut reasons: Vec<(String, String)> = Vec::new();
+    for Unheld { key, reason } in unheld {
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, keys)) => keys.push_str(&format!(", `{key}`")),
+            None => reasons.push((reason.clone(), format!("`{key}`"))),
+        }
+    }
+    reasons
+}
+
+/// "cpus 2, memory 4GiB".
+#[must_use]
+pub fn line(limits: &Limits) -> String {
+    let parts: Vec<_> = limits.values.iter().map(|(key, value)| format!("{key} {}", key.format(*value))).collect();
+    parts.join(", ")
+}
+
+/// The values as they are written in a profile.
+#[must_use]
+pub fn values(limits: &Limits) -> std::collections::BTreeMap<Key, String> {
+    limits.values.iter().map(|(key, value)| (*key, key.format(*value))).collect()
+}
+
+/// All of it as one sentence.
+pub(super) fn sentence(unheld: &[Unheld]) -> String {
+    let parts: Vec<_> = by_reason(unheld).into_iter().map(|(reason, keys)| format!("{keys} ({reason})")).collect();
+    parts.join(", ")
+}
+
+/// Changes limits of a running box, until it stops.
+pub fn set(directory: &BoxDir, changes: &[(Key, u64)]) -> Result<(), ChangeError> {
+    let runtime = directory.runtime();
+    let mut state = State::load(&runtime).ok_or(ChangeError::Stopped)?;
+    for (key, value) in changes {
+        let key = *key;
+        match key {
+            Key::Shm => return Err(ChangeError::Fixed { key }),
+            // The supervisor looks for it, if it watches at all.
+            Key::Disk if state.limits.get(key).is_none() => return Err(ChangeError::Fixed { key }),
+            Key::Disk => {}
+            Key::Files => crate::sys::process::limit_files(state.init, *value)
+                .map_err(|source| ChangeError::Kernel { key, source })?,
+            _ => {
+                let Some(group) = &state.group else {
+                    let reason = state.unheld.first().map(|unheld| unheld.reason.clone());
+                    return Err(ChangeError::NoGroup { key, reason });
+                };
+                let group = Group::at(group);
+                group.set(key, *value, &state.devices).map_err(|source| ChangeError::Kernel { key, source })?;
+                state.unheld.retain(|unheld| unheld.key != key);
+            }
+        }
+        state.limits.values.insert(key, *value);
+    }
+    state.save(&runtime).map_err(ChangeError::Note)
+}
+
+/// Says so when a limit ended the session that began at `begun`.
+pub(super) fn explain_end(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    outcome: &Outcome,
+    begun: Timestamp,
+    progress: &dyn Progress,
+) -> BoxesResult<()> {
+    let killed = match outcome {
+        Outcome::Ended(ended) => ended.status() == KILLED || ended.status() == TERMINATED,
+        Outcome::Lost => true,
+        _ => false,
+    };
+    let Some(id) = list::find_by_project(paths, &loaded.project)?.filter(|_| killed) else { return Ok(()) };
+    let directory = BoxDir::new(paths, &id);
+    // The supervisor hears of it when we do.
+    let looks = if loaded.profile.limits.values.is_empty() { 1 } else { 20 };
+    for look in 0..looks {
+        if look > 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let since = |reached: &Reached| reached.time.parse::<Timestamp>().is_ok_and(|time| time >= begun);
+        if let Some(reached) = reached(&directory)?.filter(since) {
+            progress.note(&format!("{}: {reached}", loaded.profile.name));
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A limit that a box ran into, in the run that is or was its last.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Reached {
+    /// `memory` or `disk`.
+    pub limit: String,
+    /// When, last.
+    pub time: String,
+    /// How many processes the memory limit has killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub killed: Option<u64>,
+}
+
+impl std::fmt::Display for Reached {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.killed {
+            None => write!(formatter, "ended by its {} limit", self.limit),
+            Some(1) => write!(formatter, "a process was killed by its {} limit", self.limit),
+            Some(killed) => write!(formatter, "{killed} processes were killed by its {} limit", self.limit),
+        }
+    }
+}
+
+/// What the log says of limits since the box was last started.
+pub fn reached(directory: &BoxDir) -> BoxesResult<Option<Reached>> {
+    let mut reached: Option<Reached> = None;
+    for event in read_events(&directory.events())? {
+        match event.event {
+            EventKind::Started => reached = None,
+            EventKind::LimitReached => {
+                let text = |key: &str| event.details.get(key).and_then(Value::as_str).map(str::to_owned);
+                let before = reached.as_ref().and_then(|reached| reached.killed);
+                let killed = text("killed").and_then(|killed| killed.parse::<u64>().ok());
+                reached = Some(Reached {
+                    limit: text("limit").unwrap_or_default(),
+                    time: event.time,
+                    killed: killed.map(|killed| killed + before.unwrap_or(0)),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(reached)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_said_once() {
+        let unheld = |key, reason: &str| Unheld { key, reason: reason.to_owned() };
+        let all = [unheld(Key::Cpus, "a"), unheld(Key::Pids, "b"), unheld(Key::Memory, "a")];
+        let expected = [("a", "`cpus`, `memory`"), ("b", "`pids`")];
+        assert_eq!(by_reason(&all), expected.map(|(reason, keys)| (reason.to_owned(), keys.to_owned())));
+    }
+
+    #[test]
+    fn sentences() {
+        for (killed, expected) in [
+            (None, "ended by its disk limit"),
+            (Some(1), "a process was killed by its disk limit"),
+            (Some(3), "3 processes were killed by its disk limit"),
+        ] {
+            let reached = Reached { limit: "disk".into(), time: String::new(), killed };
+            assert_eq!(reached.to_string(), expected);
+        }
+    }
+}

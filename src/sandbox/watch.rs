@@ -1,0 +1,157 @@
+//! What a supervisor looks after while its box runs.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::fuse::Server;
+use super::init::EventLog;
+use crate::limits::amount::format_size;
+use crate::limits::disk;
+use crate::limits::group::Group;
+use crate::limits::state::State;
+use crate::limits::{Key, Limits};
+use crate::sys::{Context, SysError, SysResult};
+
+/// How long the processes of a box may take to end when its disk limit is reached.
+const DISK_GRACE: Duration = Duration::from_secs(2);
+
+/// Until the box ends.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    init: OwnedFd,
+    log: &'a EventLog,
+    server: Option<&'a mut Server>,
+    memory: Option<Memory<'a>>,
+    disk: Option<disk::Watch>,
+    /// Where other limits are found, when they were set meanwhile.
+    runtime: Option<&'a Path>,
+}
+
+/// The box's memory limit.
+#[derive(Debug)]
+struct Memory<'a> {
+    group: &'a Group,
+    events: File,
+    killed: u64,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches over the box of `init`, a child of this process.
+    pub fn new(init: Pid, log: &'a EventLog) -> SysResult<Self> {
+        let call = || format!("pidfd_open `{init}`");
+        let pid = rustix::process::Pid::from_raw(init.as_raw()).ok_or_else(|| SysError::new(call(), Errno::SRCH))?;
+        let init = pidfd_open(pid, PidfdFlags::empty()).call(call)?;
+        Ok(Self { init, log, server: None, memory: None, disk: None, runtime: None })
+    }
+
+    /// The box ends with its root file system.
+    #[must_use]
+    pub fn with_server(mut self, server: Option<&'a mut Server>) -> Self {
+        self.server = server;
+        self
+    }
+
+    /// Says when the group's memory limit kills.
+    #[must_use]
+    pub fn with_group(mut self, group: Option<&'a Group>) -> Self {
+        let memory = |group: &'a Group| Some(Memory { group, events: group.memory_events()?, killed: 0 });
+        self.memory = group.and_then(memory);
+        self
+    }
+
+    /// Ends the box when its writable layer becomes too large. New limits are found in `runtime`.
+    #[must_use]
+    pub fn with_disk(mut self, disk: Option<disk::Watch>, runtime: Option<&'a Path>) -> Self {
+        self.disk = disk;
+        self.runtime = runtime;
+        self
+    }
+
+    /// Returns when init has ended. A box that lost its root file system, or outgrew its disk limit, is ended.
+    pub fn until_end(&mut self) -> SysResult<()> {
+        let mut deadline = None;
+        while !self.wait(deadline)? {
+            if self.server.as_mut().is_some_and(|server| !server.lives()) {
+                let said = self.server.take().and_then(|server| server.said());
+                let said = said.unwrap_or_else(|| "it was killed".to_owned());
+                self.log.append("failed", &[("error", &format!("`fuse-overlayfs` ended: {said}"))]);
+                self.signal(Signal::KILL)?;
+            }
+            self.tell_killed();
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.signal(Signal::KILL)?;
+                deadline = None;
+            }
+            if let Some(bytes) = self.excess() {
+                let bytes = format_size(bytes);
+                self.log.append("limit_reached", &[("limit", Key::Disk.name()), ("used", &bytes)]);
+                // Init passes it on to every process of the box.
+                self.signal(Signal::TERM)?;
+                deadline = Some(Instant::now() + DISK_GRACE);
+                self.disk = None;
+            }
+        }
+        // What killed the last process may have been the limit.
+        self.tell_killed();
+        Ok(())
+    }
+
+    /// Sleeps until something happens. Whether init has ended.
+    fn wait(&mut self, deadline: Option<Instant>) -> SysResult<bool> {
+        let pauses = [
+            self.disk.as_ref().map(disk::Watch::pause),
+            deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
+        ];
+        let pause = pauses.into_iter().flatten().min().and_then(|pause| Timespec::try_from(pause).ok());
+        let mut set = vec![PollFd::new(&self.init, PollFlags::IN)];
+        set.extend(self.server.as_ref().map(|server| PollFd::from_borrowed_fd(server.standard_error(), PollFlags::IN)));
+        set.extend(self.memory.as_ref().map(|memory| PollFd::from_borrowed_fd(memory.events.as_fd(), PollFlags::PRI)));
+        match poll(&mut set, pause.as_ref()) {
+            Ok(_) => Ok(!set[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno).call(|| "poll".to_owned()),
+        }
+    }
+
+    fn tell_killed(&mut self) {
+        let Some(memory) = &mut self.memory else { return };
+        let killed = memory.group.killed_by_memory();
+        if killed > memory.killed {
+            let more = (killed - memory.killed).to_string();
+            self.log.append("limit_reached", &[("limit", Key::Memory.name()), ("killed", &more)]);
+            memory.killed = killed;
+        }
+    }
+
+    /// The size of a writable layer that has become too large.
+    fn excess(&mut self) -> Option<u64> {
+        let disk = self.disk.as_mut().filter(|disk| disk.pause().is_zero())?;
+        let limits = self.runtime.and_then(State::load).map(|state| state.limits);
+        if let Some(limit) = limits.as_ref().and_then(|limits: &Limits| limits.get(Key::Disk)) {
+            disk.set_if_other(limit);
+        }
+        match disk.excess() {
+            Ok(excess) => excess,
+            Err(error) => {
+                // A count that fails (no process may be made, say) is tried again later.
+                self.log.append("failed", &[("error", &format!("cannot count what the box wrote: {error}"))]);
+                None
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> SysResult<()> {
+        match pidfd_send_signal(&self.init, signal) {
+            // What has ended meanwhile is as good as killed.
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno).call(|| "kill `init`".to_owned()),
+        }
+    }
+}
