@@ -112,9 +112,9 @@ def large_image():
         layout = Layout(part)
         with debian_tar().open("rb") as tar:
             base = layout.layer(tar)
-        with host_files("/usr/lib", 700) as tar:
+        with host_files("/usr/lib", 480) as tar:
             libraries = layout.layer(tar)
-        with host_files("/usr/share", 420) as tar:
+        with host_files("/usr/share", 345) as tar:
             shared = layout.layer(tar)
         with host_files("/usr/bin", 300) as tar:
             other = layout.layer(tar)
