@@ -78,7 +78,7 @@ impl Screen {
         match event {
             Event::Started { step, text } => {
                 let number = self.number(step);
-                say(&format!("#{number} {}{}", name(step), sanitize(text)));
+                say(&format!("#{number} {}{}", name(step), one_line(text)));
             }
             Event::Output { step, bytes } => {
                 let Some(shown) = self.steps.get_mut(step) else { return };
@@ -132,7 +132,7 @@ impl Screen {
                 if let Some(rest) = shown.end() {
                     shown.lines.push(rest);
                 }
-                let text = sanitize(&shown.text);
+                let text = one_line(&shown.text);
                 let (style, word) = match outcome {
                     Outcome::Done => (DONE, seconds(*milliseconds)),
                     Outcome::Cached => (DONE, "cached".to_owned()),
@@ -178,7 +178,7 @@ impl Screen {
         for step in &self.running {
             let Some(shown) = self.steps.get(step) else { continue };
             let time = format!("{:.1}s", shown.begin.elapsed().as_secs_f64());
-            lines.push(cut(&format!("{time:>7} {}{} {}", name(step), sanitize(&shown.text), shown.work)));
+            lines.push(cut(&format!("{time:>7} {}{} {}", name(step), one_line(&shown.text), shown.work)));
             for line in &shown.lines[shown.lines.len().saturating_sub(SEEN_LINES)..] {
                 lines.push(format!("{QUIET}{}{QUIET:#}", cut(&format!("        {line}"))));
             }
@@ -295,6 +295,11 @@ fn name(step: &StepId) -> String {
     format!("[{}{space}{}/{}] ", sanitize(&step.stage_name), step.number, step.total)
 }
 
+/// An instruction without the white space that indents its continued lines.
+fn one_line(instruction: &str) -> String {
+    sanitize(&instruction.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned()
+}
+
 fn seconds(milliseconds: u64) -> String {
     format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100)
 }
@@ -310,6 +315,11 @@ fn json(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instructions_are_one_line() {
+        assert_eq!(one_line("RUN set -eux; \t{ \t\techo a; \t}  > /b"), "RUN set -eux; { echo a; } > /b");
+    }
 
     #[test]
     fn lines_come_whole() {

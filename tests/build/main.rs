@@ -1,4 +1,4 @@
-//! Builds: the same Containerfile through `buildah` and through devbox ([`pairs`]), and what buildah 1.28 cannot do
+//! Builds: the same Containerfile through `buildah` and through devbox ([`pair`]), and what buildah 1.28 cannot do
 //! ([`own`]).
 
 #[allow(dead_code, reason = "each test executable uses a part of it")]
@@ -9,5 +9,6 @@ mod config;
 mod copying;
 mod own;
 mod pair;
+mod projects;
 mod running;
 mod tree;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::tree::{self, OLD, Tree};
 use crate::support::devbox::Devbox;
+use crate::support::shared;
 
 /// One build that is done by both.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,19 +48,18 @@ const FILES: [(&str, &str, u32); 15] = [
 /// Makes the context.
 pub fn context(at: &Path, ignore: &str) {
     use std::os::unix::fs::PermissionsExt;
-    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(OLD);
     for (name, content, mode) in FILES {
         let path = at.join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
         std::fs::write(&path, content).expect("a file");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
-        std::fs::File::open(&path).expect("a file").set_modified(old).expect("a time");
     }
     for (target, name) in [("a.txt", "link"), ("dir", "dirlink"), ("/etc/passwd", "out"), ("nowhere", "dangling")] {
         std::os::unix::fs::symlink(target, at.join(name)).expect("a link");
     }
     std::os::unix::fs::symlink("../a.txt", at.join("dir/up")).expect("a link");
     std::fs::hard_link(at.join("dir/x"), at.join("dir/hard")).expect("a link");
+    set_times(at);
     let tar = |arguments: &[&str]| {
         let mtime = format!("--mtime=@{OLD}");
         let done = Command::new("tar")
@@ -72,13 +72,23 @@ pub fn context(at: &Path, ignore: &str) {
     tar(&["-cf", "plain.tar", "dir/x", "dir/sub"]);
     tar(&["-czf", "packed.tar.gz", "a.txt", "link"]);
     tar(&["-cJf", "packed.tar.xz", "c.md"]);
-    for name in ["plain.tar", "packed.tar.gz", "packed.tar.xz"] {
-        std::fs::File::open(at.join(name)).expect("an archive").set_modified(old).expect("a time");
-    }
     std::fs::write(at.join("broken.tar.gz"), "no archive").expect("a file");
-    std::fs::File::open(at.join("broken.tar.gz")).expect("a file").set_modified(old).expect("a time");
+    set_times(at);
     if !ignore.is_empty() {
         std::fs::write(at.join(".dockerignore"), ignore).expect("a file");
+    }
+}
+
+/// Makes all files below `at` as old as [`OLD`].
+pub fn set_times(at: &Path) {
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(OLD);
+    for entry in std::fs::read_dir(at).expect("a directory").flatten() {
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            set_times(&entry.path());
+        } else if kind.is_file() {
+            std::fs::File::open(entry.path()).expect("a file").set_modified(old).expect("a time");
+        }
     }
 }
 
@@ -103,11 +113,17 @@ fn base_archive(at: &Path) {
     assert!(Command::new("sh").current_dir(&root).args(["-ec", script]).status().expect("sh").success());
 }
 
+/// A directory for something that lives as long as this program: nobody drops it, so that it lies where everything of
+/// the tests is removed.
+pub fn lasting() -> tempfile::TempDir {
+    tempfile::tempdir_in(shared()).expect("a directory")
+}
+
 /// The context of the base.
 fn base() -> &'static Path {
     static BASE_CONTEXT: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = BASE_CONTEXT.get_or_init(|| {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = lasting();
         base_archive(directory.path());
         std::fs::write(directory.path().join("Containerfile"), BASE).expect("a file");
         directory
@@ -115,16 +131,18 @@ fn base() -> &'static Path {
     directory.path()
 }
 
-/// buildah with a store of this test run's own, which has the base.
-struct Buildah {
+/// buildah with a store of this test run's own.
+pub struct Buildah {
     directory: tempfile::TempDir,
+    driver: &'static str,
 }
 
 impl Buildah {
+    /// One that has the base.
     fn get() -> &'static Self {
         static BUILDAH: OnceLock<Buildah> = OnceLock::new();
         BUILDAH.get_or_init(|| {
-            let buildah = Self { directory: tempfile::tempdir().expect("a directory") };
+            let buildah = Self { directory: lasting(), driver: "vfs" };
             let at = base();
             let done =
                 buildah.run(&["bud", "--isolation", "chroot", "--format", "docker", "-t", "localhost/base", "."], at);
@@ -133,25 +151,51 @@ impl Buildah {
         })
     }
 
+    /// An empty one that stacks layers: copies of large ones would take long.
+    pub fn overlay() -> Self {
+        Self { directory: lasting(), driver: "overlay" }
+    }
+
     /// Whether it succeeded, and what it said.
-    fn run(&self, arguments: &[&str], at: &Path) -> (bool, String) {
+    pub fn run(&self, arguments: &[&str], at: &Path) -> (bool, String) {
         let path = |name: &str| self.directory.path().join(name).into_os_string();
         let output = Command::new("buildah")
             .current_dir(at)
-            .args([
-                "--storage-driver".into(),
-                "vfs".into(),
-                "--root".into(),
-                path("store"),
-                "--runroot".into(),
-                path("run"),
-            ])
+            .args(["--storage-driver", self.driver])
+            .args(["--root".into(), path("store"), "--runroot".into(), path("run")])
             .args(arguments)
             .env("SOME", "environment")
             .output()
             .expect("buildah");
         let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The configuration of an image.
+    fn config(&self, tag: &str) -> Value {
+        let inspected = self.run(&["inspect", "--type", "image", tag], self.directory.path()).1;
+        let inspected: Value = serde_json::from_str(&inspected).expect("JSON");
+        inspected["Docker"]["config"].clone()
+    }
+
+    /// The tree and the configuration of an image, of which it makes a container that stays.
+    pub fn mounted(&self, tag: &str) -> (Tree, Value) {
+        let at = self.directory.path();
+        let (done, container) = self.run(&["from", "--pull-never", tag], at);
+        assert!(done, "{container}");
+        let (done, path) = self.run(&["mount", container.trim()], at);
+        assert!(done, "{path}");
+        (tree::of_directory(Path::new(path.trim())), self.config(tag))
+    }
+}
+
+impl Drop for Buildah {
+    fn drop(&mut self) {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+        let is_own = |path: &&str| Path::new(path).starts_with(self.directory.path());
+        for path in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)).filter(is_own) {
+            rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).expect("unmount");
+        }
     }
 }
 
@@ -209,6 +253,10 @@ fn plain(config: &Value) -> Value {
         if let Some(labels) = value.as_object_mut() {
             labels.remove("io.buildah.version");
         }
+        // buildah moves variables of the base that are set again to the end; docker leaves them in their place.
+        if let (Some(list), "Env") = (value.as_array_mut(), key) {
+            list.sort_by_key(Value::to_string);
+        }
         let says_nothing = match &value {
             Value::Null => true,
             Value::String(text) => text.is_empty() || (key == "WorkingDir" && text == "/"),
@@ -221,6 +269,20 @@ fn plain(config: &Value) -> Value {
         }
     }
     Value::Object(plain)
+}
+
+/// What differs between two images, one line each; at `except` they may.
+pub fn differences(ours: (Tree, Value), theirs: (Tree, Value), except: &[&str]) -> String {
+    let [mut our_tree, mut their_tree] = [ours.0, theirs.0];
+    for tree in [&mut our_tree, &mut their_tree] {
+        tree.retain(|path, _| !except.iter().any(|except| path.starts_with(except)));
+    }
+    let mut differences = tree::differences(&our_tree, &their_tree);
+    let (ours, theirs) = (plain(&ours.1), plain(&theirs.1));
+    if ours != theirs {
+        differences.push_str(&format!("  devbox:  {ours}\n  buildah: {theirs}\n"));
+    }
+    differences
 }
 
 /// Builds every pair, and fails with all that differs.
@@ -263,21 +325,10 @@ pub fn check(pairs: &[Pair]) {
             std::fs::remove_dir_all(&out).ok();
             continue;
         }
-        let (our_tree, our_config) = built(&test, pair.name);
-        let mut their_tree = tree::of_directory(&out);
-        let mut our_tree = our_tree;
-        for tree in [&mut our_tree, &mut their_tree] {
-            tree.retain(|path, _| !pair.except.iter().any(|except| path.starts_with(except)));
-        }
-        let differences = tree::differences(&our_tree, &their_tree);
-        let inspected = buildah.run(&["inspect", "--type", "image", &tag], place.path()).1;
-        let inspected: Value = serde_json::from_str(&inspected).expect("JSON");
-        let (ours, theirs) = (plain(&our_config), plain(&inspected["Docker"]["config"]));
-        if !differences.is_empty() || ours != theirs {
+        let theirs = (tree::of_directory(&out), buildah.config(&tag));
+        let differences = differences(built(&test, pair.name), theirs, pair.except);
+        if !differences.is_empty() {
             failures.push_str(&format!("== {}\n{differences}", pair.name));
-            if ours != theirs {
-                failures.push_str(&format!("  devbox:  {ours}\n  buildah: {theirs}\n"));
-            }
         }
         std::fs::remove_dir_all(&out).ok();
         buildah.run(&["rmi", &tag], place.path());

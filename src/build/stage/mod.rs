@@ -250,10 +250,24 @@ impl StageBuilder<'_> {
             }
             Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_) => {}
         }
-        // The same instructions on the same layers make the same image, whenever that is.
-        let created = self.state.created().unwrap_or(&self.build.now).to_owned();
+        let created = self.time_of(&shown)?;
         self.state.note(&created, &shown, true);
         Ok(())
+    }
+
+    /// When an instruction that makes no files was first done: the same instructions on the same layers make the same
+    /// image, whenever that is.
+    fn time_of(&self, instruction: &str) -> Result<String, BuildError> {
+        if let Some(created) = self.state.created() {
+            return Ok(created.to_owned());
+        }
+        let build = self.build;
+        let key = self.state.key.then("first", &[instruction]);
+        let record = match build.records.find(&key).filter(|_| !build.request.no_cache) {
+            Some(record) => record,
+            None => build.records.remember(&key, None, build.now.clone())?,
+        };
+        Ok(record.created)
     }
 
     /// Sets the working directory, and makes it if it is not there.
