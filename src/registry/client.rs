@@ -26,6 +26,9 @@ const MAX_TAGS: usize = 100_000;
 /// Bytes of one page of tags.
 const MAX_PAGE_BYTES: usize = 8 << 20;
 
+/// Bytes of an upload that are sent in one request: servers before registries often take no more than 100 MB.
+const CHUNK_BYTES: u64 = 64 << 20;
+
 /// A client of all registries. For several threads; starts none itself.
 #[derive(Debug)]
 pub struct Client {
@@ -33,6 +36,8 @@ pub struct Client {
     auth: Auth,
     /// Where each registry was found: its address without path.
     servers: Mutex<HashMap<String, Url>>,
+    /// Bytes that are uploaded in one request.
+    pub(super) chunk_bytes: u64,
 }
 
 /// A manifest or index, as it came.
@@ -79,6 +84,7 @@ impl Client {
             transport: Transport::new(settings, paths),
             auth: Auth::new(Credentials::new(paths), None),
             servers: Mutex::default(),
+            chunk_bytes: CHUNK_BYTES,
         }
     }
 
@@ -86,6 +92,13 @@ impl Client {
     #[must_use]
     pub fn with_retry(mut self, retry: super::Retry) -> Self {
         self.transport.retry = retry;
+        self
+    }
+
+    /// The same, uploading so many bytes in one request.
+    #[must_use]
+    pub fn with_chunk_bytes(mut self, chunk_bytes: u64) -> Self {
+        self.chunk_bytes = chunk_bytes;
         self
     }
 
@@ -223,6 +236,7 @@ impl Client {
             transport: Transport::new(settings, paths),
             auth: Auth::new(Credentials::new(paths), Some(login)),
             servers: Mutex::default(),
+            chunk_bytes: CHUNK_BYTES,
         };
         client.ping(registry).map_err(|error| RegistryError { operation: "log in to", ..error })
     }

@@ -26,4 +26,3 @@ pub use download::Downloaded;
 pub use error::{CredentialError, Fault, RegistryError};
 pub use retry::Retry;
 pub use settings::Settings;
-pub use upload::Upload;

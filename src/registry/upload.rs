@@ -1,4 +1,7 @@
-//! Uploading a blob: mounted from another repository, in one piece, or in pieces while it is being made.
+//! Uploading a blob: mounted from another repository, in one piece, or in chunks.
+//!
+//! When a connection breaks in the middle of a chunk, the registry is asked how much of it has arrived. Not all know: the
+//! one that most others are made from forgets an upload whose last chunk was cut, and then all is sent again.
 
 use std::io::Read;
 
@@ -16,8 +19,11 @@ use crate::image::reference::Reference;
 
 const OPERATION: &str = "push a layer of";
 
-/// Gives the bytes of a blob from their beginning, each time it is called: an upload may have to begin again.
-pub type Source<'a> = dyn FnMut() -> std::io::Result<Box<dyn Read + 'a>> + 'a;
+/// Smaller blobs are not worth a request more.
+const WHOLE_BYTES: u64 = 1 << 20;
+
+/// Gives the bytes of a blob from an offset on, each time it is called: an upload may have to go back.
+pub type Source<'a> = dyn FnMut(u64) -> std::io::Result<Box<dyn Read + 'a>> + 'a;
 
 impl Client {
     /// Asks the registry to take the blob from another of its repositories. `false`: it must be uploaded.
@@ -35,7 +41,7 @@ impl Client {
                 201 => Ok(true),
                 // It has begun an upload instead, which ends by itself if it does not accept that it is cancelled.
                 202 => {
-                    let location = location(&response)?;
+                    let location = next_location(&response)?;
                     drop(self.call(&place, Action::Push, &Call::to(Method::DELETE, location)));
                     Ok(false)
                 }
@@ -46,136 +52,147 @@ impl Client {
         mount().map_err(failed("mount a layer in", reference))
     }
 
-    /// Uploads a blob of known digest and size in one piece, again from its beginning when the connection breaks.
+    /// Uploads a blob of known digest and size: in chunks, so that only what has not arrived is sent again when the
+    /// connection breaks; in one piece if it is small, or if the registry refuses chunks.
     pub fn upload_blob(
         &self,
         reference: &Reference,
         blob: &Descriptor,
         source: &mut Source<'_>,
     ) -> Result<(), RegistryError> {
+        let place = Place::of(reference);
+        let mut in_chunks = blob.size > self.chunk_bytes.min(WHOLE_BYTES);
+        let mut upload = Upload { client: self, place, blob, location: None, sent: 0, chunk_bytes: self.chunk_bytes };
         let mut attempt = 0;
         loop {
-            let fault = match self.upload_once(&Place::of(reference), blob, source) {
+            let before = upload.sent;
+            let sent = if in_chunks { upload.send_chunks(source) } else { upload.send_whole(source) };
+            let fault = match sent {
                 Ok(()) => return Ok(()),
                 Err(fault) => fault,
             };
-            let is_passing = matches!(fault, Fault::Status { status: 401 | 404 | 408 | 429 | 500..=504, .. });
+            if in_chunks && upload.sent == 0 && refuses_chunks(&fault) {
+                in_chunks = false;
+                continue;
+            }
+            let is_passing = matches!(fault, Fault::Status { status: 401 | 404 | 408 | 416 | 429 | 500..=504, .. });
             let pause = self.transport.retry.pause(attempt, None);
             match pause.filter(|_| is_passing || is_worth_another_try(&fault)) {
                 Some(pause) => self.transport.waiting.wait(reference.registry(), pause),
                 None => return Err(failed(OPERATION, reference)(fault)),
             }
-            attempt += 1;
+            upload.find_place();
+            attempt = if upload.sent > before { 0 } else { attempt + 1 };
+            // All of it may have arrived, and only the answer not.
+            if upload.location.is_none() && self.has_blob(reference, &blob.digest).unwrap_or(false) {
+                return Ok(());
+            }
         }
-    }
-
-    fn upload_once(&self, place: &Place, blob: &Descriptor, source: &mut Source<'_>) -> Result<(), Fault> {
-        let mut reader = Reading { inner: source().map_err(|source| Fault::Source { source })?, failed: None };
-        let location = self.start_upload(place)?.with_query("digest", &blob.digest.to_string());
-        let mut request = Request::new(Method::PUT, location)
-            .header("content-type", "application/octet-stream")
-            .payload(Payload::Stream(&mut reader, blob.size));
-        let sent = self.send(place, &vec![Action::Push.scope(&place.repository)], &mut request);
-        if let Some(source) = reader.failed {
-            return Err(Fault::Source { source });
-        }
-        let response = expect(sent?, &[201])?;
-        check_digest(&response, &blob.digest)
-    }
-
-    /// Begins an upload of unknown size in pieces.
-    pub fn begin_upload(&self, reference: &Reference) -> Result<Upload<'_>, RegistryError> {
-        let place = Place::of(reference);
-        let location = self.start_upload(&place).map_err(failed(OPERATION, reference))?;
-        Ok(Upload { client: self, reference: reference.clone(), place, location, sent: 0 })
-    }
-
-    fn start_upload(&self, place: &Place) -> Result<Url, Fault> {
-        let call = Call::new(Method::POST, "blobs/uploads/".to_owned());
-        location(&expect(self.call(place, Action::Push, &call)?, &[202])?)
     }
 }
 
-/// An upload in pieces. One that is dropped is forgotten by the registry after a while.
-#[derive(Debug)]
-pub struct Upload<'a> {
+/// Whether a registry that answers the first chunk so may take the whole.
+fn refuses_chunks(fault: &Fault) -> bool {
+    matches!(fault, Fault::Status { status: 400 | 404 | 405 | 411 | 413 | 415 | 416 | 501, .. })
+}
+
+/// A blob on its way. An upload that is left is forgotten by the registry after a while.
+struct Upload<'a> {
     client: &'a Client,
-    reference: Reference,
     place: Place,
-    location: Url,
+    blob: &'a Descriptor,
+    /// Where it goes on; `None` before it has begun.
+    location: Option<Url>,
+    /// Bytes that the registry has.
     sent: u64,
+    chunk_bytes: u64,
 }
 
 impl Upload<'_> {
-    /// Bytes that the registry has.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.sent
+    /// All of it at once, as the body of the request that ends the upload.
+    fn send_whole(&mut self, source: &mut Source<'_>) -> Result<(), Fault> {
+        let location = self.begin()?.with_query("digest", &self.blob.digest.to_string());
+        let mut reader = open(source, 0)?;
+        let response = self.send(Method::PUT, location, &mut reader, self.blob.size)?;
+        check_digest(&expect(response, &[201])?, &self.blob.digest)
     }
 
-    /// Sends the next piece; some MiB each are a good size.
-    pub fn send(&mut self, piece: &[u8]) -> Result<(), RegistryError> {
-        self.send_piece(piece).map_err(failed(OPERATION, &self.reference))
-    }
-
-    fn send_piece(&mut self, piece: &[u8]) -> Result<(), Fault> {
-        let end = self.sent + piece.len() as u64;
-        let scopes = vec![Action::Push.scope(&self.place.repository)];
-        let mut attempt = 0;
-        while self.sent < end {
-            let left = &piece[piece.len() - usize::try_from(end - self.sent).unwrap_or(0)..];
-            // A stream, because a piece must not be repeated before it is known how much of it has arrived.
-            let mut reader = left;
-            let mut request = Request::new(Method::PATCH, self.location.clone())
-                .header("content-type", "application/octet-stream")
-                .header("content-range", format!("{}-{}", self.sent, end - 1))
-                .payload(Payload::Stream(&mut reader, left.len() as u64));
-            let sent = self.client.send(&self.place, &scopes, &mut request);
-            let fault = match sent.and_then(|response| expect(response, &[202])) {
-                Ok(response) => {
-                    self.location = location(&response)?;
-                    self.sent = end;
-                    return Ok(());
-                }
-                Err(fault) => fault,
-            };
-            let is_passing = matches!(fault, Fault::Status { status: 401 | 408 | 416 | 429 | 500..=504, .. });
-            let Some(pause) =
-                self.client.transport.retry.pause(attempt, None).filter(|_| is_passing || is_worth_another_try(&fault))
-            else {
-                return Err(fault);
-            };
-            self.client.transport.waiting.wait(&self.place.registry, pause);
-            attempt += 1;
-            self.resume(end, fault)?;
-        }
-        Ok(())
-    }
-
-    /// Asks how much has arrived.
-    fn resume(&mut self, end: u64, fault: Fault) -> Result<(), Fault> {
-        let call = Call::to(Method::GET, self.location.clone());
-        let response = expect(self.client.call(&self.place, Action::Push, &call)?, &[204, 202, 200])?;
-        let range = response.header("range").and_then(|range| range.rsplit_once('-')?.1.trim().parse::<u64>().ok());
-        // Nothing at all is written as `0-0`, as is one byte; pieces are longer.
-        let arrived = range.filter(|last| *last > 0).map_or(0, |last| last + 1);
-        if !(self.sent..=end).contains(&arrived) {
-            return Err(fault);
-        }
-        self.location = location(&response).unwrap_or_else(|_| self.location.clone());
-        self.sent = arrived;
-        Ok(())
-    }
-
-    /// Ends the upload: everything that was sent is the blob `digest`.
-    pub fn finish(self, digest: &Digest) -> Result<(), RegistryError> {
-        let call = Call::to(Method::PUT, self.location.with_query("digest", &digest.to_string())).bytes(b"");
-        let put = || {
-            let response = expect(self.client.call(&self.place, Action::Push, &call)?, &[201])?;
-            check_digest(&response, digest)
+    /// What the registry does not have yet, and the end.
+    fn send_chunks(&mut self, source: &mut Source<'_>) -> Result<(), Fault> {
+        let mut location = match &self.location {
+            Some(location) => location.clone(),
+            None => self.begin()?,
         };
-        put().map_err(failed(OPERATION, &self.reference))
+        let mut reader = open(source, self.sent)?;
+        while self.sent < self.blob.size {
+            let end = self.blob.size.min(self.sent.saturating_add(self.chunk_bytes));
+            let response = expect(self.send(Method::PATCH, location, &mut reader, end - self.sent)?, &[202])?;
+            location = next_location(&response)?;
+            (self.sent, self.location) = (end, Some(location.clone()));
+        }
+        let end = Call::to(Method::PUT, location.with_query("digest", &self.blob.digest.to_string())).bytes(b"");
+        let response = expect(self.client.call(&self.place, Action::Push, &end)?, &[201])?;
+        check_digest(&response, &self.blob.digest)
     }
+
+    /// Begins an upload: where it goes on.
+    fn begin(&mut self) -> Result<Url, Fault> {
+        let call = Call::new(Method::POST, "blobs/uploads/".to_owned());
+        let response = expect(self.client.call(&self.place, Action::Push, &call)?, &[202])?;
+        let least = response.header("oci-chunk-min-length").and_then(|length| length.parse().ok());
+        self.chunk_bytes = self.chunk_bytes.max(least.unwrap_or(0));
+        let location = next_location(&response)?;
+        self.location = Some(location.clone());
+        Ok(location)
+    }
+
+    /// Sends `length` bytes. A stream, because it must not be repeated before it is known how much of it has arrived.
+    fn send(
+        &self,
+        method: Method,
+        url: Url,
+        reader: &mut Reading<Box<dyn Read + '_>>,
+        length: u64,
+    ) -> Result<Response, Fault> {
+        let scopes = vec![Action::Push.scope(&self.place.repository)];
+        let is_chunk = method == Method::PATCH;
+        let mut piece = reader.take(length);
+        let mut request = Request::new(method, url)
+            .header("content-type", "application/octet-stream")
+            .payload(Payload::Stream(&mut piece, length));
+        if is_chunk {
+            request = request.header("content-range", format!("{}-{}", self.sent, self.sent + length - 1));
+        }
+        let sent = self.client.send(&self.place, &scopes, &mut request);
+        match reader.failed.take() {
+            Some(source) => Err(Fault::Source { source }),
+            None => sent,
+        }
+    }
+
+    /// After a failure: asks how much has arrived. If the registry does not tell, the upload begins again.
+    fn find_place(&mut self) {
+        let arrived = self.location.take().and_then(|location| self.ask(&location).ok().flatten());
+        self.sent = 0;
+        if let Some((location, arrived)) = arrived.filter(|(_, arrived)| *arrived <= self.blob.size) {
+            (self.sent, self.location) = (arrived, Some(location));
+        }
+    }
+
+    fn ask(&self, location: &Url) -> Result<Option<(Url, u64)>, Fault> {
+        let call = Call::to(Method::GET, location.clone());
+        let response = expect(self.client.call(&self.place, Action::Push, &call)?, &[204, 202, 200])?;
+        let last = response.header("range").and_then(|range| range.rsplit_once('-')?.1.trim().parse::<u64>().ok());
+        // Nothing at all is written as `0-0`, as is one byte; chunks are longer.
+        let arrived = last.map(|last| if last > 0 { last + 1 } else { 0 });
+        let location = next_location(&response).unwrap_or_else(|_| location.clone());
+        Ok(arrived.map(|arrived| (location, arrived)))
+    }
+}
+
+fn open<'a>(source: &mut Source<'a>, offset: u64) -> Result<Reading<Box<dyn Read + 'a>>, Fault> {
+    let inner = source(offset).map_err(|source| Fault::Source { source })?;
+    Ok(Reading { inner, failed: None })
 }
 
 /// Remembers why reading failed, which the transport reports as its own failure.
@@ -197,7 +214,7 @@ impl<R: Read> Read for Reading<R> {
 }
 
 /// Where the upload goes on.
-fn location(response: &Response) -> Result<Url, Fault> {
+fn next_location(response: &Response) -> Result<Url, Fault> {
     let host = || response.url.authority.clone();
     let Some(location) = response.header("location") else {
         return Err(Fault::Answer { host: host(), reason: "an upload without a location".to_owned() });

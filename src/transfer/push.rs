@@ -70,7 +70,7 @@ pub fn push(
         |number, meter| pushing.layer(&layers[number], meter),
     )?;
     if !client.has_blob(target, &manifest.config.digest)? {
-        client.upload_blob(target, &manifest.config, &mut || Ok(Box::new(config.as_slice())))?;
+        client.upload_blob(target, &manifest.config, &mut |_| Ok(Box::new(config.as_slice())))?;
     }
     let digest = client.put_manifest(target, &record.manifest.media_type, &bytes)?;
     let mut pushed = Pushed { digest, there: 0, mounted: 0, uploaded: 0, uploaded_bytes: 0 };
@@ -115,10 +115,10 @@ impl Push<'_> {
             return Err(TransferError::NoArchive { layer: layer.digest.clone() });
         }
         meter.begin();
-        let mut open = || -> io::Result<Box<dyn Read>> {
-            // Another try: what the last one sent does not count.
-            meter.set(0);
-            Ok(Box::new(Counting { reader: self.archives.open(layer, 0)?, meter }))
+        let mut open = |offset| -> io::Result<Box<dyn Read>> {
+            // What was sent and has not arrived does not count.
+            meter.set(offset);
+            Ok(Box::new(Counting { reader: self.archives.open(layer, offset)?, meter }))
         };
         self.client.upload_blob(self.target, layer, &mut open)?;
         Ok(Way::Uploaded(layer.size))

@@ -18,7 +18,7 @@ fn a_loaded_image_can_be_pushed_after_it() {
     let registry = Registry::start();
     let test = Devbox::new();
     make_layout(&test);
-    test.args(["image", "load", "--tag", "localhost/app", "layout"]).any_stdout().run();
+    test.args(["image", "load", "--tag", "localhost/app", "layout"]).any_stdout().any_stderr().run();
     test.args(["gc"]).stdout("freed 0 B: 0 things\n").run();
     let name = format!("{}/app", registry.name());
     test.args(["image", "push", "localhost/app", &name]).any_stdout().any_stderr().run();

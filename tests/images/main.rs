@@ -16,3 +16,4 @@ mod pull;
 mod push;
 mod registry;
 mod tokens;
+mod uploads;

@@ -146,7 +146,9 @@ fn serve(client: &TcpStream, upstream: u16, state: &State) -> std::io::Result<()
     let mut content = reader.take(length.unwrap_or(0));
     let mut writer = client;
     if let Some(Fault::Answer(status, headers, body)) = &fault {
-        content.read_to_string(&mut lock(&state.requests)[number].body)?;
+        let mut asked = Vec::new();
+        content.read_to_end(&mut asked)?;
+        lock(&state.requests)[number].body = String::from_utf8_lossy(&asked).into_owned();
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = body.len();
         write!(writer, "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
