@@ -27,6 +27,8 @@ pub struct Place {
     pub runtime: PathBuf,
     /// Where clients connect.
     pub socket: SocketAddress,
+    /// Where commands connect to its supervisor.
+    pub control: SocketAddress,
     /// Locked by the supervisor as long as it lives.
     pub running: PathBuf,
     /// The event log.
@@ -49,12 +51,8 @@ pub fn boot(
     touch(&place.running)?;
     // The previous supervisor may still be cleaning up.
     let supervised = BoxLock::acquire(&place.running, Sharing::Exclusive, "the box's supervisor", progress)?;
-    let shown = place.socket.shown();
-    match std::fs::remove_file(shown) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", shown)?,
-        _ => {}
-    }
-    let listener = UnixListener::bind(place.socket.path()).at("bind", shown)?;
+    let control = listen(&place.control)?;
+    let listener = listen(&place.socket)?;
     let (ours, theirs) = UnixStream::pair().map_err(io("make a socket pair"))?;
     let events = place.events.as_deref().map(open_events).transpose()?;
 
@@ -62,22 +60,25 @@ pub fn boot(
         Forked::Child => {
             drop(ours);
             let hold: Option<OwnedFd> = hold.map(OwnedFd::from);
-            let keep: Vec<RawFd> = [listener.as_raw_fd(), theirs.as_raw_fd(), supervised.as_fd().as_raw_fd()]
-                .into_iter()
-                .chain(events.as_ref().map(AsRawFd::as_raw_fd))
-                .chain(lock.as_ref().map(|lock| lock.as_fd().as_raw_fd()))
-                .chain(hold.as_ref().map(AsRawFd::as_raw_fd))
-                .collect();
-            let resources = Resources { listener, first: theirs, events };
+            let keep: Vec<RawFd> =
+                [listener.as_raw_fd(), control.as_raw_fd(), theirs.as_raw_fd(), supervised.as_fd().as_raw_fd()]
+                    .into_iter()
+                    .chain(events.as_ref().map(AsRawFd::as_raw_fd))
+                    .chain(lock.as_ref().map(|lock| lock.as_fd().as_raw_fd()))
+                    .chain(hold.as_ref().map(AsRawFd::as_raw_fd))
+                    .collect();
+            let resources = Resources { listener, first: theirs, events, control: Some(control) };
             let status = launch::detach(&keep)
                 .and_then(|()| launch::supervise(spec, net, resources, || drop(lock)))
                 .map_or(1, Ended::status);
-            std::fs::remove_file(shown).ok();
+            for socket in [&place.socket, &place.control] {
+                std::fs::remove_file(socket.shown()).ok();
+            }
             exit_now(status)
         }
         Forked::Parent { .. } => {
             supervised.leave_to_child();
-            drop((theirs, listener, events, hold));
+            drop((theirs, listener, control, events, hold));
             let lock = std::cell::Cell::new(lock);
             let outcome = attach::attach_with(&Channel::new(ours), command, || drop(lock.take()))
                 .map_err(io("talk to the box"))?;
@@ -92,6 +93,16 @@ pub fn boot(
             })
         }
     }
+}
+
+/// Listens in place of whoever did so before.
+fn listen(address: &SocketAddress) -> BoxesResult<UnixListener> {
+    let shown = address.shown();
+    match std::fs::remove_file(shown) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("remove", shown)?,
+        _ => {}
+    }
+    UnixListener::bind(address.path()).at("bind", shown)
 }
 
 fn touch(path: &Path) -> BoxesResult<()> {

@@ -44,6 +44,10 @@ pub enum EventKind {
     Reset,
     /// A limit killed a process, or ended the box.
     LimitReached,
+    /// A port of the box is reachable on the host.
+    PortOpened,
+    /// It is no longer.
+    PortClosed,
     /// Something did not work.
     Failed,
     /// Written by a newer devbox.

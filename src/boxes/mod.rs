@@ -11,7 +11,7 @@
 //!   log/events.jsonl               what happened
 //! <data>/store/box-layers/<layer>/ frozen writable layers, each `{fs/,map.json}` like `upper`; shared by clones
 //! <data>/trash/<entry>/            dropped trees, waiting for `remove::empty_trash`
-//! <runtime>/<12 hex>/s             the socket of a running box
+//! <runtime>/<12 hex>/{s,c}         the sockets of a running box: init's and its supervisor's
 //! ```
 //!
 //! A box is its record and the layers that the record names. Snapshot, restore, reset and clone ([`snapshot`],

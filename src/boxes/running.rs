@@ -20,6 +20,8 @@ use crate::sys;
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 /// The socket's name in the box's runtime directory.
 const SOCKET_NAME: &str = "s";
+/// The name of the supervisor's own socket, beside it.
+const CONTROL_NAME: &str = "c";
 /// How the directories of `run --rm` sessions begin, in the box's directory.
 const SCRATCH_PREFIX: &str = "scratch-";
 /// A box whose last session has just ended listens no longer after this, also on a busy machine.
@@ -58,17 +60,31 @@ pub fn socket_address(directory: &BoxDir) -> BoxesResult<SocketAddress> {
 
 /// As [`socket_address`], for any runtime directory.
 pub fn socket_address_in(runtime: &Path) -> BoxesResult<SocketAddress> {
-    let shown = runtime.join(SOCKET_NAME);
+    address(runtime, SOCKET_NAME)
+}
+
+/// The address of the supervisor's own socket, see [`crate::sandbox::control`].
+pub fn control_address_in(runtime: &Path) -> BoxesResult<SocketAddress> {
+    address(runtime, CONTROL_NAME)
+}
+
+fn address(runtime: &Path, name: &str) -> BoxesResult<SocketAddress> {
+    let shown = runtime.join(name);
     if shown.as_os_str().as_bytes().len() <= MAX_SOCKET_PATH_BYTES {
         return Ok(SocketAddress { path: shown.clone(), shown, _directory: None });
     }
     let handle = sys::fs::open_path(runtime).map_err(std::io::Error::from).at("open", runtime)?;
-    Ok(SocketAddress { path: sys::fs::proc_path(&handle).join(SOCKET_NAME), shown, _directory: Some(handle) })
+    Ok(SocketAddress { path: sys::fs::proc_path(&handle).join(name), shown, _directory: Some(handle) })
 }
 
 /// Connects to a running box. `None` when it does not run.
 pub fn connect(directory: &BoxDir) -> Option<UnixStream> {
     UnixStream::connect(socket_address(directory).ok()?.path()).ok()
+}
+
+/// Connects to the supervisor of a running box. `None` when it does not run.
+pub fn connect_to_supervisor(directory: &BoxDir) -> Option<UnixStream> {
+    UnixStream::connect(control_address_in(&directory.runtime()).ok()?.path()).ok()
 }
 
 /// Connects to everything that runs on the box's layers: the box itself, and sessions whose changes are thrown away.

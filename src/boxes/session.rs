@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Failure, Reply, Request};
 use crate::sandbox::etc::{hosts, resolv};
-use crate::sandbox::net::plan::{Driver, Mode, NetPlan, plan as plan_network};
+use crate::sandbox::net::plan::{Driver, Mode, NetPlan, Tasks, plan as plan_network};
 use crate::sandbox::net::{self, NetError};
 use crate::sandbox::plan::{Access, Wanted, plan};
 use crate::sandbox::spec::{Lifetime, Network, SandboxSpec};
@@ -340,8 +340,8 @@ fn launch_box(
     locked: LockedBox,
     scratch: Option<&Scratch>,
 ) -> Result<Outcome, SessionError> {
-    let (net, mode) = network(loaded, options)?;
-    if let Some(note) = net.note.as_deref().filter(|_| mode == Mode::Auto) {
+    let net = network(loaded, options)?;
+    if let Some(note) = &net.note {
         progress.note(note);
     }
     let hold = hold(&loaded.profile.base, base)?;
@@ -369,6 +369,7 @@ fn launch_box(
     std::fs::write(&network_file, network_name(&net)).at("write", &network_file)?;
     let place = boot::Place {
         socket: running::socket_address_in(&runtime)?,
+        control: running::control_address_in(&runtime)?,
         runtime,
         running: directory.running(),
         events: Some(directory.events()),
@@ -400,7 +401,7 @@ pub(super) fn map_and_driver(
     Ok((Offer::probe().map(user), loaded.driver))
 }
 
-fn network(loaded: &LoadedProfile, options: &Options) -> Result<(NetPlan, Mode), SessionError> {
+fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPlan, SessionError> {
     let mode = match options.network.unwrap_or(loaded.profile.network.mode) {
         profile::NetworkMode::Auto => Mode::Auto,
         profile::NetworkMode::Private => Mode::Private,
@@ -408,7 +409,14 @@ fn network(loaded: &LoadedProfile, options: &Options) -> Result<(NetPlan, Mode),
         profile::NetworkMode::None => Mode::None,
     };
     let path = paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default();
-    Ok((plan_network(mode, &net::probe(&path))?, mode))
+    let mut plan = plan_network(mode, &net::probe(&path))?;
+    let network = &loaded.profile.network;
+    plan.assign(Tasks {
+        published: network.ports.clone(),
+        forward: network.forward == profile::ForwardMode::Auto,
+        host_ports: network.host_ports.clone(),
+    });
+    Ok(plan)
 }
 
 /// Layers of the box above its base, the topmost first.
@@ -523,7 +531,7 @@ pub fn describe(
         id_map: map,
         id,
     });
-    let (net, _) = network(loaded, options)?;
+    let net = network(loaded, options)?;
     let packages = packages_layer::find(paths, loaded, &record.id_map, &base)?;
     let limits = limits::Plan { limits: loaded.profile.limits.clone(), ..limits::Plan::default() };
     let spec = sandbox(loaded, options, &base, packages, &directory, &record, &net, None, limits);

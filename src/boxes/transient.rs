@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::boot::{self, Place};
 use super::lock::{BoxLock, Sharing};
-use super::running::{socket_address_in, temporary_runtime};
+use super::running::{control_address_in, socket_address_in, temporary_runtime};
 use super::session::{SessionError, io};
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -32,6 +32,7 @@ pub fn run(
     let spec = plan(&runtime);
     let at = Place {
         socket: socket_address_in(&runtime)?,
+        control: control_address_in(&runtime)?,
         running: place.join("running"),
         events: None,
         runtime: runtime.clone(),

@@ -1,6 +1,6 @@
 //! Several files, one profile.
 //!
-//! Pure. Single values: the higher file wins. Tables (`env`, `limits`, `tasks`): merged by key. `packages`, `pass` and `mask`: the
+//! Pure. Single values: the higher file wins. Tables (`env`, `limits`, `tasks`): merged by key. `packages`, `pass`, `mask` and ports: the
 //! union, in order. `mounts`: appended, a target that was named before is replaced where it stands. `hooks`: appended.
 
 use std::collections::BTreeMap;
@@ -35,6 +35,11 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
             one(&format!("limits.{key}"));
             whole.limits.insert(*key, *value);
         }
+        replace(&mut whole.network.forward, &layer.network.forward, || one("network.forward"));
+        union(&mut whole.network.ports, &layer.network.ports, |port| one(&format!("network.ports.{port}")));
+        union(&mut whole.network.host_ports, &layer.network.host_ports, |port| {
+            one(&format!("network.host_ports.{port}"));
+        });
         union(&mut whole.packages, &layer.packages, |package| one(&format!("packages.{package}")));
         union(&mut whole.pass, &layer.pass, |name| one(&format!("env.pass.{name}")));
         union(&mut whole.mask, &layer.mask, |path| one(&format!("project.mask.{}", path.display())));

@@ -16,6 +16,7 @@ mod limits;
 pub mod load;
 pub mod lock;
 pub mod merge;
+pub mod ports;
 pub mod registries;
 pub mod resolve;
 pub mod schema;
@@ -149,10 +150,27 @@ pub struct Share {
 }
 
 /// The network of the box.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Network {
     /// Which.
     pub mode: NetworkMode,
+    /// Ports of the box that are reachable on the host.
+    pub ports: Vec<ports::Published>,
+    /// Whether whatever listens in the box is.
+    pub forward: ForwardMode,
+    /// Ports of the host's loopback that the box reaches at its own.
+    pub host_ports: Vec<ports::HostPort>,
+}
+
+/// Whether what listens in the box appears on the host's loopback by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ForwardMode {
+    /// It does.
+    #[default]
+    Auto,
+    /// It does not.
+    Off,
 }
 
 /// Which network a box has.

@@ -399,7 +399,12 @@ fn complete(
             git_config: merged.git_config.unwrap_or(false),
             ca_certificates: merged.ca_certificates.unwrap_or(true),
         },
-        network: Network { mode: merged.network_mode.unwrap_or_default() },
+        network: Network {
+            mode: merged.network_mode.unwrap_or_default(),
+            ports: merged.network.ports,
+            forward: merged.network.forward.unwrap_or_default(),
+            host_ports: merged.network.host_ports,
+        },
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,
         hooks: Hooks { create: merged.create, enter: merged.enter },

@@ -13,7 +13,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::registries::{RawImages, RawRegistries};
-use super::{Lifetime, NetworkMode};
+use super::{ForwardMode, Lifetime, NetworkMode};
 use crate::base::OverlayDriver;
 
 /// A value and the bytes of the file that it was read from.
@@ -186,6 +186,27 @@ pub struct RawShare {
 pub struct RawNetwork {
     /// `"private"`, `"host"`, `"none"`, or `"auto"` (the default): private where a helper program is installed.
     pub mode: Option<At<NetworkMode>>,
+    /// Ports of the box that are reachable on the host: `"8080:80"`, `"127.0.0.1:5432:5432/tcp"`, `"[::1]:53:53/udp"`,
+    /// `"8000-8010:8000-8010"`. Without an address on the host's loopback alone.
+    #[serde(default)]
+    pub ports: Vec<At<String>>,
+    /// `"auto"` (the default): every TCP port that something in the box listens on appears on the host's loopback.
+    /// `"off"`: only `ports` do.
+    pub forward: Option<At<ForwardMode>>,
+    /// Ports of the host's loopback that the box reaches at its own: `5432`, `"53/udp"`.
+    #[serde(default)]
+    pub host_ports: Vec<At<RawHostPort>>,
+}
+
+/// One of `network.host_ports`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum RawHostPort {
+    /// A TCP port.
+    Number(i64),
+    /// With a protocol.
+    Text(String),
 }
 
 /// `[limits]`
@@ -344,7 +365,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("build", &["containerfile", "context", "target", "args"]),
     ("project", &["path", "mask", "read_only"]),
     ("share", &["ssh_agent", "git_config", "ca_certificates"]),
-    ("network", &["mode"]),
+    ("network", &["mode", "ports", "forward", "host_ports"]),
     (
         "limits",
         &[

@@ -68,6 +68,9 @@ pub fn show(loaded: &LoadedProfile) -> String {
 
     page.section("[network]");
     page.key("mode", "network.mode", profile.network.mode);
+    page.list("ports", "network.ports.", &profile.network.ports, ToString::to_string);
+    page.key("forward", "network.forward", profile.network.forward);
+    page.list("host_ports", "network.host_ports.", &profile.network.host_ports, ToString::to_string);
 
     let limits = &profile.limits;
     if !limits.values.is_empty() || limits.require {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ProfileError;
 use super::load::resolve_links;
+use super::ports::{HostPort, Published};
 use super::resolve::{LoadedFile, LoadedProfile, Source};
 use super::validate::{BaseChoice, Layer};
 use super::{DEFAULT_PASS, NetworkMode, Profile};
@@ -52,6 +53,16 @@ pub enum HostWish {
         from: NetworkMode,
         /// What is wanted.
         to: NetworkMode,
+    },
+    /// To let other machines reach a port of the box.
+    PublicPort {
+        /// Where on the host, and which port.
+        port: Published,
+    },
+    /// To reach a service of the host that listens on its loopback.
+    HostPort {
+        /// Which.
+        port: HostPort,
     },
     /// The value of a variable of the host, which may be a secret.
     Variable {
@@ -102,6 +113,8 @@ impl std::fmt::Display for HostWish {
             Self::MoreNetwork { from, to } => {
                 write!(f, "set the network to `{}`, which is limited to `{}`", mode(*to), mode(*from))
             }
+            Self::PublicPort { port } => write!(f, "let other machines reach it: `{port}`"),
+            Self::HostPort { port } => write!(f, "reach the port `{port}` of the host's loopback"),
             Self::Variable { name } => write!(f, "read the environment variable `{}`", sanitize(name)),
             Self::Rootfs { path } => write!(f, "use `{}` as its root file system", clean(path)),
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
@@ -180,6 +193,12 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
         (_, NetworkMode::Host) => wish(true, HostWish::HostNetwork),
         (Some(from), to) => wish(to > from, HostWish::MoreNetwork { from, to }),
         (None, _) => {}
+    }
+    for port in profile.network.ports.iter().filter(|port| port.is_public() && !baseline.network.ports.contains(port)) {
+        wish(true, HostWish::PublicPort { port: *port });
+    }
+    for port in profile.network.host_ports.iter().filter(|port| !baseline.network.host_ports.contains(port)) {
+        wish(true, HostWish::HostPort { port: *port });
     }
     for name in profile.env.pass.iter().filter(|name| !is_harmless(name) && !baseline.pass.contains(name)) {
         wish(true, HostWish::Variable { name: name.clone() });

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+pub use self::network::NetworkLayer;
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
 use super::{Build, Lifetime, NetworkMode, limits, registries};
@@ -58,6 +59,8 @@ pub struct Layer {
     pub ca_certificates: Option<bool>,
     /// The network.
     pub network_mode: Option<NetworkMode>,
+    /// The rest of the network.
+    pub network: NetworkLayer,
     /// Limits, in the units of their keys.
     pub limits: BTreeMap<Key, u64>,
     /// Whether a limit that does not hold is an error.
@@ -186,7 +189,8 @@ impl Origin<'_> {
             ssh_agent: raw.share.ssh_agent.map(|on| on.value),
             git_config: raw.share.git_config.map(|on| on.value),
             ca_certificates: raw.share.ca_certificates.map(|on| on.value),
-            network_mode: raw.network.mode.map(|mode| mode.value),
+            network_mode: raw.network.mode.as_ref().map(|mode| mode.value),
+            network: self.network(raw.network)?,
             require_limits: raw.limits.require.as_ref().map(|on| on.value),
             limits: limits::check(self, raw.limits)?,
             tasks,
@@ -563,5 +567,6 @@ pub fn is_kernel_path(path: &Path) -> bool {
     path == Path::new("/") || ["/proc", "/sys", "/dev"].iter().any(|kernel| path.starts_with(kernel))
 }
 
+mod network;
 #[cfg(test)]
 mod tests;

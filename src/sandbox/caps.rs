@@ -58,7 +58,12 @@ pub const fn kept() -> &'static [Capability] {
     ]
 }
 
-/// Reduces the calling thread to [`kept`], for itself and for all it will start, and checks what the kernel made of it.
+/// As [`reduce_to`], with [`kept`].
+pub fn apply() -> Result<(), CapsError> {
+    reduce_to(kept())
+}
+
+/// Reduces the calling thread to `kept`, for itself and for all it will start, and checks what the kernel made of it.
 ///
 /// The caller has every capability in its user namespace. Permitted, effective and bounding become `kept`;
 /// inheritable and ambient become empty, so that a program run as another user than root starts with none. The seccomp
@@ -66,8 +71,8 @@ pub const fn kept() -> &'static [Capability] {
 ///
 /// # Errors
 /// When the kernel refuses a step, or a set is not as asked for afterwards: nothing may be run in the box then.
-pub fn apply() -> Result<(), CapsError> {
-    let wanted = kept().iter().fold(CapabilitySet::empty(), |set, cap| set | bit(u32::from(cap.index())));
+pub fn reduce_to(kept: &[Capability]) -> Result<(), CapsError> {
+    let wanted = kept.iter().fold(CapabilitySet::empty(), |set, cap| set | bit(u32::from(cap.index())));
     // CAP_SETPCAP is needed for this, so the bounding set comes first.
     for index in known() {
         if !wanted.contains(bit(index)) {

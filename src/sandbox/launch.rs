@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -10,6 +11,7 @@ use nix::unistd::Pid;
 use super::channel::{Channel, Failure, Phase, Reply};
 use super::fuse::{self, Server};
 use super::init::{self, EventLog, Inheritance};
+use super::net::host::HostSide;
 use super::net::plan::NetPlan;
 use super::net::{Helper, NetError, NetTarget};
 use super::seccomp::{Program, program_for};
@@ -39,12 +41,14 @@ pub struct Resources {
     pub first: UnixStream,
     /// The event log, open for appending.
     pub events: Option<OwnedFd>,
+    /// Where the user's commands will connect to the supervisor; bound, listening.
+    pub control: Option<UnixListener>,
 }
 
 /// Starts the box and waits for its end. Called in the detached supervisor process; `ready` is called once the box
 /// accepts sessions.
 pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready: impl FnOnce()) -> SysResult<Ended> {
-    let Resources { listener, first, events } = resources;
+    let Resources { listener, first, events, control } = resources;
     let limits = &spec.limits;
     let client = Channel::new(first.try_clone().call(|| "dup `socket`".to_owned())?);
     let log = EventLog::new(events.as_ref().map(|fd| fd.try_clone()).transpose().call(|| "dup `log`".to_owned())?);
@@ -73,7 +77,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     let pid = match clone::clone_into(namespaces, inside.as_ref().map(AsFd::as_fd)) {
         Err(error) => return fail(&client, &log, &Failure::new(Phase::Namespaces, &error)),
         Ok(Forked::Child) => {
-            drop((gate_write, report_read, fuse, client, log));
+            drop((gate_write, report_read, fuse, client, log, control));
             let events = EventLog::new(events);
             let inherited =
                 Inheritance { gate: gate_read, report: report_write, fuse: fuse_init, listener, first, events };
@@ -89,13 +93,17 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         return abandon(pid, gate, &client, &log, &Failure::new(Phase::IdMap, &error));
     }
     // Before init makes itself undumpable, and its namespaces unreachable by path.
-    let target = NetTarget::of(pid.as_raw());
+    let (target, host_side) = match network_of(spec, pid, net, &log) {
+        Ok(found) => found,
+        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Network, &error)),
+    };
+    let mut host_side = host_side;
     let mut server = match start_fuse(spec, pid, fuse) {
         Ok(server) => server,
         Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Overlay, &error)),
     };
     gate.write_all(b"m").call(|| "write `gate`".to_owned())?;
-    let mut helper = match start_network(net, target) {
+    let mut helper = match start_network(net, target, &mut host_side, &spec.root.staging) {
         Ok(helper) => helper,
         Err(failure) => return abandon(pid, gate, &client, &log, &failure),
     };
@@ -123,7 +131,10 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     log.append("started", &[]);
     ready();
 
-    // 4. Little to do until init ends, and every process of the box with it.
+    // 4. Serve until init ends, and every process of the box with it.
+    if let Err(error) = host_side.start_agent(&spec.root.staging) {
+        log.append("failed", &[("error", &error.to_string())]);
+    }
     let disk = limits.limits.get(Key::Disk).map(|limit| disk::Watch::new(&spec.root.upper, &spec.id_map, limit));
     let disk = disk.transpose().unwrap_or_else(|error| {
         log.append("failed", &[("error", &format!("the disk limit does not hold: {error}"))]);
@@ -133,6 +144,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         .with_server(server.as_mut())
         .with_group(group.as_ref())
         .with_disk(disk, limits.runtime.as_deref())
+        .with_network(host_side, control)?
         .until_end()?;
     let ended = process::wait(pid)?;
     if let Some(helper) = helper.take() {
@@ -210,12 +222,35 @@ fn said_at_the_end(server: &mut Server) -> Option<String> {
     server.said()
 }
 
-fn start_network(net: &NetPlan, target: Result<NetTarget, NetError>) -> Result<Option<Helper>, Failure> {
+/// The box's namespaces, as the network helper needs them, and the host side of its network.
+fn network_of<'a>(
+    spec: &SandboxSpec,
+    init: Pid,
+    net: &'a NetPlan,
+    log: &'a EventLog,
+) -> Result<(Option<NetTarget>, HostSide<'a>), NetError> {
+    let target = match spec.network {
+        Network::Own => Some(NetTarget::of(init.as_raw())?),
+        Network::Host => None,
+    };
+    let own = target.as_ref().map(NetTarget::try_clone).transpose()?;
+    Ok((target, HostSide::new(net, own, log)?))
+}
+
+fn start_network(
+    net: &NetPlan,
+    target: Option<NetTarget>,
+    host_side: &mut HostSide<'_>,
+    empty: &Path,
+) -> Result<Option<Helper>, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::new(Phase::Network, error);
-    if !net.own_namespace() {
-        return Ok(None);
+    let Some(target) = target else { return Ok(None) };
+    let mut helper = super::net::start(net, target).map_err(|error| failed(&error))?;
+    if host_side.agent_comes_first() {
+        // Beside the helper, which takes longer.
+        host_side.start_agent(empty).map_err(|error| failed(&error))?;
+        host_side.wait_until_ready(NETWORK_TIMEOUT).map_err(|error| failed(&error))?;
     }
-    let mut helper = super::net::start(net, target.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
     helper.ready(NETWORK_TIMEOUT).map_err(|error| failed(&error))?;
     Ok(Some(helper))
 }

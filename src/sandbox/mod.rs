@@ -6,6 +6,7 @@
 pub mod attach;
 pub mod caps;
 pub mod channel;
+pub mod control;
 pub mod dev;
 pub mod etc;
 pub mod fuse;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::control;
 use super::fuse::Server;
 use super::init::EventLog;
+use super::net::host::HostSide;
 use crate::limits::amount::format_size;
 use crate::limits::disk;
 use crate::limits::group::Group;
@@ -32,6 +35,8 @@ pub struct Watch<'a> {
     disk: Option<disk::Watch>,
     /// Where other limits are found, when they were set meanwhile.
     runtime: Option<&'a Path>,
+    network: Option<HostSide<'a>>,
+    control: Option<UnixListener>,
 }
 
 /// The box's memory limit.
@@ -48,7 +53,7 @@ impl<'a> Watch<'a> {
         let call = || format!("pidfd_open `{init}`");
         let pid = rustix::process::Pid::from_raw(init.as_raw()).ok_or_else(|| SysError::new(call(), Errno::SRCH))?;
         let init = pidfd_open(pid, PidfdFlags::empty()).call(call)?;
-        Ok(Self { init, log, server: None, memory: None, disk: None, runtime: None })
+        Ok(Self { init, log, server: None, memory: None, disk: None, runtime: None, network: None, control: None })
     }
 
     /// The box ends with its root file system.
@@ -74,6 +79,16 @@ impl<'a> Watch<'a> {
         self
     }
 
+    /// Serves the box's network agent until the box has ended, and the user's commands that connect to `control`.
+    pub fn with_network(mut self, network: HostSide<'a>, control: Option<UnixListener>) -> SysResult<Self> {
+        if let Some(control) = &control {
+            control.set_nonblocking(true).call(|| "fcntl `control`".to_owned())?;
+        }
+        self.network = Some(network);
+        self.control = control;
+        Ok(self)
+    }
+
     /// Returns when init has ended. A box that lost its root file system, or outgrew its disk limit, is ended.
     pub fn until_end(&mut self) -> SysResult<()> {
         let mut deadline = None;
@@ -85,6 +100,7 @@ impl<'a> Watch<'a> {
                 self.signal(Signal::KILL)?;
             }
             self.tell_killed();
+            self.serve();
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 self.signal(Signal::KILL)?;
                 deadline = None;
@@ -100,7 +116,7 @@ impl<'a> Watch<'a> {
         }
         // What killed the last process may have been the limit.
         self.tell_killed();
-        Ok(())
+        self.network.as_mut().map_or(Ok(()), HostSide::stop)
     }
 
     /// Sleeps until something happens. Whether init has ended.
@@ -113,10 +129,21 @@ impl<'a> Watch<'a> {
         let mut set = vec![PollFd::new(&self.init, PollFlags::IN)];
         set.extend(self.server.as_ref().map(|server| PollFd::from_borrowed_fd(server.standard_error(), PollFlags::IN)));
         set.extend(self.memory.as_ref().map(|memory| PollFd::from_borrowed_fd(memory.events.as_fd(), PollFlags::PRI)));
+        set.extend(self.control.as_ref().map(|control| PollFd::new(control, PollFlags::IN)));
+        set.extend(self.network.as_ref().and_then(|network| network.poll_fd()));
         match poll(&mut set, pause.as_ref()) {
             Ok(_) => Ok(!set[0].revents().is_empty()),
             Err(Errno::INTR) => Ok(false),
             Err(errno) => Err(errno).call(|| "poll".to_owned()),
+        }
+    }
+
+    /// Neither waits for anybody.
+    fn serve(&mut self) {
+        let Some(network) = &mut self.network else { return };
+        network.serve();
+        if let Some(control) = &self.control {
+            control::serve(control, |request| network.answer(request));
         }
     }
 

@@ -9,7 +9,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 
-use super::{Context, SysResult};
+use super::{Context, SysError, SysResult};
 
 /// At most this many descriptors travel with one message.
 pub const MAX_DESCRIPTORS: usize = 8;
@@ -56,4 +56,23 @@ pub fn receive_with_descriptors(
         }
     }
     Ok(received.bytes)
+}
+
+/// Lets only packets through to `socket` for which `filter` (classic BPF over the packet from its TCP or UDP header on)
+/// does not return 0. Neither this process nor one that is given the socket can take the filter off again.
+pub fn lock_filter(socket: &impl AsFd, filter: &[libc::sock_filter]) -> SysResult<()> {
+    let call = || format!("setsockopt `SO_ATTACH_FILTER` of {} instructions", filter.len());
+    let len = u16::try_from(filter.len()).map_err(|_| SysError::new(call(), rustix::io::Errno::INVAL))?;
+    let program = libc::sock_fprog { len, filter: filter.as_ptr().cast_mut() };
+    set_option(socket, libc::SO_ATTACH_FILTER, &program, call)?;
+    set_option(socket, libc::SO_LOCK_FILTER, &1_i32, || "setsockopt `SO_LOCK_FILTER`".to_owned())
+}
+
+fn set_option<T>(socket: &impl AsFd, option: libc::c_int, value: &T, call: impl Fn() -> String) -> SysResult<()> {
+    let size = std::mem::size_of::<T>() as libc::socklen_t;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket.as_fd());
+    // SAFETY: the kernel reads `size` bytes of `value`, which outlives the call, and what a program in it points at,
+    // which the caller keeps alive.
+    let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, std::ptr::from_ref(value).cast(), size) };
+    if result == 0 { Ok(()) } else { Err(SysError::last(call())) }
 }

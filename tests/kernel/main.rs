@@ -12,6 +12,7 @@ mod install;
 mod limits;
 mod lock;
 mod machine;
+mod network;
 mod profiles;
 mod sandbox;
 mod session;

@@ -109,6 +109,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("[env]\nA = \"b\"\npackages = [\"git\"]", "3:12: wrong type: expected a string in quotes (this is a list)"),
     ("lifetime = \"kep\"", "1:12: unknown value `kep` (did you mean `keep`?)"),
     ("[network]\nmode = \"bridge\"", "2:8: unknown value `bridge`"),
+    ("[network]\nports = [\"80\", \"x:80\"]", "2:16: this is no port to publish"),
+    ("[network]\nports = [\"80:80\", \"80:81\"]", "2:19: this port of the host is named twice"),
+    ("[network]\nhost_ports = [0]", "2:15: this is no port of the host"),
+    ("[network]\nmode = \"none\"\nports = [\"80\"]", "3:10: `ports` and `mode = \"none\"` exclude each other"),
+    ("[network]\nforward = \"on\"", "2:11: unknown value `on`"),
     ("[[mounts]]\nsource = \"a\"", "1:1: missing key `target`"),
     ("base = \"host\"\ndistro = \"debian:bookworm\"", "2:10: `base` and `distro` exclude each other (a second base)"),
     ("rootfs = \"a\"\nbase = \"host\"", "2:8: `rootfs` and `base` exclude each other (a second base)"),
@@ -187,7 +192,7 @@ fn helps_with_what_stands_in_the_wrong_place() {
         ("base = \"debian:sid\"", "for a distribution write `distro = \"debian:sid\"`"),
         ("shell = \"zsh\"", "for example `shell = \"/bin/zsh\"`"),
         ("[network]\nmode = \"x\"", "the values are `none`, `private`, `auto`, `host`"),
-        ("[network]\nports = []", "the keys here are `mode`"),
+        ("[network]\nbridges = []", "the keys here are `mode`, `ports`, `forward`, `host_ports`"),
         ("[[mounts]]\nsource = \"~/a\"\ntarget = \"~/a\"", "the home of the box's root is `/root`: write `/root/a`"),
     ] {
         assert_eq!(parse(text).unwrap_err().help.as_deref(), Some(help), "{text}");

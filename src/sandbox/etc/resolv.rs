@@ -42,6 +42,7 @@ mod tests {
             search: vec!["a.example".to_owned(), "b.example".to_owned()],
             options: vec!["edns0".to_owned()],
             note: None,
+            tasks: crate::sandbox::net::Tasks::default(),
         };
         let text = "# Made by devbox at each start.\nnameserver 192.0.2.1\nnameserver fd00::1\n\
                     search a.example b.example\noptions edns0\n";

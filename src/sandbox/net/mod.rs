@@ -10,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod agent;
+pub mod host;
 pub mod pasta;
 pub mod plan;
 pub mod resolver;
@@ -18,10 +20,12 @@ pub mod slirp;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Driver, Found, Mode, NetPlan, Tun, plan};
+pub use plan::{Driver, Found, Mode, NetPlan, Tasks, Tun, plan};
 pub use resolver::{HostResolver, Nameserver};
 
 use crate::process::{ProcessError, Running};
+use crate::profile::ports::Published;
+use crate::sys::{Context, SysError};
 
 /// The name of the interface in the box.
 pub const INTERFACE: &str = "eth0";
@@ -52,6 +56,26 @@ pub enum NetError {
     /// The helper failed.
     #[error("cannot connect the box to the network")]
     Helper(#[from] ProcessError),
+    /// A port of the profile cannot be had.
+    #[error("cannot publish the port `{port}`")]
+    Publish {
+        /// As the profile names it.
+        port: Published,
+        /// What the kernel said.
+        source: SysError,
+    },
+    /// The network agent could not be started.
+    #[error("cannot start the box's network agent")]
+    AgentStart(#[from] SysError),
+    /// The network agent could not do what the profile asks for.
+    #[error("the box's network agent failed: {}", causes.join(": "))]
+    Agent {
+        /// What it said, outermost first.
+        causes: Vec<String>,
+    },
+    /// The network agent ended before it said that it is ready.
+    #[error("the box's network agent ended unexpectedly")]
+    AgentEnded,
 }
 
 impl NetError {
@@ -63,7 +87,8 @@ impl NetError {
             Self::NoTun => "`modprobe tun` (as root) allows a private one",
             Self::TunDenied => "`chmod 0666 /dev/net/tun` (as root) allows a private one",
             Self::NoRoute => "connect it, or install the package `slirp4netns`, for a private one",
-            Self::Namespace { .. } | Self::Helper(_) => "`devbox doctor` looks for the cause",
+            Self::Publish { .. } => "choose another host port for it, or none (`\"80\"`) for one that is free",
+            _ => "`devbox doctor` looks for the cause",
         }
     }
 }
@@ -120,6 +145,12 @@ impl NetTarget {
         let ours = std::fs::metadata(&path).map_err(|source| NetError::Namespace { path, source })?;
         let own = theirs != (ours.dev(), ours.ino());
         Ok(Self { net: net.into(), user: own.then(|| user.into()) })
+    }
+
+    /// The same namespaces, by descriptors of their own.
+    pub fn try_clone(&self) -> Result<Self, SysError> {
+        let copy = |fd: &OwnedFd| fd.try_clone().call(|| "dup a namespace".to_owned());
+        Ok(Self { net: copy(&self.net)?, user: self.user.as_ref().map(copy).transpose()? })
     }
 }
 

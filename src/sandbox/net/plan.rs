@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NetError;
 use super::resolver::HostResolver;
+use crate::profile::ports::{HostPort, Published};
 
 /// Where a box under `pasta` sends its queries when the host's resolver listens on an address of the host's own:
 /// `pasta` hands them over. Link-local, so that it collides with no network.
@@ -83,6 +84,33 @@ pub struct NetPlan {
     pub options: Vec<String>,
     /// A fallback that the user should know of, one line.
     pub note: Option<String>,
+    /// What the network agent is for.
+    pub tasks: Tasks,
+}
+
+/// What a network agent does in the box's network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Ports of the box that are reachable on the host.
+    pub published: Vec<Published>,
+    /// Whatever listens in the box is reachable on the host's loopback.
+    pub forward: bool,
+    /// Ports of the host's loopback that are reachable in the box.
+    pub host_ports: Vec<HostPort>,
+}
+
+impl Tasks {
+    /// Without a task there is no agent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.published.is_empty() && !self.forward && self.host_ports.is_empty()
+    }
+
+    /// Whether nothing may run in the box before the agent is ready.
+    #[must_use]
+    pub fn come_first(&self) -> bool {
+        !self.host_ports.is_empty()
+    }
 }
 
 impl NetPlan {
@@ -90,6 +118,21 @@ impl NetPlan {
     #[must_use]
     pub fn own_namespace(&self) -> bool {
         self.driver != Driver::Host
+    }
+
+    /// Gives the box's agent its tasks. In the host's network there are none, for every port is there already; nor are
+    /// there any without a network.
+    pub fn assign(&mut self, tasks: Tasks) {
+        match self.driver {
+            Driver::Pasta(_) | Driver::Slirp(_) => self.tasks = tasks,
+            Driver::Host if tasks.published.iter().any(|port| port.host_port != Some(port.box_port)) => {
+                self.note.get_or_insert_with(|| {
+                    "the box is in the host's network: its ports are the host's, none is published under another number"
+                        .to_owned()
+                });
+            }
+            Driver::Host | Driver::Loopback => {}
+        }
     }
 }
 
@@ -103,6 +146,7 @@ pub fn plan(mode: Mode, found: &Found) -> Result<NetPlan, NetError> {
             search: Vec::new(),
             options: Vec::new(),
             note: None,
+            tasks: Tasks::default(),
         }),
         Mode::Private => private(found),
         Mode::Auto => Ok(match private(found) {
@@ -152,7 +196,14 @@ fn with_pasta(pasta: PathBuf, resolver: &HostResolver) -> NetPlan {
     if resolver.nameservers.iter().any(|server| server.local) && !options.iter().any(|option| option == "edns0") {
         options.push("edns0".to_owned());
     }
-    NetPlan { driver: Driver::Pasta(pasta), nameservers, search: resolver.search.clone(), options, note: None }
+    NetPlan {
+        driver: Driver::Pasta(pasta),
+        nameservers,
+        search: resolver.search.clone(),
+        options,
+        note: None,
+        tasks: Tasks::default(),
+    }
 }
 
 fn with_slirp(slirp: PathBuf, resolver: &HostResolver) -> NetPlan {
@@ -162,6 +213,7 @@ fn with_slirp(slirp: PathBuf, resolver: &HostResolver) -> NetPlan {
         search: resolver.search.clone(),
         options: resolver.options.clone(),
         note: None,
+        tasks: Tasks::default(),
     }
 }
 
@@ -172,6 +224,7 @@ fn host(found: &Found, note: Option<String>) -> NetPlan {
         search: found.resolver.search.clone(),
         options: found.resolver.options.clone(),
         note,
+        tasks: Tasks::default(),
     }
 }
 

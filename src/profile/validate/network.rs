@@ -1,0 +1,70 @@
+//! `[network]`, checked.
+
+use super::{Checked, Origin};
+use crate::profile::diagnostic::Diagnostic;
+use crate::profile::ports::{self, HostPort, Published};
+use crate::profile::schema::{At, RawHostPort, RawNetwork};
+use crate::profile::{ForwardMode, NetworkMode};
+
+/// What one file says of the network, but for its mode.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkLayer {
+    /// Ports of the box on the host.
+    pub ports: Vec<Published>,
+    /// Whether what listens is forwarded.
+    pub forward: Option<ForwardMode>,
+    /// Ports of the host's loopback in the box.
+    pub host_ports: Vec<HostPort>,
+}
+
+impl Origin<'_> {
+    pub(super) fn network(&self, raw: RawNetwork) -> Checked<NetworkLayer> {
+        if raw.mode.as_ref().is_some_and(|mode| mode.value == NetworkMode::None) {
+            self.nothing_to_reach(&raw)?;
+        }
+        let mut ports: Vec<Published> = Vec::new();
+        for entry in raw.ports {
+            for port in self.published(&entry)? {
+                let same_place = |other: &Published| {
+                    (other.address, other.host_port, other.protocol) == (port.address, port.host_port, port.protocol)
+                };
+                if port.host_port.is_some() && ports.iter().any(same_place) {
+                    return Err(self.wrong(&entry, "this port of the host is named twice").into());
+                }
+                ports.push(port);
+            }
+        }
+        Ok(NetworkLayer {
+            ports,
+            forward: raw.forward.map(|forward| forward.value),
+            host_ports: raw.host_ports.into_iter().map(|port| self.host_port(&port)).collect::<Checked<_>>()?,
+        })
+    }
+
+    fn nothing_to_reach(&self, raw: &RawNetwork) -> Checked<()> {
+        let fault = |at: Diagnostic| at.label("a box without a network has no ports").into();
+        match (raw.ports.first(), raw.host_ports.first()) {
+            (Some(port), _) => Err(fault(self.wrong(port, "`ports` and `mode = \"none\"` exclude each other"))),
+            (_, Some(port)) => Err(fault(self.wrong(port, "`host_ports` and `mode = \"none\"` exclude each other"))),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn published(&self, entry: &At<String>) -> Checked<Vec<Published>> {
+        ports::parse_published(&entry.value).map_err(|fault| {
+            self.wrong(entry, "this is no port to publish")
+                .label(fault)
+                .help("write `[ADDRESS:][HOST-PORT:]BOX-PORT[/udp]`, for example `8080:80`")
+                .into()
+        })
+    }
+
+    fn host_port(&self, entry: &At<RawHostPort>) -> Checked<HostPort> {
+        let text = match &entry.value {
+            RawHostPort::Number(number) => number.to_string(),
+            RawHostPort::Text(text) => text.clone(),
+        };
+        ports::parse_host_port(&text)
+            .map_err(|fault| self.wrong(entry, "this is no port of the host").label(fault).into())
+    }
+}

@@ -1,0 +1,71 @@
+//! What a network agent and its host side say to each other.
+//!
+//! The host side decides, the agent carries out: it is told what to serve, and tells what it sees. Whatever it asks for is
+//! compared with the profile, for it may have been taken over.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::ports::Protocol;
+
+/// To the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Serve the sockets that come along, bound on the host (and listening, for TCP).
+    Publish {
+        /// The host side's number for it.
+        id: u32,
+        /// Of the sockets and the targets.
+        protocol: Protocol,
+        /// Addresses in the box; the first that answers is taken.
+        targets: Vec<SocketAddr>,
+    },
+    /// Serve these no longer. Connections go on.
+    Withdraw {
+        /// As published.
+        id: u32,
+    },
+    /// The answer to [`Report::Connect`]: the connected socket, or nothing if it was refused.
+    Connected {
+        /// The agent's number for it.
+        ticket: u32,
+        /// As it was asked for.
+        protocol: Protocol,
+    },
+}
+
+/// From the agent. Untrusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// Everything that the profile asks for is set up.
+    Ready,
+    /// It is not, and the agent ends.
+    Failed {
+        /// The error and its causes, outermost first.
+        causes: Vec<String>,
+    },
+    /// A TCP port of the box that a program listens on.
+    Listening {
+        /// The port.
+        port: u16,
+        /// The address that it is bound to.
+        address: IpAddr,
+    },
+    /// Nobody listens there any more.
+    Silent {
+        /// The port.
+        port: u16,
+    },
+    /// The box wants to reach a port of the host's loopback.
+    Connect {
+        /// The agent's number for it.
+        ticket: u32,
+        /// Which protocol.
+        protocol: Protocol,
+        /// Which port.
+        port: u16,
+    },
+}

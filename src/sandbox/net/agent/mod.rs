@@ -1,0 +1,181 @@
+//! The network agent: a small process of ours in a box's network, invisible to the box.
+//!
+//! ```text
+//! host's network            |            box's network
+//!                           |
+//!  supervisor ("host side") |          agent ─── sockets in the box
+//!       │   decides         |            │
+//!       └─────────── Order, Report ──────┘      packets, [`link`]; sockets of the host ride along
+//! ```
+//!
+//! It is a fork of the supervisor that joins the box's user and network namespace and nothing else of the box, so that the
+//! box cannot see it; it dies with the supervisor. What it needs of the host's network it asks the host side for
+//! ([`super::host`]), which compares every wish with the profile. Once it is set up it gives up the file system,
+//! capabilities and most system calls ([`confine`]).
+//!
+//! One thread, one loop ([`reactor`]); each task is a part of it with a file of its own:
+//!
+//! - a part that needs privileges, such as a low port of the box, does so when it is made, before the confinement
+//! - it registers its descriptors under keys of its own, and is handed those that are ready
+//! - it names the moment at which it wants to be woken
+
+pub mod confine;
+pub mod datagrams;
+pub mod link;
+pub mod message;
+pub mod ports;
+pub mod reactor;
+pub mod slab;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::unistd::Pid;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use self::datagrams::Datagrams;
+use self::link::{Link, Received};
+use self::message::{Order, Report};
+use self::ports::Ports;
+use self::reactor::{Key, Part, Reactor};
+use super::NetTarget;
+use super::plan::Tasks;
+use crate::profile::ports::Protocol;
+use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sys::{Context, SysError, SysResult, net, process};
+
+/// Where the only descriptor of [`Part::Link`] is.
+const LINK: Key = Key::new(Part::Link, 0);
+
+/// Forks an agent for the namespaces `target`; `empty` is a directory without entries. The caller has one thread.
+///
+/// The first message over the link tells whether it could be set up.
+pub fn start(tasks: &Tasks, target: &NetTarget, empty: &Path) -> SysResult<(Pid, Link)> {
+    let (host, mut agent) = link::pair()?;
+    let supervisor = rustix::process::getpid();
+    match fork()? {
+        Forked::Parent { pid } => Ok((pid, host)),
+        Forked::Child => {
+            drop(host);
+            let ended = enter(target, &agent, supervisor).and_then(|()| {
+                let reactor = Reactor::new()?;
+                let parts = Agent::new(tasks)?;
+                confine::confine(empty, &[])?;
+                Ok((parts, reactor))
+            });
+            let ended = match ended {
+                Ok((parts, reactor)) => parts.run(&mut Shared { reactor, link: agent }),
+                Err(error) => give_up(&mut agent, &error),
+            };
+            exit_now(i32::from(ended.is_err()))
+        }
+    }
+}
+
+/// Tells the host side why there is no agent.
+fn give_up(link: &mut Link, error: &SysError) -> SysResult<()> {
+    link.send(&Report::Failed { causes: vec![error.to_string()] }, Vec::new())
+}
+
+/// Joins the box's namespaces, and lets go of everything else that the supervisor has.
+fn enter(target: &NetTarget, link: &Link, supervisor: rustix::process::Pid) -> SysResult<()> {
+    let user = target.user.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+    process::close_all_but(&[link.as_fd().as_raw_fd(), target.net.as_raw_fd(), user])?;
+    process::set_title("devbox: network")?;
+    if let Some(user) = &target.user {
+        join(user.as_fd(), LinkNameSpaceType::User)?;
+    }
+    join(target.net.as_fd(), LinkNameSpaceType::Network)?;
+    process::close_all_but(&[link.as_fd().as_raw_fd()])?;
+    process::set_undumpable()?;
+    // Joining a user namespace has cleared it.
+    process::die_with_parent()?;
+    if rustix::process::getppid() != Some(supervisor) {
+        return Err(SysError::new("getppid", Errno::SRCH));
+    }
+    // Each connection takes two descriptors.
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .call(|| "setrlimit `RLIMIT_NOFILE`".to_owned())
+}
+
+fn join(namespace: BorrowedFd<'_>, kind: LinkNameSpaceType) -> SysResult<()> {
+    move_into_link_name_space(namespace, Some(kind)).call(|| format!("setns `{kind:?}`"))
+}
+
+/// What the parts of an agent share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where descriptors are registered.
+    pub reactor: Reactor,
+    /// The connection to the host side.
+    pub link: Link,
+}
+
+/// The parts of an agent.
+#[derive(Debug)]
+struct Agent {
+    ports: Ports,
+    datagrams: Datagrams,
+}
+
+impl Agent {
+    /// Does what needs privileges.
+    fn new(tasks: &Tasks) -> SysResult<Self> {
+        // Init does so as well, but perhaps later: an interface that is down has no `::1`.
+        net::bring_up_loopback()?;
+        Ok(Self { ports: Ports::new(tasks)?, datagrams: Datagrams::new(tasks)? })
+    }
+
+    /// Until the supervisor is gone.
+    fn run(mut self, shared: &mut Shared) -> SysResult<()> {
+        let ended = self.serve(shared);
+        ended.or_else(|error| give_up(&mut shared.link, &error))
+    }
+
+    fn serve(&mut self, shared: &mut Shared) -> SysResult<()> {
+        shared.reactor.add(&shared.link, LINK, EventFlags::IN)?;
+        shared.link.send(&Report::Ready, Vec::new())?;
+        let mut ready = Vec::new();
+        loop {
+            let deadline = [self.ports.deadline(), self.datagrams.deadline()].into_iter().flatten().min();
+            shared.reactor.wait(deadline, &mut ready)?;
+            self.ports.on_time(shared)?;
+            self.datagrams.on_time(shared)?;
+            for (key, _) in ready.drain(..) {
+                match key.part {
+                    Part::Link => match shared.link.receive()? {
+                        Received::Message(order, descriptors) => self.obey(order, descriptors, shared)?,
+                        Received::Nothing => {}
+                        Received::Closed => return Ok(()),
+                    },
+                    Part::Ports => self.ports.on_ready(key.id, shared)?,
+                    Part::Datagrams => self.datagrams.on_ready(key.id, shared)?,
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>, shared: &Shared) -> SysResult<()> {
+        match order {
+            Order::Publish { id, protocol: Protocol::Tcp, targets } => self.ports.publish(id, descriptors, &targets),
+            Order::Publish { id, protocol: Protocol::Udp, targets } => {
+                self.datagrams.publish(id, descriptors, &targets)
+            }
+            Order::Withdraw { id } => {
+                self.datagrams.withdraw(id);
+                self.ports.withdraw(id, shared)
+            }
+            Order::Connected { ticket, protocol } => {
+                let socket = descriptors.into_iter().next();
+                match protocol {
+                    Protocol::Tcp => self.ports.connected(ticket, socket, shared),
+                    Protocol::Udp => self.datagrams.connected(ticket, socket, shared),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The host side of a box's network: it holds what the box may have of the host's, and answers the agent and the
+//! user's commands. Part of the supervisor; nothing here may wait for the agent.
+
+pub mod bind;
+pub mod forwards;
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use self::bind::Bound;
+use self::forwards::{Entry, Forward, Forwards, Origin};
+use super::agent;
+use super::agent::link::{Link, Received};
+use super::agent::message::{Order, Report};
+use super::plan::NetPlan;
+use super::{NetError, NetTarget};
+use crate::profile::ports::{HostPort, Published};
+use crate::sandbox::control::{Answer, Request};
+use crate::sandbox::init::EventLog;
+use crate::sys::{Context, SysResult, process};
+
+/// How many messages of the agent are read before others get their turn.
+const TURN: usize = 64;
+
+/// The host side of one box.
+#[derive(Debug)]
+pub struct HostSide<'a> {
+    plan: &'a NetPlan,
+    /// The box's namespaces, if they are its own: init's are out of reach by now.
+    namespaces: Option<NetTarget>,
+    log: &'a EventLog,
+    agent: Option<(Pid, Link)>,
+    forwards: Forwards,
+    /// What the agent, which is not started yet, will be told.
+    orders: Vec<(Order, Vec<OwnedFd>)>,
+    /// How often a port's coming and going may still be written to the log: a box must not fill it.
+    lines_left: u32,
+}
+
+/// How often a port's coming and going is written to the log.
+const MAX_PORT_LINES: u32 = 1000;
+
+impl<'a> HostSide<'a> {
+    /// Takes what the plan names, of the host: a port that is taken is an error.
+    pub fn new(plan: &'a NetPlan, namespaces: Option<NetTarget>, log: &'a EventLog) -> Result<Self, NetError> {
+        let mut host_side = Self {
+            plan,
+            namespaces,
+            log,
+            agent: None,
+            forwards: Forwards::default(),
+            orders: Vec::new(),
+            lines_left: MAX_PORT_LINES,
+        };
+        if host_side.namespaces.is_some() {
+            for published in &plan.tasks.published {
+                host_side.publish(published, Origin::Profile)?;
+            }
+        }
+        Ok(host_side)
+    }
+
+    /// Makes a port of the box reachable.
+    fn publish(&mut self, published: &Published, origin: Origin) -> Result<Forward, NetError> {
+        let (entry, bound) = self
+            .forwards
+            .publish(published, origin)
+            .map_err(|source| NetError::Publish { port: *published, source })?;
+        let (order, forward) = (order(entry), entry.forward.clone());
+        self.order(order, bound.sockets)?;
+        Ok(forward)
+    }
+
+    fn order(&mut self, order: Order, sockets: Vec<OwnedFd>) -> SysResult<()> {
+        match &mut self.agent {
+            Some((_, link)) => link.send(&order, sockets),
+            None => {
+                self.orders.push((order, sockets));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the box may run before its agent does.
+    #[must_use]
+    pub fn agent_comes_first(&self) -> bool {
+        self.plan.tasks.come_first()
+    }
+
+    /// Starts the agent, if there is something to do for it and it does not run. `empty` is a directory without entries.
+    pub fn start_agent(&mut self, empty: &Path) -> SysResult<()> {
+        if let (None, Some(namespaces), false) = (&self.agent, &self.namespaces, self.plan.tasks.is_empty()) {
+            let (pid, mut link) = agent::start(&self.plan.tasks, namespaces, empty)?;
+            let sent = self.orders.drain(..).try_for_each(|(order, sockets)| link.send(&order, sockets));
+            self.agent = Some((pid, link));
+            sent?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the agent's first message.
+    pub fn wait_until_ready(&mut self, timeout: Duration) -> Result<(), NetError> {
+        let Some((_, link)) = &mut self.agent else { return Ok(()) };
+        let deadline = Instant::now() + timeout;
+        loop {
+            match link.receive::<Report>() {
+                Ok(Received::Message(Report::Ready, _)) => return Ok(()),
+                Ok(Received::Message(Report::Failed { causes }, _)) => return Err(NetError::Agent { causes }),
+                Ok(Received::Nothing) => {}
+                Ok(Received::Message(..) | Received::Closed) | Err(_) => return Err(NetError::AgentEnded),
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut set = [PollFd::new(&*link, PollFlags::IN)];
+            match poll(&mut set, Timespec::try_from(left).ok().as_ref()) {
+                Ok(0) => return Err(NetError::AgentEnded),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return Err(NetError::AgentEnded),
+            }
+        }
+    }
+
+    /// What to wait for, on behalf of the agent.
+    #[must_use]
+    pub fn poll_fd(&self) -> Option<PollFd<'_>> {
+        let (_, link) = self.agent.as_ref()?;
+        let flags = if link.is_waiting() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        Some(PollFd::new(link, flags))
+    }
+
+    /// Reads what the agent has to say, and sends what waits for it. An agent that ended, or does not behave, is
+    /// given up: the box goes on without.
+    pub fn serve(&mut self) {
+        for _ in 0..TURN {
+            let Some((_, link)) = &mut self.agent else { return };
+            let received = link.flush().and_then(|()| link.receive::<Report>());
+            let heard = match received {
+                Ok(Received::Nothing) => return,
+                Ok(Received::Message(report, _)) => self.hear(report),
+                Ok(Received::Closed) => Err("it ended".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(reason) = heard {
+                self.give_up(&reason);
+            }
+        }
+    }
+
+    /// One message. The error is why the agent cannot be trusted with more.
+    fn hear(&mut self, report: Report) -> Result<(), String> {
+        let beyond = || Err("it asked for more than the profile allows".to_owned());
+        let tasks = &self.plan.tasks;
+        let obeyed = match report {
+            Report::Ready => Ok(()),
+            Report::Failed { causes } => return Err(causes.join(": ")),
+            Report::Listening { .. } | Report::Silent { .. } if !tasks.forward => return beyond(),
+            Report::Listening { port, address } => self.forward(port, address),
+            Report::Silent { port } => {
+                self.withdraw(|forward| forward.origin == Origin::Found && forward.box_port == port)
+            }
+            Report::Connect { ticket, protocol, port } => {
+                let port = HostPort { port, protocol };
+                if !tasks.host_ports.contains(&port) {
+                    return beyond();
+                }
+                bind::connect_to(port)
+                    .and_then(|socket| self.order(Order::Connected { ticket, protocol }, socket.into_iter().collect()))
+            }
+        };
+        obeyed.map_err(|error| error.to_string())
+    }
+
+    /// A program in the box listens.
+    fn forward(&mut self, port: u16, address: IpAddr) -> SysResult<()> {
+        match self.forwards.found(port, address) {
+            Ok(None) => Ok(()),
+            Ok(Some((entry, Bound { sockets, .. }))) => {
+                let (order, forward) = (order(entry), entry.forward.clone());
+                self.tell("port_opened", &forward);
+                self.order(order, sockets)
+            }
+            // The host has no port or no descriptor left: that of the others.
+            Err(error) => {
+                self.log.append("failed", &[("error", &error.to_string())]);
+                Ok(())
+            }
+        }
+    }
+
+    fn withdraw(&mut self, unwanted: impl Fn(&Forward) -> bool) -> SysResult<()> {
+        for entry in self.forwards.remove(unwanted) {
+            self.tell("port_closed", &entry.forward);
+            self.order(Order::Withdraw { id: entry.id }, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, event: &str, forward: &Forward) {
+        let Some(left) = self.lines_left.checked_sub(1) else { return };
+        self.lines_left = left;
+        let places: Vec<String> = forward.addresses.iter().map(ToString::to_string).collect();
+        let port = format!("{}/{}", forward.box_port, forward.protocol);
+        self.log.append(event, &[("port", &port), ("host", &places.join(" "))]);
+    }
+
+    /// Answers a command of the user's.
+    pub fn answer(&mut self, request: Request) -> (Answer, Vec<OwnedFd>) {
+        let answered = match request {
+            Request::Namespaces => self.share_namespaces(),
+        };
+        answered.unwrap_or_else(|reason| (Answer::Refused { reason }, Vec::new()))
+    }
+
+    fn share_namespaces(&self) -> Result<(Answer, Vec<OwnedFd>), String> {
+        let namespaces = self.namespaces.as_ref().ok_or("its network is the host's")?;
+        let NetTarget { net, user } = namespaces.try_clone().map_err(|error| error.to_string())?;
+        Ok((Answer::Namespaces, std::iter::once(net).chain(user).collect()))
+    }
+
+    fn give_up(&mut self, reason: &str) {
+        self.log.append("failed", &[("error", &format!("the box's network agent is gone: {reason}"))]);
+        self.forwards.remove(|_| true);
+        // Nobody can be told more than the log has.
+        self.stop().ok();
+    }
+
+    /// Ends the agent, and with it everything that it serves.
+    pub fn stop(&mut self) -> SysResult<()> {
+        let Some((pid, _)) = self.agent.take() else { return Ok(()) };
+        match kill(pid, Signal::SIGKILL) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+            Err(errno) => return Err(errno).call(|| format!("kill `{pid}`")),
+        }
+        process::wait(pid).map(drop)
+    }
+}
+
+fn order(entry: &Entry) -> Order {
+    Order::Publish { id: entry.id, protocol: entry.forward.protocol, targets: entry.targets.clone() }
+}

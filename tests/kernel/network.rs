@@ -1,0 +1,264 @@
+//! Ports of boxes with a private network, reached from the host.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::require;
+use crate::support::devbox::Devbox;
+use crate::support::processes;
+
+/// A server in the box that answers each line with `prefix` and the line, and ends when its client does.
+const SERVER: &str = r#"
+import socketserver, sys
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(b"box " + line)
+        self.wfile.write(b"end\n")
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    address_family = 10 if ":" in sys.argv[1] else 2
+Server((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+"#;
+
+fn with_network(keys: &str) -> Devbox {
+    // The base is made by the first test of all.
+    Devbox::host();
+    let test = Devbox::shared(&format!("base = \"host\"\n[network]\nmode = \"private\"\n{keys}"));
+    test.file("server.py", SERVER);
+    test
+}
+
+/// A port of the host that nobody has at the moment.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Connects as soon as somebody listens, within two seconds.
+fn connect(address: impl Into<SocketAddr>) -> TcpStream {
+    let address = address.into();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
+                return stream;
+            }
+            Err(error) if Instant::now() > deadline => panic!("{address}: {error}"),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Says `hello` and the end, and returns everything that is answered.
+fn talk(mut stream: TcpStream) -> String {
+    stream.write_all(b"hello\n").expect("write to the box");
+    stream.shutdown(Shutdown::Write).expect("the end of the input");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("read from the box");
+    answer
+}
+
+fn closes(address: impl Into<SocketAddr>) -> bool {
+    let address = address.into();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < deadline {
+        if TcpStream::connect(address).is_err() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// Where the box's `port` appeared on the host, by the event log.
+fn opened(test: &Devbox, port: u16) -> SocketAddr {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        for directory in test.boxes() {
+            let log = std::fs::read_to_string(directory.join("log/events.jsonl")).unwrap_or_default();
+            let events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut events = events.filter(|event| event["details"]["port"] == format!("{port}/tcp"));
+            if let Some(event) = events.next() {
+                let host = event["details"]["host"].as_str().and_then(|host| host.split(' ').next());
+                return host.expect("an address").parse().expect("an address");
+            }
+        }
+        assert!(Instant::now() < deadline, "{port} did not appear");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_listens_appears_on_the_host() {
+    require!(Userns, Overlay, Pasta);
+    let test = with_network("");
+    let (four, six, elsewhere) = (free_port(), free_port(), free_port());
+    let mut session = test.background(&format!(
+        "python3 server.py 127.0.0.1 {four} & four=$!; python3 server.py ::1 {six} & \
+         python3 server.py 127.0.0.7 {elsewhere} & read line; kill $four; echo killed; read line"
+    ));
+    for port in [four, six, elsewhere] {
+        assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
+    }
+    if TcpListener::bind("[::1]:0").is_ok() {
+        assert_eq!(talk(connect(([0, 0, 0, 0, 0, 0, 0, 1], four))), "box hello\nend\n");
+    }
+    session.say("go");
+    session.expect("killed");
+    assert!(closes((Ipv4Addr::LOCALHOST, four)), "the port is still there");
+    assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, six))), "box hello\nend\n");
+    session.close_stdin();
+    session.wait();
+    assert!(closes((Ipv4Addr::LOCALHOST, six)), "the port outlives its box");
+}
+
+#[test]
+fn a_taken_port_is_moved() {
+    require!(Userns, Overlay, Pasta);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let test = with_network("");
+    let mut session = test.background(&format!("python3 server.py 0.0.0.0 {port} & read line"));
+    let moved = opened(&test, port);
+    assert!(moved.port() > port, "{moved}");
+    assert_eq!(talk(connect(moved)), "box hello\nend\n");
+    session.close_stdin();
+    session.wait();
+}
+
+#[test]
+fn published_ports() {
+    require!(Userns, Overlay, Pasta);
+    let (first, second) = (free_port(), free_port());
+    let test =
+        with_network(&format!("forward = \"off\"\nports = [\"{first}:80\", \"127.0.0.1:{second}:{second}/tcp\"]\n"));
+    let mut session = test.background(&format!(
+        "python3 server.py 0.0.0.0 80 & python3 server.py ::1 {second} & python3 server.py 0.0.0.0 8099 & read line"
+    ));
+    // Bound before the box began: who connects early waits, or is turned away until the server runs.
+    for port in [first, second] {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let answer = loop {
+            let mut stream = connect((Ipv4Addr::LOCALHOST, port));
+            let mut answer = String::new();
+            let said = stream.write_all(b"hello\n").and_then(|()| stream.shutdown(Shutdown::Write));
+            match said.and_then(|()| stream.read_to_string(&mut answer)) {
+                Ok(_) => break answer,
+                Err(error) => assert!(Instant::now() < deadline, "{port}: {error}"),
+            }
+        };
+        assert_eq!(answer, "box hello\nend\n", "{port}");
+    }
+    // Not asked for.
+    assert!(TcpStream::connect("127.0.0.1:8099").is_err());
+    session.close_stdin();
+    session.wait();
+
+    assert!(closes((Ipv4Addr::LOCALHOST, first)), "the port outlives its box");
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).expect("the port is free again");
+    let output = test.sh("true").output();
+    assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("cannot publish the port `{first}:80/tcp`")), "{}", output.stderr);
+    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(5)).is_empty());
+}
+
+/// A UDP server that answers each datagram with `box ` and the datagram.
+const ECHO: &str = r#"
+import socket, sys
+server = socket.socket(10 if ":" in sys.argv[1] else 2, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+while True:
+    data, client = server.recvfrom(65536)
+    server.sendto(b"box " + data, client)
+"#;
+
+#[test]
+fn published_datagrams() {
+    require!(Userns, Overlay, Pasta);
+    let (four, six) = (free_port(), free_port());
+    let test = with_network(&format!("ports = [\"{four}:53/udp\", \"127.0.0.1:{six}:54/udp\"]\n"));
+    test.file("echo.py", ECHO);
+    let mut session = test.background("python3 echo.py 127.0.0.1 53 & python3 echo.py ::1 54 & read line");
+    session.expect("ready");
+    session.expect("ready");
+    for port in [four, six] {
+        let clients = [(); 3].map(|()| {
+            let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            client.set_read_timeout(Some(Duration::from_millis(500))).expect("a time limit");
+            client.connect((Ipv4Addr::LOCALHOST, port)).expect("a destination");
+            client
+        });
+        for (number, client) in clients.iter().enumerate() {
+            let said = format!("from {number}");
+            let mut answer = [0; 100];
+            // A datagram may be lost: the first one to a server on IPv6 alone finds that out.
+            let size = (0..5).find_map(|_| {
+                client.send(said.as_bytes()).expect("send to the box");
+                client.recv(&mut answer).ok()
+            });
+            assert_eq!(&answer[..size.expect("an answer")], format!("box {said}").as_bytes());
+        }
+    }
+    session.close_stdin();
+    session.wait();
+}
+
+#[test]
+fn ports_of_the_host_when_named() {
+    require!(Userns, Overlay, Pasta);
+    let named = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = |address: std::io::Result<SocketAddr>| address.expect("an address").port();
+    let (named_port, other_port, udp_port) =
+        (port(named.local_addr()), port(other.local_addr()), port(datagrams.local_addr()));
+    let test = with_network("");
+    // What the user's own configuration grants needs no question.
+    std::fs::create_dir_all(test.home().join(".config/devbox")).expect("a directory");
+    std::fs::write(
+        test.home().join(".config/devbox/config.toml"),
+        format!("[profile.network]\nhost_ports = [{named_port}, \"{udp_port}/udp\"]\n"),
+    )
+    .expect("write a file");
+    let serve = thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = named.accept().expect("a connection");
+            let mut said = String::new();
+            stream.read_to_string(&mut said).expect("read from the box");
+            stream.write_all(format!("host {said}").as_bytes()).expect("write to the box");
+        }
+        let mut said = [0; 100];
+        let (size, client) = datagrams.recv_from(&mut said).expect("a datagram");
+        datagrams.send_to(&[b"host ", &said[..size]].concat(), client).expect("answer the box");
+    });
+    let client = format!(
+        r#"
+import socket
+for family, host in (2, "127.0.0.1"), (10, "::1"):
+    stream = socket.socket(family)
+    stream.connect((host, {named_port}))
+    stream.sendall(b"tcp")
+    stream.shutdown(socket.SHUT_WR)
+    print(stream.makefile().read())
+datagram = socket.socket(2, socket.SOCK_DGRAM)
+datagram.settimeout(5)
+datagram.connect(("127.0.0.1", {udp_port}))
+datagram.send(b"udp")
+print(datagram.recv(100).decode())
+for host in "127.0.0.1", "::1":
+    try:
+        socket.create_connection((host, {other_port}), 1)
+        print("the host's loopback is open")
+    except OSError:
+        pass
+"#
+    );
+    test.file("client.py", client);
+    test.sh("python3 client.py").stdout("host tcp\nhost tcp\nhost udp\n").run();
+    serve.join().expect("the host's servers");
+}
