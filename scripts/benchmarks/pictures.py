@@ -112,7 +112,7 @@ def large_image():
         layout = Layout(part)
         with debian_tar().open("rb") as tar:
             base = layout.layer(tar)
-        with host_files("/usr/lib", 480) as tar:
+        with host_files("/usr/lib", 600) as tar:
             libraries = layout.layer(tar)
         with host_files("/usr/share", 345) as tar:
             shared = layout.layer(tar)

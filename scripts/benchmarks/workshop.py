@@ -160,6 +160,10 @@ class Bench:
                 runner.output([*self.podman_base(runner), "rmi", "--all", "--force"])
                 remove = ["rm", "-rf", runner.podman / "root", runner.podman / "run"]
                 runner.output(remove if runner is self.root else ["podman", "unshare", *remove])
+            # Rootless podman leaves a process that holds its namespaces, and with them every mount.
+            pause = runner.home / "run/libpod/tmp/pause.pid"
+            if pause.exists():
+                os.kill(int(pause.read_text()), signal.SIGKILL)
             runner.close()
         if self.root is None:
             # So do layers of devbox. In single mode there are none, and what this misses is the user's own.
