@@ -221,6 +221,10 @@ impl From<BaseError> for Error {
         }
         let shown = Self::chain(&error);
         match error {
+            // Whoever cannot make a namespace can use neither way; that is what has to be mended.
+            BaseError::Host(HostError::Unsupported { reason, .. }) if reason.starts_with("clone3 ") => {
+                Self { hints: crate::doctor::explain(Phase::Namespaces, &[]), ..shown }
+            }
             BaseError::Host(HostError::Unsupported { fuse, .. }) => shown.hint(fuse.remedy()).hint(
                 "or name another base in `devbox.toml`: `image = \"debian:bookworm\"` or `distro = \"debian:bookworm\"`",
             ),

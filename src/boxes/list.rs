@@ -44,10 +44,14 @@ impl Listed {
     }
 }
 
-/// Every box, sorted by id. Other things in the directory are left alone.
+/// The ids of all boxes, sorted. Other things in the directory are left alone.
+pub fn ids(paths: &Paths) -> BoxesResult<Vec<BoxId>> {
+    Ok(entries(&paths.boxes())?.into_iter().filter_map(|name| BoxId::parse(&name).ok()).collect())
+}
+
+/// Every box, sorted by id.
 pub fn list(paths: &Paths) -> BoxesResult<Vec<Listed>> {
-    let ids = entries(&paths.boxes())?.into_iter().filter_map(|name| BoxId::parse(&name).ok());
-    Ok(ids.filter_map(|id| look_at(paths, id)).collect())
+    Ok(ids(paths)?.into_iter().filter_map(|id| look_at(paths, id)).collect())
 }
 
 /// `None` when the box has just gone.

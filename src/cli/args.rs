@@ -41,6 +41,8 @@ pub enum Command {
     List(Listing),
     /// Show one box
     Status(StatusArgs),
+    /// Show what running boxes use: processors, memory, processes, disks, network
+    Stats(StatsArgs),
     /// Show what the project's box may use, and change it while the box runs
     #[command(args_conflicts_with_subcommands = true)]
     Limits(LimitsArgs),
@@ -190,6 +192,23 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub target: Target,
     /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `stats`.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// The boxes; by default all that run
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
+    pub names: Vec<String>,
+    /// Print once; without it a terminal shows a table that redraws
+    #[arg(long)]
+    pub once: bool,
+    /// Look again after this many seconds
+    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub interval: u32,
+    /// How to print; JSON is an object for each box a line
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }

@@ -57,6 +57,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Run(args) => session::run(&folder().map_err(could_not_run)?, args),
         Command::List(args) => list::run(args.format),
         Command::Status(args) => status::run(&folder()?, &args),
+        Command::Stats(args) => stats::run(&args),
         Command::Limits(args) => limits::run(&folder()?, args),
         Command::Stop(args) => stop::run(&folder()?, &args),
         Command::Rm(args) => rm::run(&folder()?, &args),

@@ -141,21 +141,24 @@ fn find_place() -> Result<Place, Lack> {
     let manager = if rustix::process::geteuid().is_root() {
         Manager::System
     } else {
-        let socket = user_runtime().join("bus");
-        if !socket.exists() {
-            return nearest(&own).map(Place::Below).ok_or(Lack::NoBus { socket });
+        let sockets = user_runtimes().map(|directory| directory.join("bus"));
+        match sockets.iter().find(|socket| socket.exists()) {
+            Some(socket) => Manager::User { socket: socket.clone() },
+            None => {
+                let [.., socket] = sockets;
+                return nearest(&own).map(Place::Below).ok_or(Lack::NoBus { socket });
+            }
         }
-        Manager::User { socket }
     };
     let path = paths::variable("PATH");
     let busctl = which::which_in("busctl", path, "/").map_err(|_| Lack::NoBusctl)?;
     Ok(Place::Scope { manager, busctl })
 }
 
-/// `$XDG_RUNTIME_DIR`, or where systemd has it.
-fn user_runtime() -> PathBuf {
-    let uid = rustix::process::geteuid().as_raw();
-    paths::variable("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from)
+/// `$XDG_RUNTIME_DIR`, which `su` and `sudo` do not set, and where systemd has it.
+fn user_runtimes() -> [PathBuf; 2] {
+    let systemd = PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()));
+    [paths::variable("XDG_RUNTIME_DIR").map_or_else(|| systemd.clone(), PathBuf::from), systemd]
 }
 
 fn parent_of_scopes(manager: &Manager) -> PathBuf {

@@ -22,6 +22,7 @@ pub mod host;
 pub mod plan;
 pub mod scope;
 pub mod state;
+pub mod stats;
 
 use std::collections::BTreeMap;
 use std::fmt;

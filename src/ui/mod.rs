@@ -127,6 +127,13 @@ pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// Prints `text` in place of what was drawn before; `drawn` counts its lines.
+pub fn redraw(text: &str, drawn: &mut usize) -> std::io::Result<()> {
+    let back = if *drawn == 0 { String::new() } else { format!("\x1b[{drawn}A\x1b[J") };
+    *drawn = text.lines().count();
+    print(&(back + text))
+}
+
 /// Rows of words in columns, the last one ragged.
 #[must_use]
 pub fn table(rows: &[Vec<String>]) -> String {

@@ -96,6 +96,7 @@ Commands:
   run          Run a task of the profile, or a command, in the project's box
   list         List the boxes of this user [alias: ls]
   status       Show one box
+  stats        Show what running boxes use: processors, memory, processes, disks, network
   limits       Show what the project's box may use, and change it while the box runs
   stop         Stop a box and everything that runs in it
   rm           Remove a box and everything it holds

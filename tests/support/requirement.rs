@@ -36,6 +36,8 @@ pub enum Requirement {
     Slirp,
     /// The distribution's mirror answers.
     Mirror,
+    /// The machine of `scripts/test-vm`.
+    Vm,
     /// A program on `PATH`.
     Program(&'static str),
 }
@@ -94,6 +96,9 @@ impl Requirement {
             (Self::Ordinary, Identity::Root) => Some("only for ordinary users"),
             (Self::Subuid, Identity::Root | Identity::Plain) => Some("only for a user with subuids"),
             (Self::NoSubuid, Identity::Root | Identity::Range) => Some("only for a user without subuids"),
+            (Self::Vm, _) if environment("DEVBOX_TEST_VM").is_none() => {
+                Some("only in the machine of `scripts/test-vm`")
+            }
             _ => None,
         }
     }
@@ -107,7 +112,7 @@ impl Requirement {
 
     fn probe(self) -> Result<(), String> {
         match self {
-            Self::Root | Self::Ordinary | Self::NoSubuid => Ok(()),
+            Self::Root | Self::Ordinary | Self::NoSubuid | Self::Vm => Ok(()),
             Self::Subuid => {
                 shell("unshare --user --map-auto --map-root-user true || { echo no subuid range; exit 1; }")
             }

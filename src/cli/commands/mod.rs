@@ -33,6 +33,7 @@ pub mod reset;
 pub mod rm;
 pub mod session;
 pub mod snapshot;
+pub mod stats;
 pub mod status;
 pub mod stop;
 pub mod update;

@@ -1,0 +1,210 @@
+//! What cgroups of version 2 hold.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::require;
+use crate::support::devbox::Devbox;
+use crate::support::{Identity, identity};
+
+/// The machine is emulated.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn boxed(limits: &str) -> Devbox {
+    let test = Devbox::new();
+    test.root_with_busybox("root");
+    test.profile(&format!("name = \"shop\"\nrootfs = \"./root\"\n[network]\nmode = \"none\"\n[limits]\n{limits}\n"));
+    test
+}
+
+/// Starts the box and leaves it running; returns its cgroup.
+fn started(test: &Devbox) -> PathBuf {
+    test.args(["run", "--keep", "--", "true"]).timeout(PATIENCE).run();
+    group(test).expect("a box with limits has a group")
+}
+
+/// The cgroups of boxes of this user, and what is in them.
+fn groups() -> Vec<PathBuf> {
+    fn find(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_string_lossy().starts_with("devbox-shop") {
+                    found.push(entry.path());
+                } else {
+                    find(&entry.path(), found);
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    find(Path::new("/sys/fs/cgroup"), &mut found);
+    found
+}
+
+/// The directory with the limits of the test's box.
+fn group(test: &Devbox) -> Option<PathBuf> {
+    let shown = test.args(["status", "--format", "json"]).any_stdout().run().stdout;
+    assert!(shown.contains("\"state\": \"running\""), "{shown}");
+    groups().into_iter().map(|scope| scope.join("box")).find(|group| group.is_dir())
+}
+
+fn number(file: &Path, field: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let value = if field.is_empty() {
+        text.trim()
+    } else {
+        text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().trim()
+    };
+    value.parse().unwrap_or_else(|_| panic!("{}: {text}", file.display()))
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_memory_hog_dies_alone() {
+    require!(Vm);
+    let (test, other) = (boxed("memory = \"64MiB\""), boxed("memory = \"256MiB\""));
+    let group = started(&test);
+    assert_eq!(number(&group.join("memory.max"), ""), 64 << 20);
+    assert_eq!(number(&group.join("memory.swap.max"), ""), 0);
+    let neighbour = test.background("echo ready; sleep 1000");
+    let hog = "dd if=/dev/zero of=/dev/null bs=200M count=1";
+    let output = other.sh(&format!("{hog} 2>/dev/null; echo $?")).timeout(PATIENCE).any_stdout().any_stderr().output();
+    assert_eq!(output.stdout, "0\n", "200 MiB are allowed there: {}", output.stderr);
+
+    let output = test.args(["run", "--", "busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]);
+    let output = output.timeout(PATIENCE).status(137).any_stdout().any_stderr().run();
+    assert!(output.stderr.contains("devbox: shop: a process was killed by its memory limit"), "{}", output.stderr);
+    assert_eq!(number(&group.join("memory.events"), "oom_kill"), 1);
+    test.sh("echo alive").stdout("alive\n").timeout(PATIENCE).run();
+    let status = test.args(["status"]).any_stdout().run().stdout;
+    assert!(status.contains("running; a process was killed by its memory limit"), "{status}");
+    let log = test.args(["logs"]).any_stdout().run().stdout;
+    assert!(log.contains("limit reached  killed=1 limit=memory"), "{log}");
+    drop(neighbour);
+    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+}
+
+#[test]
+fn half_a_processor_is_half() {
+    require!(Vm);
+    let test = boxed("cpus = 0.5");
+    let group = started(&test);
+    let busy = test.background("echo ready; while :; do :; done");
+    let counted = |field: &str| number(&group.join("cpu.stat"), field);
+    wait_until("the loop is throttled", || counted("nr_throttled") > 3);
+    let (before, begun) = (counted("usage_usec"), Instant::now());
+    std::thread::sleep(Duration::from_secs(3));
+    let share = (counted("usage_usec") - before) as f64 / begun.elapsed().as_micros() as f64;
+    // How much less it is depends on what else the machine of this machine does.
+    assert!((0.1..0.56).contains(&share), "{share}");
+    test.args(["limits", "set", "cpus=2"]).run();
+    // The period that was running when it was set may still count.
+    std::thread::sleep(Duration::from_millis(300));
+    let throttled = counted("nr_throttled");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(counted("nr_throttled"), throttled);
+    drop(busy);
+    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+}
+
+#[test]
+fn a_fork_bomb_stops_at_pids() {
+    require!(Vm);
+    let test = boxed("pids = 40");
+    let group = started(&test);
+    let bomb = test.background("echo ready; exec 2>/dev/null; bomb() { bomb | bomb & }; bomb; sleep 1000");
+    wait_until("the limit is reached", || number(&group.join("pids.events"), "max") > 20);
+    assert!(number(&group.join("pids.peak"), "") <= 40 || !group.join("pids.peak").exists());
+    test.args(["stop", "--time", "1"]).any_stderr().timeout(PATIENCE).run();
+    drop(bomb);
+    wait_until("the bomb is gone", || groups().is_empty());
+}
+
+#[test]
+fn disks_are_slowed_where_that_is_delegated() {
+    require!(Vm);
+    let test = boxed("io_write = \"2MB/s\"");
+    let write = "dd if=/dev/zero of=/big bs=1M count=6 conv=fsync 2>/dev/null";
+    if identity() != Identity::Root {
+        let said =
+            "devbox: `io_write` of `[limits]` does not hold here: the controller `io` is not delegated to this user\n";
+        return drop(test.sh("true").stderr(said).timeout(PATIENCE).run());
+    }
+    let begun = Instant::now();
+    test.sh(write).timeout(PATIENCE).run();
+    assert!(begun.elapsed() > Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn limits_change_in_a_running_box() {
+    require!(Vm);
+    let test = boxed("memory = \"128MiB\"\npids = 100");
+    let group = started(&test);
+    test.args(["limits", "set", "memory=96MiB", "pids=50", "cpu_weight=20"]).run();
+    for (file, value) in [("memory.max", 96 << 20), ("pids.max", 50), ("cpu.weight", 20)] {
+        assert_eq!(number(&group.join(file), ""), value, "{file}");
+    }
+    test.args(["limits"]).stdout("cpu_weight  20\nmemory      96MiB\npids        50\n").run();
+    let stats = test.args(["stats", "shop", "--once", "--format", "json"]).any_stdout().run().stdout;
+    for part in ["\"source\":\"cgroup\"", "\"memory_limit_bytes\":100663296,", "\"pids_limit\":50,", "\"cpu_percent\":"]
+    {
+        assert!(stats.contains(part), "{part} is not in {stats}");
+    }
+    assert!(!Path::new("/proc/pressure/cpu").exists() || !stats.contains("\"memory_pressure\":null"), "{stats}");
+    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+    test.args(["limits"]).stdout("memory  128MiB\npids    100\n").run();
+}
+
+#[test]
+fn a_box_cannot_reach_its_limits() {
+    require!(Vm);
+    let test = boxed("memory = \"128MiB\"");
+    let script = "cat /proc/self/cgroup; ls /sys/fs/cgroup; mkdir /c; mount -t cgroup2 none /c 2>&1; ls /c";
+    let output = test.sh(script).timeout(PATIENCE).any_stdout().any_stderr().output();
+    assert!(output.stdout.starts_with("0::/\n"), "{}", output.stdout);
+    assert!(!output.stdout.contains("memory.max"), "{}", output.stdout);
+}
+
+#[test]
+fn nothing_is_left_of_a_box_that_ends() {
+    require!(Vm);
+    let test = boxed("memory = \"128MiB\"");
+    started(&test);
+    let name = groups()[0].file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(name.starts_with("devbox-shop-") && name.ends_with(".scope"), "{name}");
+    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+    wait_until("the scope is gone", || groups().is_empty());
+
+    let group = started(&test);
+    let scope = group.parent().expect("a scope");
+    let supervisor = number(&scope.join("supervisor/cgroup.procs"), "");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(supervisor).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill the supervisor");
+    wait_until("the scope is gone with its supervisor", || groups().is_empty());
+    test.sh("echo again").stdout("again\n").timeout(PATIENCE).run();
+    wait_until("the last scope is gone", || groups().is_empty());
+}
+
+#[test]
+fn a_box_without_limits_has_no_scope() {
+    require!(Vm);
+    let test = boxed("");
+    test.args(["run", "--keep", "--", "true"]).timeout(PATIENCE).run();
+    assert!(groups().is_empty());
+    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+}
+
+#[test]
+fn required_limits_start() {
+    require!(Vm);
+    let test = boxed("memory = \"128MiB\"\npids = 100\ncpus = 1.5\nrequire = true");
+    test.sh("echo held").stdout("held\n").timeout(PATIENCE).run();
+}
