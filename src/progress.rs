@@ -18,8 +18,8 @@ pub struct Part {
 /// How far a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Its bytes begin to move.
-    Begun,
+    /// Its bytes begin to move; an earlier try has kept so many.
+    Begun(u64),
     /// So many bytes have moved.
     At(u64),
     /// No more work is to be done for it: `done`, or, if it never began, why there was none.

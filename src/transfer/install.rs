@@ -139,8 +139,10 @@ impl Work<'_> {
         if !is_unfit && self.store.tree(&name, &self.map.layout()).is_some() {
             return Ok(Outcome::There);
         }
-        meter.begin();
-        let report = self.fetch(number, layer, &build, meter).map_err(within)?;
+        let partial = self.store.partial_path(&layer.blob.digest).map_err(|error| within(chain(&error)))?;
+        let kept = partial.metadata().map_or(0, |meta| meta.len());
+        meter.begin(if kept <= layer.blob.size { kept } else { 0 });
+        let report = self.fetch(number, layer, &build, &partial, meter).map_err(within)?;
         if !report.implied.is_empty() {
             return Ok(Outcome::Implies(build, Box::new(report)));
         }
@@ -153,15 +155,14 @@ impl Work<'_> {
         number: usize,
         layer: &Wanted,
         build: &LayerBuild,
+        partial: &Path,
         meter: &Meter<'_>,
     ) -> Result<UnpackReport, String> {
         let text = |error: &dyn std::error::Error| chain(error);
-        let partial = self.store.partial_path(&layer.blob.digest).map_err(|error| text(&error))?;
         let tree = crate::sys::fs::open_directory(&build.tree()).map_err(|error| text(&error))?;
         let owners = if self.map.mode == IdMode::Single { Owners::Squash } else { Owners::Keep };
         let (pieces_in, pieces) = sync_channel(PIECES);
         let (unpacked, digest) = std::thread::scope(|scope| {
-            let partial = &partial;
             let fetching = scope.spawn(move || self.feed(number, &layer.blob, partial, &pieces_in, meter));
             let options = UnpackOptions { owners, whiteouts: Whiteouts::Convert, limits: self.limits, advance: None };
             let unpacked = unpack_layer(Pieces { pieces, current: Vec::new(), used: 0 }, tree.as_fd(), options);
@@ -176,11 +177,11 @@ impl Work<'_> {
         };
         if found != layer.blob.digest {
             // What was kept of an earlier try may be what is wrong.
-            remove(&partial)?;
+            remove(partial)?;
             return Err(format!("its archive has the digest {found}, not {}", layer.blob.digest));
         }
         let report = unpacked.map_err(|error| chain(&error))?;
-        remove(&partial)?;
+        remove(partial)?;
         if report.diff_id != layer.diff_id.to_string() {
             return Err(format!("its content has the digest {}, not {}", report.diff_id, layer.diff_id));
         }

@@ -17,13 +17,13 @@ pub(super) struct Meter<'a> {
     number: usize,
     done: &'a AtomicU64,
     has_failed: &'a AtomicBool,
-    begun: Sender<usize>,
+    begun: Sender<(usize, u64)>,
 }
 
 impl Meter<'_> {
-    /// Its bytes begin to move.
-    pub fn begin(&self) {
-        self.begun.send(self.number).unwrap_or_default();
+    /// Its bytes begin to move; an earlier try has kept so many.
+    pub fn begin(&self, kept: u64) {
+        self.begun.send((self.number, kept)).unwrap_or_default();
     }
 
     /// So many more bytes have moved.
@@ -83,8 +83,8 @@ pub(super) fn each_layer<T: Send, E: Send>(
         loop {
             let event = finished.recv_timeout(TICK);
             // Looked at after the end of a layer was seen, so that its beginning is said first.
-            for number in begun.try_iter() {
-                progress.part(&parts[number], Step::Begun);
+            for (number, kept) in begun.try_iter() {
+                progress.part(&parts[number], Step::Begun(kept));
             }
             match event {
                 Ok((number, Ok(result))) => {
@@ -151,7 +151,7 @@ mod tests {
             |_| "done",
             |number, meter| {
                 if number != 3 {
-                    meter.begin();
+                    meter.begin(number as u64);
                 }
                 Ok::<_, String>(number * 10)
             },
@@ -161,9 +161,9 @@ mod tests {
         assert_eq!((heard[0].as_str(), heard.last().map(String::as_str)), ("moving 70", Some("end")));
         assert_eq!(heard.len(), 2 + 6 * 2 + 1, "{heard:?}");
         let at = |text: &str| heard.iter().position(|line| line == text);
-        assert_eq!(at("layer 4/7 Begun"), None);
+        assert_eq!(at("layer 4/7 Begun(3)"), None);
         for number in [1, 2, 3, 5, 6, 7] {
-            let (begun, ended) = (format!("layer {number}/7 Begun"), format!("layer {number}/7 Ended(\"done\")"));
+            let (begun, ended) = (format!("layer {number}/7 Begun({})", number - 1), format!("layer {number}/7 Ended(\"done\")"));
             assert!(at(&begun).is_some() && at(&begun) < at(&ended), "{heard:?}");
         }
 

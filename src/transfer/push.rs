@@ -114,7 +114,7 @@ impl Push<'_> {
         if !self.archives.knows(layer) {
             return Err(TransferError::NoArchive { layer: layer.digest.clone() });
         }
-        meter.begin();
+        meter.begin(0);
         let mut open = |offset| -> io::Result<Box<dyn Read>> {
             // What was sent and has not arrived does not count.
             meter.set(offset);

@@ -72,9 +72,12 @@ impl Terminal {
         let bytes = size(*size_bytes);
         let event = match step {
             Step::At(_) => return,
-            Step::Begun => {
+            Step::Begun(kept) => {
                 running.push(Running { name: name.clone(), since: Instant::now(), bar: None });
-                format!("begun, {bytes}")
+                match kept {
+                    0 => format!("begun, {bytes}"),
+                    kept => format!("resumed at {} of {bytes}", size(kept)),
+                }
             }
             Step::Ended(word) => match running.iter().position(|running| running.name == *name) {
                 Some(index) => {
@@ -90,7 +93,7 @@ impl Terminal {
     fn screen(&self, work: &mut Work, part: &Part, step: Step) {
         let index = work.parts.iter().position(|running| running.name == part.name);
         match (step, index) {
-            (Step::Begun, None) => {
+            (Step::Begun(_), None) => {
                 work.parts.push(Running { name: part.name.clone(), since: Instant::now(), bar: None });
             }
             (Step::At(bytes), Some(index)) => {
@@ -113,7 +116,7 @@ impl Terminal {
                     self.bars.remove(&bar);
                 }
             }
-            (Step::Begun, Some(_)) | (Step::At(_) | Step::Ended(_), None) => {}
+            (Step::Begun(_), Some(_)) | (Step::At(_) | Step::Ended(_), None) => {}
         }
     }
 }

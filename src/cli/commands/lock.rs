@@ -47,7 +47,10 @@ pub(super) fn write(paths: &Paths, loaded: &LoadedProfile, update: &Update) -> O
 
 fn report(old: Option<&Lock>, new: &Lock) -> String {
     let mut text = match old {
-        None => format!("wrote {LOCK_FILE}: {} packages\n", new.versions.len()),
+        None => match new.versions.len() {
+            1 => format!("wrote {LOCK_FILE}: 1 package\n"),
+            count => format!("wrote {LOCK_FILE}: {count} packages\n"),
+        },
         Some(old) if old == new => format!("{LOCK_FILE} is up to date\n"),
         Some(old) => {
             let lines = differences(old, new).into_iter().map(|line| format!("{}\n", sanitize(&line)));
