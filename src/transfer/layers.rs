@@ -163,7 +163,8 @@ mod tests {
         let at = |text: &str| heard.iter().position(|line| line == text);
         assert_eq!(at("layer 4/7 Begun(3)"), None);
         for number in [1, 2, 3, 5, 6, 7] {
-            let (begun, ended) = (format!("layer {number}/7 Begun({})", number - 1), format!("layer {number}/7 Ended(\"done\")"));
+            let (begun, ended) =
+                (format!("layer {number}/7 Begun({})", number - 1), format!("layer {number}/7 Ended(\"done\")"));
             assert!(at(&begun).is_some() && at(&begun) < at(&ended), "{heard:?}");
         }
 
