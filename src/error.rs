@@ -12,6 +12,7 @@ use crate::boxes::commit::CommitError;
 use crate::boxes::limits::ChangeError;
 use crate::boxes::locking::LockingError;
 use crate::boxes::packages_layer::PackagesError;
+use crate::boxes::ports::PortError;
 use crate::boxes::session::SessionError;
 use crate::build::BuildError;
 use crate::image::platform::PlatformError;
@@ -375,6 +376,19 @@ impl From<NetError> for Error {
     fn from(error: NetError) -> Self {
         let remedy = error.remedy();
         Self::chain(&error).hint(remedy).hint("or choose `--network none` or `--network host`")
+    }
+}
+
+impl From<PortError> for Error {
+    fn from(error: PortError) -> Self {
+        let shown = Self::chain(&error);
+        match error {
+            PortError::Stopped => shown.hint("`devbox enter` starts it"),
+            PortError::Refused { .. } => {
+                shown.hint("`devbox port list` shows what is reachable; `devbox logs` what happened")
+            }
+            PortError::Io(_) => shown,
+        }
     }
 }
 

@@ -47,6 +47,7 @@ pub mod packages;
 pub mod packages_layer;
 pub mod path_text;
 pub mod pool;
+pub mod ports;
 pub mod remove;
 pub mod running;
 pub mod session;

@@ -411,6 +411,7 @@ fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPlan, Session
     let path = paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default();
     let mut plan = plan_network(mode, &net::probe(&path))?;
     let network = &loaded.profile.network;
+    plan.bandwidth = network.bandwidth;
     plan.assign(Tasks {
         published: network.ports.clone(),
         forward: network.forward == profile::ForwardMode::Auto,

@@ -46,6 +46,9 @@ pub enum Command {
     /// Show what the project's box may use, and change it while the box runs
     #[command(args_conflicts_with_subcommands = true)]
     Limits(LimitsArgs),
+    /// Show which ports of a running box are reachable on the host, and change that
+    #[command(subcommand)]
+    Port(Port),
     /// Stop a box and everything that runs in it
     Stop(Stop),
     /// Remove a box and everything it holds
@@ -234,6 +237,31 @@ pub enum Limits {
         /// Such as `memory=2GiB` or `cpus=0.5`
         #[arg(value_name = "KEY=VALUE", required = true)]
         changes: Vec<String>,
+        /// The box; by default that of this folder's project
+        #[arg(long = "box", value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
+        name: Option<String>,
+    },
+}
+
+/// `port`.
+#[derive(Debug, Subcommand)]
+pub enum Port {
+    /// List the ports that are reachable, and where
+    List(StatusArgs),
+    /// Make ports reachable until the box stops
+    Add {
+        /// `[ADDRESS:][HOST-PORT:]BOX-PORT[/udp]`, like `8080:80`; without an address on the loopback
+        #[arg(value_name = "PORT", required = true)]
+        ports: Vec<String>,
+        /// The box; by default that of this folder's project
+        #[arg(long = "box", value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
+        name: Option<String>,
+    },
+    /// Take ports back; connections go on
+    Remove {
+        /// A port of the box, like `80` or `53/udp`, or as it was added
+        #[arg(value_name = "PORT", required = true)]
+        ports: Vec<String>,
         /// The box; by default that of this folder's project
         #[arg(long = "box", value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
         name: Option<String>,

@@ -59,6 +59,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Status(args) => status::run(&folder()?, &args),
         Command::Stats(args) => stats::run(&args),
         Command::Limits(args) => limits::run(&folder()?, args),
+        Command::Port(command) => port::run(&folder()?, command),
         Command::Stop(args) => stop::run(&folder()?, &args),
         Command::Rm(args) => rm::run(&folder()?, &args),
         Command::Reset(args) => reset::run(&folder()?, &args),

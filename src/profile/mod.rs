@@ -8,6 +8,7 @@
 //! Every file is checked on its own, so that an error always has a line to point at; merging cannot fail. Nothing here
 //! runs a command, and nothing is written but the memory of [`trust`]. Called by `cli` and `boxes`.
 
+pub mod bandwidth;
 pub mod detect;
 pub mod diagnostic;
 pub mod edit;
@@ -160,6 +161,8 @@ pub struct Network {
     pub forward: ForwardMode,
     /// Ports of the host's loopback that the box reaches at its own.
     pub host_ports: Vec<ports::HostPort>,
+    /// How fast the box sends and receives.
+    pub bandwidth: bandwidth::Bandwidth,
 }
 
 /// Whether what listens in the box appears on the host's loopback by itself.

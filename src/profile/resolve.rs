@@ -404,6 +404,7 @@ fn complete(
             ports: merged.network.ports,
             forward: merged.network.forward.unwrap_or_default(),
             host_ports: merged.network.host_ports,
+            bandwidth: merged.network.bandwidth.unwrap_or_default(),
         },
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,

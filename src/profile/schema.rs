@@ -196,6 +196,24 @@ pub struct RawNetwork {
     /// Ports of the host's loopback that the box reaches at its own: `5432`, `"53/udp"`.
     #[serde(default)]
     pub host_ports: Vec<At<RawHostPort>>,
+    /// How fast the box may send and receive: `"50mbit"`, or `{ up = "10mbit", down = "50mbit" }`.
+    pub bandwidth: Option<At<RawBandwidth>>,
+}
+
+/// `network.bandwidth`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum RawBandwidth {
+    /// In both directions.
+    Both(String),
+    /// In each.
+    Each {
+        /// What the box sends.
+        up: Option<String>,
+        /// What it receives.
+        down: Option<String>,
+    },
 }
 
 /// One of `network.host_ports`
@@ -365,7 +383,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("build", &["containerfile", "context", "target", "args"]),
     ("project", &["path", "mask", "read_only"]),
     ("share", &["ssh_agent", "git_config", "ca_certificates"]),
-    ("network", &["mode", "ports", "forward", "host_ports"]),
+    ("network", &["mode", "ports", "forward", "host_ports", "bandwidth"]),
     (
         "limits",
         &[

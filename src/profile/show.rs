@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::bandwidth::format_rate;
 use super::resolve::LoadedProfile;
 use crate::base::BaseSpec;
 use crate::limits::Unit;
@@ -70,6 +71,12 @@ pub fn show(loaded: &LoadedProfile) -> String {
     page.key("mode", "network.mode", profile.network.mode);
     page.list("ports", "network.ports.", &profile.network.ports, ToString::to_string);
     page.key("forward", "network.forward", profile.network.forward);
+    let bandwidth = profile.network.bandwidth;
+    for (key, rate) in [("bandwidth.up", bandwidth.up), ("bandwidth.down", bandwidth.down)] {
+        if let Some(rate) = rate {
+            page.key(key, "network.bandwidth", format_rate(rate));
+        }
+    }
     page.list("host_ports", "network.host_ports.", &profile.network.host_ports, ToString::to_string);
 
     let limits = &profile.limits;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
+use super::net::host::forwards::Forward;
+use crate::profile::ports::Published;
 
 /// A client that does not say or take anything for so long is left: the box's other business waits meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -20,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub enum Request {
     /// The box's user and network namespace, to share the network.
     Namespaces,
+    /// Which ports are reachable.
+    Ports,
+    /// Make this one reachable.
+    AddPort(Published),
+    /// No longer: every forward to its box port, if it names a host port or an address only that.
+    RemovePort(Published),
 }
 
 /// What it is told.
@@ -28,6 +36,8 @@ pub enum Request {
 pub enum Answer {
     /// The network namespace comes along, and behind it the user namespace that owns it, unless that is the caller's.
     Namespaces,
+    /// Those that were asked for, added or removed.
+    Ports(Vec<Forward>),
     /// Why not, as a sentence without a full stop.
     Refused {
         /// The reason.

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -103,7 +102,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Overlay, &error)),
     };
     gate.write_all(b"m").call(|| "write `gate`".to_owned())?;
-    let mut helper = match start_network(net, target, &mut host_side, &spec.root.staging) {
+    let mut helper = match start_network(net, target, &mut host_side) {
         Ok(helper) => helper,
         Err(failure) => return abandon(pid, gate, &client, &log, &failure),
     };
@@ -132,7 +131,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     ready();
 
     // 4. Serve until init ends, and every process of the box with it.
-    if let Err(error) = host_side.start_agent(&spec.root.staging) {
+    if let Err(error) = host_side.start_agent() {
         log.append("failed", &[("error", &error.to_string())]);
     }
     let disk = limits.limits.get(Key::Disk).map(|limit| disk::Watch::new(&spec.root.upper, &spec.id_map, limit));
@@ -224,7 +223,7 @@ fn said_at_the_end(server: &mut Server) -> Option<String> {
 
 /// The box's namespaces, as the network helper needs them, and the host side of its network.
 fn network_of<'a>(
-    spec: &SandboxSpec,
+    spec: &'a SandboxSpec,
     init: Pid,
     net: &'a NetPlan,
     log: &'a EventLog,
@@ -234,24 +233,24 @@ fn network_of<'a>(
         Network::Host => None,
     };
     let own = target.as_ref().map(NetTarget::try_clone).transpose()?;
-    Ok((target, HostSide::new(net, own, log)?))
+    Ok((target, HostSide::new(net, own, log, &spec.root.staging)?))
 }
 
 fn start_network(
     net: &NetPlan,
     target: Option<NetTarget>,
     host_side: &mut HostSide<'_>,
-    empty: &Path,
 ) -> Result<Option<Helper>, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::new(Phase::Network, error);
     let Some(target) = target else { return Ok(None) };
     let mut helper = super::net::start(net, target).map_err(|error| failed(&error))?;
     if host_side.agent_comes_first() {
         // Beside the helper, which takes longer.
-        host_side.start_agent(empty).map_err(|error| failed(&error))?;
+        host_side.start_agent().map_err(|error| failed(&error))?;
         host_side.wait_until_ready(NETWORK_TIMEOUT).map_err(|error| failed(&error))?;
     }
     helper.ready(NETWORK_TIMEOUT).map_err(|error| failed(&error))?;
+    host_side.shape().map_err(|error| failed(&error))?;
     Ok(Some(helper))
 }
 

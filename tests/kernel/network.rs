@@ -20,6 +20,7 @@ class Handler(socketserver.StreamRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 1024
     address_family = 10 if ":" in sys.argv[1] else 2
 Server((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
 "#;
@@ -60,6 +61,20 @@ fn talk(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("read from the box");
     answer
+}
+
+/// As [`talk`], with a port that turns its clients away until its server runs.
+fn talk_when_ready(port: u16) -> String {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let mut stream = connect((Ipv4Addr::LOCALHOST, port));
+        let mut answer = String::new();
+        let said = stream.write_all(b"hello\n").and_then(|()| stream.shutdown(Shutdown::Write));
+        match said.and_then(|()| stream.read_to_string(&mut answer)) {
+            Ok(_) => return answer,
+            Err(error) => assert!(Instant::now() < deadline, "{port}: {error}"),
+        }
+    }
 }
 
 fn closes(address: impl Into<SocketAddr>) -> bool {
@@ -141,17 +156,7 @@ fn published_ports() {
     ));
     // Bound before the box began: who connects early waits, or is turned away until the server runs.
     for port in [first, second] {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        let answer = loop {
-            let mut stream = connect((Ipv4Addr::LOCALHOST, port));
-            let mut answer = String::new();
-            let said = stream.write_all(b"hello\n").and_then(|()| stream.shutdown(Shutdown::Write));
-            match said.and_then(|()| stream.read_to_string(&mut answer)) {
-                Ok(_) => break answer,
-                Err(error) => assert!(Instant::now() < deadline, "{port}: {error}"),
-            }
-        };
-        assert_eq!(answer, "box hello\nend\n", "{port}");
+        assert_eq!(talk_when_ready(port), "box hello\nend\n", "{port}");
     }
     // Not asked for.
     assert!(TcpStream::connect("127.0.0.1:8099").is_err());
@@ -261,4 +266,124 @@ for host in "127.0.0.1", "::1":
     test.file("client.py", client);
     test.sh("python3 client.py").stdout("host tcp\nhost tcp\nhost udp\n").run();
     serve.join().expect("the host's servers");
+}
+
+/// `port list` as JSON.
+fn ports(test: &Devbox) -> Vec<serde_json::Value> {
+    let output = test.args(["port", "list", "--format", "json"]).any_stdout().run();
+    serde_json::from_str(&output.stdout).expect("a JSON list")
+}
+
+#[test]
+fn ports_of_a_running_box() {
+    require!(Userns, Overlay, Pasta);
+    let (first, second) = (free_port(), free_port());
+    let test = with_network("forward = \"off\"\n");
+    assert!(test.args(["port", "list"]).output().stderr.contains("has no box yet"));
+    let mut session = test.background("python3 server.py 127.0.0.1 80 & python3 server.py ::1 81 & echo up; read line");
+    session.expect("up");
+    assert!(ports(&test).is_empty());
+    test.args(["port", "add", &format!("{first}:80"), &format!("127.0.0.1:{second}:81"), "53/udp"]).any_stdout().run();
+    for port in [first, second] {
+        assert_eq!(talk_when_ready(port), "box hello\nend\n", "{port}");
+    }
+    let listed = ports(&test);
+    assert_eq!(listed.len(), 3, "{listed:?}");
+    assert_eq!((&listed[0]["box_port"], &listed[0]["origin"]), (&80.into(), &"command".into()));
+    assert_eq!(listed[1]["addresses"], serde_json::json!([format!("127.0.0.1:{second}")]));
+
+    // Nothing that is open is closed.
+    let mut open = connect((Ipv4Addr::LOCALHOST, first));
+    open.write_all(b"one\n").expect("write to the box");
+    test.args(["port", "remove", "80", "53/udp"]).any_stdout().run();
+    assert!(closes((Ipv4Addr::LOCALHOST, first)));
+    assert_eq!(talk(open), "box one\nbox hello\nend\n");
+    assert_eq!(ports(&test).len(), 1);
+
+    let again = test.args(["port", "remove", "80"]).output();
+    assert!(again.status.code() == Some(1) && again.stderr.contains("it is not reachable"), "{}", again.stderr);
+    let taken = test.args(["port", "add", &format!("{second}:82")]).output();
+    assert!(taken.status.code() == Some(1) && taken.stderr.contains("EADDRINUSE"), "{}", taken.stderr);
+    session.close_stdin();
+    session.wait();
+    assert!(closes((Ipv4Addr::LOCALHOST, second)));
+    assert!(test.args(["port", "list"]).output().stderr.contains("the box does not run"));
+}
+
+/// The process of the test's user that shows `title`, and belongs to the box of `test`.
+fn of_box(test: &Devbox, title: &str) -> u32 {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let found = processes::belonging_to(&test.path("")).into_iter().find(|process| process.command.contains(title));
+        match found {
+            Some(process) => return process.pid,
+            None => assert!(Instant::now() < deadline, "no `{title}`: {:?}", processes::belonging_to(&test.path(""))),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_box_outlives_its_network_agent() {
+    require!(Userns, Overlay, Pasta);
+    let port = free_port();
+    let test = with_network("");
+    let mut session =
+        test.background(&format!("python3 server.py 127.0.0.1 {port} & read line; echo goes on; read line"));
+    assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
+    kill(of_box(&test, "devbox: network"));
+    assert!(closes((Ipv4Addr::LOCALHOST, port)));
+    session.say("go");
+    session.expect("goes on");
+    let log = std::fs::read_to_string(test.boxes()[0].join("log/events.jsonl")).expect("a log");
+    assert!(log.contains("network agent is gone"), "{log}");
+    // Another one.
+    test.args(["port", "add", &format!("{port}:{port}")]).any_stdout().run();
+    assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
+    session.close_stdin();
+    session.wait();
+    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(5)).is_empty());
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill a process");
+}
+
+#[test]
+fn a_network_agent_dies_with_its_supervisor() {
+    require!(Userns, Overlay, Pasta);
+    let port = free_port();
+    let test = with_network("");
+    let mut session = test.background(&format!("python3 server.py 127.0.0.1 {port} & read line"));
+    assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
+    let agent = of_box(&test, "devbox: network");
+    let status = std::fs::read_to_string(format!("/proc/{agent}/status")).expect("a process");
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("a parent");
+    for expected in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(expected), "{expected}: {status}");
+    }
+    kill(parent.parse().expect("a number"));
+    assert!(closes((Ipv4Addr::LOCALHOST, port)));
+    session.wait();
+    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(5)).is_empty());
+}
+
+#[test]
+fn many_connections_at_once() {
+    require!(Userns, Overlay, Pasta);
+    let port = free_port();
+    let test = with_network("");
+    let mut session = test.background(&format!("ulimit -n 4096; python3 server.py 127.0.0.1 {port} & read line"));
+    drop(connect((Ipv4Addr::LOCALHOST, port)));
+    // The thread for each of them is the server's; half of them say nothing at all.
+    let mut streams: Vec<TcpStream> = (0..300).map(|_| connect((Ipv4Addr::LOCALHOST, port))).collect();
+    let talking = streams.split_off(150);
+    for stream in talking {
+        assert_eq!(talk(stream), "box hello\nend\n");
+    }
+    drop(streams);
+    assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
+    session.close_stdin();
+    session.wait();
 }

@@ -28,6 +28,7 @@ pub mod lock;
 pub mod logs;
 pub mod man;
 pub mod packages;
+pub mod port;
 pub mod profile;
 pub mod reset;
 pub mod rm;

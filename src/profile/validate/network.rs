@@ -1,9 +1,10 @@
 //! `[network]`, checked.
 
 use super::{Checked, Origin};
+use crate::profile::bandwidth::{self, Bandwidth};
 use crate::profile::diagnostic::Diagnostic;
 use crate::profile::ports::{self, HostPort, Published};
-use crate::profile::schema::{At, RawHostPort, RawNetwork};
+use crate::profile::schema::{At, RawBandwidth, RawHostPort, RawNetwork};
 use crate::profile::{ForwardMode, NetworkMode};
 
 /// What one file says of the network, but for its mode.
@@ -15,12 +16,20 @@ pub struct NetworkLayer {
     pub forward: Option<ForwardMode>,
     /// Ports of the host's loopback in the box.
     pub host_ports: Vec<HostPort>,
+    /// How fast the box sends and receives.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 impl Origin<'_> {
     pub(super) fn network(&self, raw: RawNetwork) -> Checked<NetworkLayer> {
         if raw.mode.as_ref().is_some_and(|mode| mode.value == NetworkMode::None) {
             self.nothing_to_reach(&raw)?;
+        }
+        if let (Some(NetworkMode::Host), Some(bandwidth)) = (raw.mode.as_ref().map(|mode| mode.value), &raw.bandwidth) {
+            return Err(self
+                .wrong(bandwidth, "`bandwidth` needs a network of the box's own")
+                .label("the mode is `host`")
+                .into());
         }
         let mut ports: Vec<Published> = Vec::new();
         for entry in raw.ports {
@@ -37,6 +46,7 @@ impl Origin<'_> {
         Ok(NetworkLayer {
             ports,
             forward: raw.forward.map(|forward| forward.value),
+            bandwidth: raw.bandwidth.map(|bandwidth| self.bandwidth(&bandwidth)).transpose()?,
             host_ports: raw.host_ports.into_iter().map(|port| self.host_port(&port)).collect::<Checked<_>>()?,
         })
     }
@@ -57,6 +67,17 @@ impl Origin<'_> {
                 .help("write `[ADDRESS:][HOST-PORT:]BOX-PORT[/udp]`, for example `8080:80`")
                 .into()
         })
+    }
+
+    fn bandwidth(&self, entry: &At<RawBandwidth>) -> Checked<Bandwidth> {
+        let rate = |text: &String| -> Checked<u64> {
+            bandwidth::parse_rate(text).map_err(|fault| self.wrong(entry, "this is no rate").label(fault).into())
+        };
+        let (up, down) = match &entry.value {
+            RawBandwidth::Both(both) => (Some(both), Some(both)),
+            RawBandwidth::Each { up, down } => (up.as_ref(), down.as_ref()),
+        };
+        Ok(Bandwidth { up: up.map(rate).transpose()?, down: down.map(rate).transpose()? })
     }
 
     fn host_port(&self, entry: &At<RawHostPort>) -> Checked<HostPort> {

@@ -43,6 +43,7 @@ mod tests {
             options: vec!["edns0".to_owned()],
             note: None,
             tasks: crate::sandbox::net::Tasks::default(),
+            bandwidth: crate::profile::bandwidth::Bandwidth::default(),
         };
         let text = "# Made by devbox at each start.\nnameserver 192.0.2.1\nnameserver fd00::1\n\
                     search a.example b.example\noptions edns0\n";

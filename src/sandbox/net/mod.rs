@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::net::UdpSocket;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,9 +16,12 @@ pub mod pasta;
 pub mod plan;
 pub mod resolver;
 pub mod slirp;
+pub mod traffic;
 
 #[cfg(test)]
 mod tests;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub use plan::{Driver, Found, Mode, NetPlan, Tasks, Tun, plan};
 pub use resolver::{HostResolver, Nameserver};
@@ -64,6 +67,9 @@ pub enum NetError {
         /// What the kernel said.
         source: SysError,
     },
+    /// The bandwidth cannot be limited.
+    #[error("cannot limit the bandwidth of the box")]
+    Bandwidth(#[source] SysError),
     /// The network agent could not be started.
     #[error("cannot start the box's network agent")]
     AgentStart(#[from] SysError),
@@ -87,6 +93,7 @@ impl NetError {
             Self::NoTun => "`modprobe tun` (as root) allows a private one",
             Self::TunDenied => "`chmod 0666 /dev/net/tun` (as root) allows a private one",
             Self::NoRoute => "connect it, or install the package `slirp4netns`, for a private one",
+            Self::Bandwidth(_) => "the kernel needs `sch_tbf`, `sch_ingress`, `cls_u32`, `act_mirred` and `ifb`",
             Self::Publish { .. } => "choose another host port for it, or none (`\"80\"`) for one that is free",
             _ => "`devbox doctor` looks for the cause",
         }
@@ -145,6 +152,18 @@ impl NetTarget {
         let ours = std::fs::metadata(&path).map_err(|source| NetError::Namespace { path, source })?;
         let own = theirs != (ours.dev(), ours.ino());
         Ok(Self { net: net.into(), user: own.then(|| user.into()) })
+    }
+
+    /// Moves the calling process, which has one thread, into them.
+    pub fn enter(&self) -> Result<(), SysError> {
+        let join = |namespace: &OwnedFd, kind| {
+            move_into_link_name_space(namespace.as_fd(), Some(kind)).call(|| format!("setns `{kind:?}`"))
+        };
+        // Whoever owns the network may enter it.
+        if let Some(user) = &self.user {
+            join(user, LinkNameSpaceType::User)?;
+        }
+        join(&self.net, LinkNameSpaceType::Network)
     }
 
     /// The same namespaces, by descriptors of their own.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NetError;
 use super::resolver::HostResolver;
+use crate::profile::bandwidth::Bandwidth;
 use crate::profile::ports::{HostPort, Published};
 
 /// Where a box under `pasta` sends its queries when the host's resolver listens on an address of the host's own:
@@ -86,6 +87,8 @@ pub struct NetPlan {
     pub note: Option<String>,
     /// What the network agent is for.
     pub tasks: Tasks,
+    /// How fast the box sends and receives.
+    pub bandwidth: Bandwidth,
 }
 
 /// What a network agent does in the box's network.
@@ -147,6 +150,7 @@ pub fn plan(mode: Mode, found: &Found) -> Result<NetPlan, NetError> {
             options: Vec::new(),
             note: None,
             tasks: Tasks::default(),
+            bandwidth: Bandwidth::default(),
         }),
         Mode::Private => private(found),
         Mode::Auto => Ok(match private(found) {
@@ -203,6 +207,7 @@ fn with_pasta(pasta: PathBuf, resolver: &HostResolver) -> NetPlan {
         options,
         note: None,
         tasks: Tasks::default(),
+        bandwidth: Bandwidth::default(),
     }
 }
 
@@ -214,6 +219,7 @@ fn with_slirp(slirp: PathBuf, resolver: &HostResolver) -> NetPlan {
         options: resolver.options.clone(),
         note: None,
         tasks: Tasks::default(),
+        bandwidth: Bandwidth::default(),
     }
 }
 
@@ -225,6 +231,7 @@ fn host(found: &Found, note: Option<String>) -> NetPlan {
         options: found.resolver.options.clone(),
         note,
         tasks: Tasks::default(),
+        bandwidth: Bandwidth::default(),
     }
 }
 

@@ -27,14 +27,13 @@ pub mod ports;
 pub mod reactor;
 pub mod slab;
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::unistd::Pid;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use self::datagrams::Datagrams;
 use self::link::{Link, Received};
@@ -85,10 +84,7 @@ fn enter(target: &NetTarget, link: &Link, supervisor: rustix::process::Pid) -> S
     let user = target.user.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     process::close_all_but(&[link.as_fd().as_raw_fd(), target.net.as_raw_fd(), user])?;
     process::set_title("devbox: network")?;
-    if let Some(user) = &target.user {
-        join(user.as_fd(), LinkNameSpaceType::User)?;
-    }
-    join(target.net.as_fd(), LinkNameSpaceType::Network)?;
+    target.enter()?;
     process::close_all_but(&[link.as_fd().as_raw_fd()])?;
     process::set_undumpable()?;
     // Joining a user namespace has cleared it.
@@ -100,10 +96,6 @@ fn enter(target: &NetTarget, link: &Link, supervisor: rustix::process::Pid) -> S
     let limit = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .call(|| "setrlimit `RLIMIT_NOFILE`".to_owned())
-}
-
-fn join(namespace: BorrowedFd<'_>, kind: LinkNameSpaceType) -> SysResult<()> {
-    move_into_link_name_space(namespace, Some(kind)).call(|| format!("setns `{kind:?}`"))
 }
 
 /// What the parts of an agent share.

@@ -20,8 +20,10 @@ use super::agent;
 use super::agent::link::{Link, Received};
 use super::agent::message::{Order, Report};
 use super::plan::NetPlan;
-use super::{NetError, NetTarget};
+use super::{NetError, NetTarget, traffic};
+use crate::profile::bandwidth::Bandwidth;
 use crate::profile::ports::{HostPort, Published};
+use crate::sandbox::channel::{Failure, Phase};
 use crate::sandbox::control::{Answer, Request};
 use crate::sandbox::init::EventLog;
 use crate::sys::{Context, SysResult, process};
@@ -36,6 +38,8 @@ pub struct HostSide<'a> {
     /// The box's namespaces, if they are its own: init's are out of reach by now.
     namespaces: Option<NetTarget>,
     log: &'a EventLog,
+    /// A directory without entries.
+    empty: &'a Path,
     agent: Option<(Pid, Link)>,
     forwards: Forwards,
     /// What the agent, which is not started yet, will be told.
@@ -49,11 +53,18 @@ const MAX_PORT_LINES: u32 = 1000;
 
 impl<'a> HostSide<'a> {
     /// Takes what the plan names, of the host: a port that is taken is an error.
-    pub fn new(plan: &'a NetPlan, namespaces: Option<NetTarget>, log: &'a EventLog) -> Result<Self, NetError> {
+    /// `empty` is a directory without entries.
+    pub fn new(
+        plan: &'a NetPlan,
+        namespaces: Option<NetTarget>,
+        log: &'a EventLog,
+        empty: &'a Path,
+    ) -> Result<Self, NetError> {
         let mut host_side = Self {
             plan,
             namespaces,
             log,
+            empty,
             agent: None,
             forwards: Forwards::default(),
             orders: Vec::new(),
@@ -88,16 +99,30 @@ impl<'a> HostSide<'a> {
         }
     }
 
+    /// Limits what the box sends and receives, which has its interface by now.
+    pub fn shape(&self) -> Result<(), NetError> {
+        match &self.namespaces {
+            Some(namespaces) if self.plan.bandwidth != Bandwidth::default() => {
+                traffic::shape(namespaces, &self.plan.bandwidth).map_err(NetError::Bandwidth)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the box may run before its agent does.
     #[must_use]
     pub fn agent_comes_first(&self) -> bool {
         self.plan.tasks.come_first()
     }
 
-    /// Starts the agent, if there is something to do for it and it does not run. `empty` is a directory without entries.
-    pub fn start_agent(&mut self, empty: &Path) -> SysResult<()> {
-        if let (None, Some(namespaces), false) = (&self.agent, &self.namespaces, self.plan.tasks.is_empty()) {
-            let (pid, mut link) = agent::start(&self.plan.tasks, namespaces, empty)?;
+    /// Starts the agent, if there is something to do for it and it does not run.
+    pub fn start_agent(&mut self) -> SysResult<()> {
+        if self.plan.tasks.is_empty() { Ok(()) } else { self.run_agent() }
+    }
+
+    fn run_agent(&mut self) -> SysResult<()> {
+        if let (None, Some(namespaces)) = (&self.agent, &self.namespaces) {
+            let (pid, mut link) = agent::start(&self.plan.tasks, namespaces, self.empty)?;
             let sent = self.orders.drain(..).try_for_each(|(order, sockets)| link.send(&order, sockets));
             self.agent = Some((pid, link));
             sent?;
@@ -162,7 +187,7 @@ impl<'a> HostSide<'a> {
             Report::Listening { .. } | Report::Silent { .. } if !tasks.forward => return beyond(),
             Report::Listening { port, address } => self.forward(port, address),
             Report::Silent { port } => {
-                self.withdraw(|forward| forward.origin == Origin::Found && forward.box_port == port)
+                self.withdraw(|forward| forward.origin == Origin::Found && forward.box_port == port).map(drop)
             }
             Report::Connect { ticket, protocol, port } => {
                 let port = HostPort { port, protocol };
@@ -193,12 +218,14 @@ impl<'a> HostSide<'a> {
         }
     }
 
-    fn withdraw(&mut self, unwanted: impl Fn(&Forward) -> bool) -> SysResult<()> {
+    fn withdraw(&mut self, unwanted: impl Fn(&Forward) -> bool) -> SysResult<Vec<Forward>> {
+        let mut removed = Vec::new();
         for entry in self.forwards.remove(unwanted) {
             self.tell("port_closed", &entry.forward);
             self.order(Order::Withdraw { id: entry.id }, Vec::new())?;
+            removed.push(entry.forward);
         }
-        Ok(())
+        Ok(removed)
     }
 
     fn tell(&mut self, event: &str, forward: &Forward) {
@@ -213,8 +240,40 @@ impl<'a> HostSide<'a> {
     pub fn answer(&mut self, request: Request) -> (Answer, Vec<OwnedFd>) {
         let answered = match request {
             Request::Namespaces => self.share_namespaces(),
+            Request::Ports => Ok((Answer::Ports(self.forwards.list().cloned().collect()), Vec::new())),
+            Request::AddPort(port) => self.add_port(&port),
+            Request::RemovePort(port) => self.remove_port(&port),
         };
         answered.unwrap_or_else(|reason| (Answer::Refused { reason }, Vec::new()))
+    }
+
+    fn add_port(&mut self, port: &Published) -> Result<(Answer, Vec<OwnedFd>), String> {
+        if self.namespaces.is_none() {
+            return Err("its network is the host's: every port of it is".to_owned());
+        }
+        let forward = self
+            .publish(port, Origin::Command)
+            .map_err(|error| Failure::new(Phase::Network, &error).causes.join(": "))?;
+        self.tell("port_opened", &forward);
+        // The first port of a box that had nothing to do for an agent, or lost its agent.
+        self.run_agent().map_err(|error| error.to_string())?;
+        Ok((Answer::Ports(vec![forward]), Vec::new()))
+    }
+
+    fn remove_port(&mut self, port: &Published) -> Result<(Answer, Vec<OwnedFd>), String> {
+        let is_meant = |forward: &Forward| {
+            let at = |ip: IpAddr| forward.addresses.iter().any(|address| address.ip() == ip);
+            let on = |port: u16| forward.addresses.iter().any(|address| address.port() == port);
+            (forward.box_port, forward.protocol) == (port.box_port, port.protocol)
+                && port.address.is_none_or(at)
+                && port.host_port.is_none_or(on)
+        };
+        let removed = self.withdraw(is_meant).map_err(|error| error.to_string())?;
+        if removed.is_empty() {
+            Err("it is not reachable".to_owned())
+        } else {
+            Ok((Answer::Ports(removed), Vec::new()))
+        }
     }
 
     fn share_namespaces(&self) -> Result<(Answer, Vec<OwnedFd>), String> {
