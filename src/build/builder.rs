@@ -1,14 +1,16 @@
 //! A whole build.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cache::records::Records;
 use super::context::Context;
 use super::error::BuildError;
-use super::events::Listener;
+use super::events::{Event, Listener, Outcome, StepId};
 use super::failure::Failure;
-use super::images::Images;
+use super::images::{Images, Telling};
 use super::language::{Globals, Origin, StageGraph, parse, platform_arguments};
 use super::request::Request;
 use super::stage::{self, Build, State};
@@ -47,11 +49,13 @@ pub fn build(
     let globals = Arc::new(Globals::new(&file, given, predefined)?);
     let contexts: BTreeSet<String> = request.contexts.iter().map(|(name, _)| name.clone()).collect();
     let graph = StageGraph::new(&file, &globals, contexts, target)?;
-    let images = Images { paths, store: &store, map: &map, registries };
+    let images = Images { paths, store: &store, map: &map, registries, pull: request.pull };
+    let records = Records::new(&store, map.layout());
+    adopt_caches(&images, request, &records, listener);
     let build = Build {
         paths,
         store: store.clone(),
-        records: Records::new(&store, map.layout()),
+        records,
         map: map.clone(),
         request,
         file: &file,
@@ -79,6 +83,28 @@ pub fn build(
         state.config.created = Some(build.now.clone());
     }
     images.keep(&state, names)
+}
+
+/// Takes over what the images that are caches have to offer. One that cannot be had is no reason to fail: at the first
+/// build there is none.
+fn adopt_caches(images: &Images<'_>, request: &Request, records: &Records, listener: &mut dyn Listener) {
+    let listener = RefCell::new(listener);
+    let tell = |event| listener.borrow_mut().hear(&event);
+    for (number, name) in request.caches.iter().enumerate() {
+        let total = request.caches.len();
+        let step = StepId { stage: usize::MAX, stage_name: "cache".to_owned(), number: number + 1, total };
+        let begin = Instant::now();
+        tell(Event::Started { step: step.clone(), text: format!("import {name}") });
+        let adopted = images.adopt(name, &request.platform, records, &Telling::new(&step, &tell));
+        let (outcome, text) = match &adopted {
+            Ok(0) => (Outcome::Done, "no steps that are not known here".to_owned()),
+            Ok(count) => (Outcome::Done, format!("steps that need not be done here: {count}")),
+            Err(error) => (Outcome::Failed, format!("not used: {}", super::layer::chain(error))),
+        };
+        tell(Event::Note { step: step.clone(), text });
+        let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tell(Event::Ended { step, outcome, milliseconds });
+    }
 }
 
 /// The images that the stages of `request` begin with, as they are named there. The caller must be single-threaded.

@@ -128,6 +128,14 @@ pub enum BuildError {
     /// An image could not be fetched.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// An image that may not be fetched.
+    #[error("the image `{}` is not here for {platform}, and `--pull=never` was given", crate::text::sanitize(name))]
+    NotHere {
+        /// Its name.
+        name: String,
+        /// What it was wanted for.
+        platform: String,
+    },
     /// An image is here, but not all of it.
     #[error("the image `{}` is damaged", crate::text::sanitize(name))]
     DamagedImage {
@@ -209,6 +217,7 @@ impl BuildError {
             Self::NoSecret { id } => Some(format!("give it with `--secret id={id},src=FILE`")),
             Self::NoAgent { id } => Some(format!("give it with `--ssh {id}`, with an agent at `SSH_AUTH_SOCK`")),
             Self::DamagedImage { .. } => Some("`devbox image pull` fetches what is missing".into()),
+            Self::NotHere { .. } => Some("`devbox image pull` fetches it".into()),
             Self::NoFile { .. } => Some("name it with `--file`".into()),
             Self::NoGit => Some("install the package `git`".into()),
             Self::NoContext { .. } => {

@@ -13,12 +13,13 @@ use rustix::fs::OFlags;
 use super::copy::select::{Mounted, Selected};
 use super::copy::walk::Fate;
 use super::copy::write::{self, Destination, Owner};
+use super::downloads;
 use super::error::{At, BuildError};
 use crate::image::digest::Digest;
 use crate::image::layer::{Owners, UnpackOptions, Whiteouts, unpack_layer};
 use crate::paths::{self, Paths};
 use crate::process::Program;
-use crate::registry::{Client, Settings};
+use crate::registry::{Client, Downloaded, Settings};
 use crate::sys::fs::{Root, open_path};
 
 /// Bytes of a tar header.
@@ -101,29 +102,56 @@ fn download(paths: &Paths, url: &str, options: &Options<'_>, place: &Path) -> Re
     let name = plain.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty() && *name != "..");
     let name = name.unwrap_or("index").to_owned();
     let path = place.join(&name);
-    let mut file = File::create(&path).at("create", &path)?;
-    let client = Client::new(Settings::default(), paths);
-    let downloaded = client.download(url, &mut file).map_err(BuildError::Download)?;
-    if let Some(expected) = expected {
-        let mut hasher = expected.hasher();
-        let mut file = File::open(&path).at("open", &path)?;
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            match file.read(&mut buffer).at("read", &path)? {
-                0 => break,
-                count => hasher.update(&buffer[..count]),
+    let kept = downloads::Place::of(paths, url);
+    let mut known = kept.known();
+    // What has the digest that was asked for need not be asked for again.
+    let is_settled = known.as_ref().is_some_and(|known| expected.as_ref() == Some(&known.digest));
+    let condition = match known.take_if(|_| is_settled) {
+        Some(known) => {
+            kept.take(&path)?;
+            known.condition
+        }
+        None => {
+            let condition = known.map(|known| known.condition).unwrap_or_default();
+            let mut file = File::create(&path).at("create", &path)?;
+            let client = Client::new(Settings::default(), paths);
+            match client.download(url, &condition, &mut file).map_err(BuildError::Download)? {
+                Downloaded::Unchanged => {
+                    kept.take(&path)?;
+                    condition
+                }
+                Downloaded::Fresh(condition) => {
+                    kept.keep(&path, condition.clone())?;
+                    condition
+                }
             }
         }
-        let found = hasher.digest();
+    };
+    if let Some(expected) = expected {
+        let found = digest_of(&path, &expected)?;
         if found != expected {
             return Err(BuildError::WrongChecksum { url: url.to_owned(), expected, found });
         }
     }
-    let modified = downloaded.untrusted_modified.as_deref().and_then(http_date).unwrap_or(SystemTime::UNIX_EPOCH);
+    let modified = condition.modified.as_deref().and_then(http_date).unwrap_or(SystemTime::UNIX_EPOCH);
+    let file = File::options().write(true).open(&path).at("open", &path)?;
     file.set_times(FileTimes::new().set_modified(modified)).at("change the times of", &path)?;
     let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
     std::fs::set_permissions(&path, mode).at("change the mode of", &path)?;
     Ok(Fetched { root: place.to_owned(), name, is_directory: false })
+}
+
+/// The digest of a file, of the kind that `like` is.
+fn digest_of(path: &Path, like: &Digest) -> Result<Digest, BuildError> {
+    let mut hasher = like.hasher();
+    let mut file = File::open(path).at("open", path)?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer).at("read", path)? {
+            0 => return Ok(hasher.digest()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -1,8 +1,11 @@
 //! Where the images of `FROM` and `--from` come from, and where built ones go.
 
+use super::cache::carried;
 use super::cache::key::Key;
+use super::cache::records::Records;
 use super::error::BuildError;
 use super::events::{Event, StepId};
+use super::request::Pull;
 use super::stage::State;
 use crate::image::config::ImageConfig;
 use crate::image::descriptor::Descriptor;
@@ -28,24 +31,62 @@ pub struct Images<'a> {
     pub map: &'a IdMap,
     /// Aliases, mirrors and exceptions.
     pub registries: &'a Settings,
+    /// When registries are asked.
+    pub pull: Pull,
 }
 
 impl Images<'_> {
-    /// The image `name` for `platform`, its layers unpacked, as a stage begins with it. What is here is used as it is; the
-    /// caller must be single-threaded, for what is not is fetched.
+    /// The image `name` for `platform`, its layers unpacked, as a stage begins with it. The caller must be single-threaded,
+    /// for what is not here, or is always to be asked for, is fetched.
     pub fn find(&self, name: &str, platform: &Platform, progress: &dyn Progress) -> Result<State, BuildError> {
-        let image = |source| BuildError::Reference { name: name.to_owned(), source };
-        let reference = self.registries.reference(name).map_err(image)?;
-        if let Some(state) = self.store.find_image(&reference)?.and_then(|record| self.open(&record).transpose()) {
+        let reference = self.reference(name)?;
+        if self.pull != Pull::Always
+            && let Some(state) = self.store.find_image(&reference)?.and_then(|record| self.open(&record).transpose())
+        {
             let state = state?;
             let found = state.config.platform();
             if found.architecture == platform.architecture && found.os == platform.os {
                 return Ok(state);
             }
         }
-        let client = Client::new(self.registries.clone(), self.paths).with_notice(progress.notice());
-        let record = pull(self.paths, self.map, &client, &reference, platform, progress)?;
+        if self.pull == Pull::Never {
+            return Err(BuildError::NotHere { name: reference.familiar(), platform: platform.to_string() });
+        }
+        let record = self.fetch(&reference, platform, progress)?;
         self.open(&record)?.ok_or_else(|| BuildError::DamagedImage { name: reference.familiar() })
+    }
+
+    /// Takes over the steps that the image `name` carries along, so that they need not be done here; returns how many. What
+    /// is here counts where no registry has it. The caller must be single-threaded.
+    pub fn adopt(
+        &self,
+        name: &str,
+        platform: &Platform,
+        records: &Records,
+        progress: &dyn Progress,
+    ) -> Result<usize, BuildError> {
+        let reference = self.reference(name)?;
+        let record = match (self.fetch(&reference, platform, progress), self.store.find_image(&reference)?) {
+            (Ok(record), _) | (Err(_), Some(record)) => record,
+            (Err(error), None) => return Err(error),
+        };
+        let manifest = self.manifest(&record.manifest)?;
+        let untrusted = manifest.as_ref().and_then(|manifest| manifest.annotations.get(carried::ANNOTATION));
+        untrusted.map_or(Ok(0), |untrusted| carried::adopt(records, self.map, untrusted))
+    }
+
+    fn reference(&self, name: &str) -> Result<Reference, BuildError> {
+        self.registries.reference(name).map_err(|source| BuildError::Reference { name: name.to_owned(), source })
+    }
+
+    fn fetch(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        progress: &dyn Progress,
+    ) -> Result<ImageRecord, BuildError> {
+        let client = Client::new(self.registries.clone(), self.paths).with_notice(progress.notice());
+        Ok(pull(self.paths, self.map, &client, reference, platform, progress)?)
     }
 
     /// The image of a record; `None` if something of it is missing.
@@ -79,7 +120,10 @@ impl Images<'_> {
             artifact_type: None,
             config: Descriptor::of_bytes(CONFIG, &config),
             layers: state.layers.clone(),
-            annotations: Default::default(),
+            annotations: carried::annotation(self.map, &state.steps)
+                .map(|steps| (carried::ANNOTATION.to_owned(), steps))
+                .into_iter()
+                .collect(),
         };
         let bytes = serde_json::to_vec(&manifest).map_err(json)?;
         let descriptor = Descriptor::of_bytes(MANIFEST, &bytes);

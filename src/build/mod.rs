@@ -5,6 +5,7 @@ pub mod cache;
 pub mod config;
 pub mod context;
 pub mod copy;
+mod downloads;
 pub mod error;
 pub mod events;
 pub mod failure;

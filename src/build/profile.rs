@@ -6,7 +6,7 @@ use std::path::Path;
 use super::builder::{self, build};
 use super::error::{At, BuildError};
 use super::events::Listener;
-use super::request::{ContextSource, IMAGE_CONTEXT, Request};
+use super::request::{ContextSource, IMAGE_CONTEXT, Pull, Request};
 use crate::base::BaseSpec;
 use crate::image::digest::Digest;
 use crate::image::platform::Platform;
@@ -88,6 +88,8 @@ fn request(loaded: &LoadedProfile) -> Result<Option<Request>, BuildError> {
         agents: Vec::new(),
         contexts: Vec::new(),
         labels: Vec::new(),
+        caches: Vec::new(),
+        pull: Pull::Missing,
         no_cache: false,
         platform: Platform::host(),
         epoch_seconds: None,

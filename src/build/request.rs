@@ -26,12 +26,28 @@ pub struct Request {
     pub contexts: Vec<(String, String)>,
     /// `--label`.
     pub labels: Vec<(String, String)>,
+    /// `--cache-from`: images whose steps need not be done again.
+    pub caches: Vec<String>,
+    /// When registries are asked for images.
+    pub pull: Pull,
     /// Nothing is taken from earlier builds.
     pub no_cache: bool,
     /// What the image is for.
     pub platform: Platform,
     /// Seconds since 1970 that take the place of the current time (`SOURCE_DATE_EPOCH`).
     pub epoch_seconds: Option<i64>,
+}
+
+/// When registries are asked for the images of `FROM` and `--from`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// For those that are not here.
+    #[default]
+    Missing,
+    /// For all: a name may mean another image now.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// Where the files of a build come from.

@@ -22,7 +22,7 @@ mod url;
 
 pub use blob::BlobReader;
 pub use client::{Client, Fetched};
-pub use download::Downloaded;
+pub use download::{Condition, Downloaded};
 pub use error::{CredentialError, Fault, RegistryError};
 pub use retry::Retry;
 pub use settings::Settings;

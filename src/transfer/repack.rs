@@ -10,6 +10,7 @@ use crate::image::config::ImageConfig;
 use crate::image::descriptor::Descriptor;
 use crate::image::layer::Compression;
 use crate::image::layer::pack::PackSpec;
+use crate::image::media_type::LAYER;
 use crate::image::store::{ImageRecord, Store};
 use crate::progress::Progress;
 use crate::registry::Client;
@@ -29,7 +30,11 @@ pub fn with_archives(
     let damaged = || TransferError::Damaged { image: record.name.clone() };
     let mut manifest = manifest(store, record)?.ok_or_else(damaged)?;
     let archives = Archives::new(store, client)?;
-    if manifest.layers.iter().all(|layer| archives.knows(layer)) {
+    // A registry that has the base's layers has none of those that were built on them, which are named by plain archives.
+    let is_there = |layer: &Descriptor| {
+        archives.kept(layer).is_some() || (layer.media_type != LAYER && !archives.origins(layer).is_empty())
+    };
+    if manifest.layers.iter().all(is_there) {
         return Ok(record.clone());
     }
     let config = store.blob(&manifest.config.digest)?.ok_or_else(damaged)?;
@@ -39,16 +44,17 @@ pub fn with_archives(
     let mut below = Vec::new();
     for (number, layer) in manifest.layers.iter_mut().enumerate() {
         let tree = names.and_then(|names| store.tree(&names[number], &layout));
-        if !archives.knows(layer) {
+        if !is_there(layer) {
             let none = || TransferError::NoArchive { layer: layer.digest.clone() };
             let tree = tree.clone().ok_or_else(none)?;
             let spec = PackSpec { layers: vec![tree], below: below.clone(), ..PackSpec::default() };
             let (packed, report) = pack(store, map, &record.name, &spec, compression, progress)?;
-            // Another content would belong to another configuration.
-            if config.rootfs.diff_ids.get(number) != Some(&report.diff_id) {
+            // Another content would belong to another configuration: then the archive is somebody else's.
+            if config.rootfs.diff_ids.get(number) == Some(&report.diff_id) {
+                *layer = packed;
+            } else if !archives.knows(layer) {
                 return Err(none());
             }
-            *layer = packed;
         }
         below.splice(..0, tree);
     }

@@ -7,6 +7,7 @@ mod support;
 
 mod config;
 mod copying;
+mod options;
 mod own;
 mod pair;
 mod projects;

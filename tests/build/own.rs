@@ -7,7 +7,7 @@ use super::tree::Tree;
 use crate::support::devbox::Devbox;
 
 /// Builds `file` on the base with the usual context, and gives what came of it.
-fn build(test: &Devbox, file: &str, options: &[&str]) -> (Tree, serde_json::Value, String) {
+pub fn build(test: &Devbox, file: &str, options: &[&str]) -> (Tree, serde_json::Value, String) {
     let place = tempfile::tempdir().expect("a directory");
     context(place.path(), "");
     std::fs::write(place.path().join("Containerfile"), format!("FROM localhost/base\n{file}")).expect("a file");
@@ -18,12 +18,12 @@ fn build(test: &Devbox, file: &str, options: &[&str]) -> (Tree, serde_json::Valu
 }
 
 /// The content of a file, as the table has it.
-fn content(tree: &Tree, path: &str) -> String {
+pub fn content(tree: &Tree, path: &str) -> String {
     let text = tree.get(std::path::Path::new(path)).unwrap_or_else(|| panic!("no {path} in {tree:#?}"));
     text.split('"').nth(1).unwrap_or_default().to_owned()
 }
 
-fn has(tree: &Tree, path: &str) -> bool {
+pub fn has(tree: &Tree, path: &str) -> bool {
     tree.contains_key(std::path::Path::new(path))
 }
 

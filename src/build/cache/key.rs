@@ -6,10 +6,10 @@ use crate::build::copy::digest::field;
 use crate::image::digest::Hasher;
 
 /// Changes when a step with the same inputs would make something else than an earlier devbox made.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// Hexadecimal; two steps with one key make the same files.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key(String);
 
 impl Key {
@@ -27,6 +27,12 @@ impl Key {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it can be one, wherever it came from: keys name files.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        self.0.len() == 64 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 
     fn of(keyword: &str, fields: &[&str]) -> Self {

@@ -5,6 +5,7 @@
 //!   steps/<key>.<layout>   what a step made: Record
 //!   sources/<key>          the digest of what a step copied from a stage or an image, which would take reading it
 //!   files/<context>        digests of the context's files, by their identity
+//!   downloads/<URL>        files of `ADD URL` (see `downloads`)
 //!   mounts/                directories of `RUN --mount=type=cache` (see `run`)
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! those of pulled images are: a step is cached as long as its record and its layer are there. Losing any of this costs
 //! time and nothing else.
 
+pub mod carried;
 pub mod files;
 pub mod key;
 pub mod records;

@@ -291,8 +291,9 @@ impl Writer<'_> {
                 })?;
                 let (mut from, mut to) = (File::from(from), File::from(to));
                 std::io::copy(&mut from, &mut to).call(|| format!("write `{}`", path.display()))?;
-                copy_attributes(from.as_fd(), to.as_fd(), path)?;
                 self.dress(to.as_fd(), leaf.stat, path)?;
+                // Last, because a change of the owner takes capabilities away.
+                copy_attributes(from.as_fd(), to.as_fd(), path)?;
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(leaf.parent, leaf.name, Vec::new())

@@ -27,6 +27,8 @@ pub struct State {
     pub origins: Vec<Reference>,
     /// The configuration; its `rootfs` and `history` are those of the layers.
     pub config: ImageConfig,
+    /// The steps that made it, with what they made.
+    pub steps: BTreeMap<Key, Record>,
     /// The build arguments that have a value: they hold on in stages that stand on this one.
     pub arguments: BTreeMap<String, String>,
 }
@@ -41,6 +43,7 @@ impl State {
             origins: Vec::new(),
             trees: Vec::new(),
             config: ImageConfig::default(),
+            steps: BTreeMap::new(),
             arguments: BTreeMap::new(),
         }
     }
@@ -71,6 +74,7 @@ impl State {
 
     /// Adds what a step made. A step that changed no file leaves no layer, as those that only change the configuration.
     pub fn add(&mut self, key: Key, record: &Record, records: &Records, created_by: &str) {
+        self.steps.insert(key.clone(), record.clone());
         self.key = key;
         let tree = record.layer.as_ref().and_then(|layer| Some((layer, records.tree(&layer.diff_id)?)));
         let empty_layer = tree.is_none();

@@ -72,6 +72,12 @@ pub struct Build {
     /// A label for the image: NAME=VALUE
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
+    /// An image whose steps need not be done again, if they are the same; may be given more than once
+    #[arg(long = "cache-from", value_name = "IMAGE")]
+    pub cache_from: Vec<String>,
+    /// When to ask registries for the images of FROM and --from
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_value_t, default_missing_value = "always")]
+    pub pull: BuildPull,
     /// Do every step, also those that an earlier build has done
     #[arg(long)]
     pub no_cache: bool,
@@ -81,6 +87,18 @@ pub struct Build {
     /// How to show what is done
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub progress: BuildProgress,
+}
+
+/// When a build asks registries for images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum BuildPull {
+    /// For every image, each time
+    Always,
+    /// For images that are not here
+    #[default]
+    Missing,
+    /// Never
+    Never,
 }
 
 /// How a build shows itself.

@@ -3,9 +3,9 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use crate::build::request::{ContextSource, IMAGE_CONTEXT, Request};
+use crate::build::request::{ContextSource, IMAGE_CONTEXT, Pull, Request};
 use crate::build::{self, EPOCH};
-use crate::cli::args::image::{Build, BuildProgress};
+use crate::cli::args::image::{Build, BuildProgress, BuildPull};
 use crate::cli::{Outcome, print};
 use crate::error::Error;
 use crate::image::platform::Platform;
@@ -64,6 +64,12 @@ fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
         agents: args.ssh.iter().map(|text| agent(folder, text)).collect::<Result<_, _>>()?,
         contexts: args.build_contexts.iter().map(|text| context_of(folder, text)).collect::<Result<_, _>>()?,
         labels: args.labels.iter().map(|text| pair(text).unwrap_or((text.clone(), String::new()))).collect(),
+        caches: args.cache_from.clone(),
+        pull: match args.pull {
+            BuildPull::Always => Pull::Always,
+            BuildPull::Missing => Pull::Missing,
+            BuildPull::Never => Pull::Never,
+        },
         no_cache: args.no_cache,
         platform,
         epoch_seconds: epoch,
