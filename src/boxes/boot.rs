@@ -15,10 +15,12 @@ use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Command, Failure, Phase};
 use crate::sandbox::launch::{self, Resources};
+use crate::sandbox::net::NetTarget;
 use crate::sandbox::net::plan::NetPlan;
 use crate::sandbox::spec::SandboxSpec;
 use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::process::Ended;
+use crate::userns::idmap::IdMap;
 
 /// Where a running sandbox is known by.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Place {
     pub running: PathBuf,
     /// The event log.
     pub events: Option<PathBuf>,
+    /// The namespaces of the box whose network is shared, and its ids.
+    pub join: Option<(NetTarget, IdMap)>,
 }
 
 /// Starts `spec` and runs `command` as its first session. `lock` is released once the command runs; `hold` is kept open
@@ -40,7 +44,7 @@ pub struct Place {
 pub fn boot(
     spec: &SandboxSpec,
     net: &NetPlan,
-    place: &Place,
+    place: Place,
     command: Command,
     lock: Option<BoxLock>,
     hold: Option<File>,
@@ -66,8 +70,9 @@ pub fn boot(
                     .chain(events.as_ref().map(AsRawFd::as_raw_fd))
                     .chain(lock.as_ref().map(|lock| lock.as_fd().as_raw_fd()))
                     .chain(hold.as_ref().map(AsRawFd::as_raw_fd))
+                    .chain(place.join.iter().flat_map(|(target, _)| target.descriptors()))
                     .collect();
-            let resources = Resources { listener, first: theirs, events, control: Some(control) };
+            let resources = Resources { listener, first: theirs, events, control: Some(control), join: place.join };
             let status = launch::detach(&keep)
                 .and_then(|()| launch::supervise(spec, net, resources, || drop(lock)))
                 .map_or(1, Ended::status);

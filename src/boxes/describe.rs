@@ -25,6 +25,7 @@ pub fn text(spec: &SandboxSpec, net: &NetPlan, command: &Command) -> String {
         Driver::Pasta(path) | Driver::Slirp(path) => format!("private, through `{}`", path.display()),
         Driver::Host => "the host's".to_owned(),
         Driver::Loopback => "none".to_owned(),
+        Driver::Joined => "that of another box".to_owned(),
     };
     line(format!("network    {driver}"));
     line(format!("writes to  {}", spec.root.upper.display()));

@@ -20,9 +20,10 @@ use crate::profile::{self, LoadedProfile};
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Failure, Reply, Request};
+use crate::sandbox::control;
 use crate::sandbox::etc::{hosts, resolv};
 use crate::sandbox::net::plan::{Driver, Mode, NetPlan, Tasks, plan as plan_network};
-use crate::sandbox::net::{self, NetError};
+use crate::sandbox::net::{self, NetError, NetTarget};
 use crate::sandbox::plan::{Access, Wanted, plan};
 use crate::sandbox::spec::{Lifetime, Network, SandboxSpec};
 use crate::userns::idmap::IdMap;
@@ -201,6 +202,7 @@ fn network_name(net: &NetPlan) -> &'static str {
         Driver::Pasta(_) | Driver::Slirp(_) => "private",
         Driver::Host => "host",
         Driver::Loopback => "none",
+        Driver::Joined => "joined",
     }
 }
 
@@ -341,6 +343,7 @@ fn launch_box(
     scratch: Option<&Scratch>,
 ) -> Result<Outcome, SessionError> {
     let net = network(loaded, options)?;
+    let join = join_network(paths, loaded, &net)?;
     if let Some(note) = &net.note {
         progress.note(note);
     }
@@ -373,8 +376,9 @@ fn launch_box(
         runtime,
         running: directory.running(),
         events: Some(directory.events()),
+        join,
     };
-    boot::boot(&spec, &net, &place, command, Some(lock), hold, progress)
+    boot::boot(&spec, &net, place, command, Some(lock), hold, progress)
 }
 
 /// The base and the ids for the project's box. Those of an existing box, and who stacks its layers, stay what they were.
@@ -411,6 +415,11 @@ fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPlan, Session
     let path = paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default();
     let mut plan = plan_network(mode, &net::probe(&path))?;
     let network = &loaded.profile.network;
+    if network.join.is_some() && options.network.is_none() {
+        // The resolvers of the other box are those that it would have itself.
+        plan.driver = Driver::Joined;
+        return Ok(plan);
+    }
     plan.bandwidth = network.bandwidth;
     plan.assign(Tasks {
         published: network.ports.clone(),
@@ -418,6 +427,30 @@ fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPlan, Session
         host_ports: network.host_ports.clone(),
     });
     Ok(plan)
+}
+
+/// The namespaces and ids of the box whose network is shared, if one is.
+fn join_network(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    net: &NetPlan,
+) -> Result<Option<(NetTarget, IdMap)>, SessionError> {
+    let Some(name) = loaded.profile.network.join.as_ref().filter(|_| net.driver == Driver::Joined) else {
+        return Ok(None);
+    };
+    let refused = |reason: String| NetError::Join { name: name.clone(), reason };
+    let directory = BoxDir::new(paths, &list::find_by_name(paths, name)?);
+    let map = super::state::load(&directory)?.id_map;
+    let stream = running::connect_to_supervisor(&directory).ok_or_else(|| refused("it does not run".to_owned()))?;
+    match control::ask(stream, &control::Request::Namespaces).map_err(io("talk to the other box"))? {
+        Some((control::Answer::Namespaces, descriptors)) => {
+            let mut descriptors = descriptors.into_iter();
+            let net = descriptors.next().ok_or_else(|| refused("it sent nothing".to_owned()))?;
+            Ok(Some((NetTarget { net, user: descriptors.next() }, map)))
+        }
+        Some((control::Answer::Refused { reason }, _)) => Err(refused(reason).into()),
+        Some((control::Answer::Ports(_), _)) | None => Err(refused("it has just stopped".to_owned()).into()),
+    }
 }
 
 /// Layers of the box above its base, the topmost first.
@@ -471,7 +504,7 @@ fn sandbox(
     let profile = &loaded.profile;
     let hostname = hosts::host_name(&record.name);
     let read = |path: &str| std::fs::read_to_string(path).ok();
-    let host_network = !net.own_namespace();
+    let host_network = net.driver == Driver::Host;
     let resolv = resolv::resolv_conf(net, read("/etc/resolv.conf").filter(|_| host_network).as_deref());
     let hosts = hosts::hosts_file(&hostname, read("/etc/hosts").filter(|_| host_network).as_deref());
     let mut layers = above(directory, record);
@@ -492,7 +525,7 @@ fn sandbox(
         upper,
         work,
         staging: directory.runtime().join("root"),
-        network: if host_network { Network::Host } else { Network::Own },
+        network: if net.own_namespace() { Network::Own } else { Network::Host },
         lifetime: if keep && scratch.is_none() { Lifetime::Keep } else { Lifetime::Session },
         limits,
         project: Some((

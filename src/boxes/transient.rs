@@ -35,11 +35,13 @@ pub fn run(
         control: control_address_in(&runtime)?,
         running: place.join("running"),
         events: None,
+        join: None,
         runtime: runtime.clone(),
     };
-    let outcome = boot::boot(&spec, net, &at, command, None, hold, progress);
+    let running = at.running.clone();
+    let outcome = boot::boot(&spec, net, at, command, None, hold, progress);
     // The supervisor is done with the layer when it gives up its lock.
-    BoxLock::acquire(&at.running, Sharing::Exclusive, "devbox", progress)?;
+    BoxLock::acquire(&running, Sharing::Exclusive, "devbox", progress)?;
     std::fs::remove_dir_all(&runtime).map_err(io("remove the runtime directory"))?;
     match outcome? {
         Outcome::Ended(ended) => Ok(ended),

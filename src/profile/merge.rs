@@ -36,6 +36,7 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
             whole.limits.insert(*key, *value);
         }
         replace(&mut whole.network.forward, &layer.network.forward, || one("network.forward"));
+        replace(&mut whole.network.join, &layer.network.join, || one("network.join"));
         replace(&mut whole.network.bandwidth, &layer.network.bandwidth, || one("network.bandwidth"));
         union(&mut whole.network.ports, &layer.network.ports, |port| one(&format!("network.ports.{port}")));
         union(&mut whole.network.host_ports, &layer.network.host_ports, |port| {

@@ -163,6 +163,9 @@ pub struct Network {
     pub host_ports: Vec<ports::HostPort>,
     /// How fast the box sends and receives.
     pub bandwidth: bandwidth::Bandwidth,
+    /// The box whose network this one shares, by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<String>,
 }
 
 /// Whether what listens in the box appears on the host's loopback by itself.

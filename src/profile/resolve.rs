@@ -405,6 +405,7 @@ fn complete(
             forward: merged.network.forward.unwrap_or_default(),
             host_ports: merged.network.host_ports,
             bandwidth: merged.network.bandwidth.unwrap_or_default(),
+            join: merged.network.join,
         },
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,

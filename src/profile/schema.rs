@@ -198,6 +198,8 @@ pub struct RawNetwork {
     pub host_ports: Vec<At<RawHostPort>>,
     /// How fast the box may send and receive: `"50mbit"`, or `{ up = "10mbit", down = "50mbit" }`.
     pub bandwidth: Option<At<RawBandwidth>>,
+    /// The name of another box, which runs: its network is this one's too.
+    pub join: Option<At<String>>,
 }
 
 /// `network.bandwidth`
@@ -383,7 +385,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("build", &["containerfile", "context", "target", "args"]),
     ("project", &["path", "mask", "read_only"]),
     ("share", &["ssh_agent", "git_config", "ca_certificates"]),
-    ("network", &["mode", "ports", "forward", "host_ports", "bandwidth"]),
+    ("network", &["mode", "ports", "forward", "host_ports", "bandwidth", "join"]),
     (
         "limits",
         &[

@@ -71,6 +71,9 @@ pub fn show(loaded: &LoadedProfile) -> String {
     page.key("mode", "network.mode", profile.network.mode);
     page.list("ports", "network.ports.", &profile.network.ports, ToString::to_string);
     page.key("forward", "network.forward", profile.network.forward);
+    if let Some(join) = &profile.network.join {
+        page.key("join", "network.join", join);
+    }
     let bandwidth = profile.network.bandwidth;
     for (key, rate) in [("bandwidth.up", bandwidth.up), ("bandwidth.down", bandwidth.down)] {
         if let Some(rate) = rate {

@@ -64,6 +64,11 @@ pub enum HostWish {
         /// Which.
         port: HostPort,
     },
+    /// To be in the network of another box.
+    JoinNetwork {
+        /// Its name.
+        name: String,
+    },
     /// The value of a variable of the host, which may be a secret.
     Variable {
         /// Its name.
@@ -115,6 +120,7 @@ impl std::fmt::Display for HostWish {
             }
             Self::PublicPort { port } => write!(f, "let other machines reach it: `{port}`"),
             Self::HostPort { port } => write!(f, "reach the port `{port}` of the host's loopback"),
+            Self::JoinNetwork { name } => write!(f, "be in the network of the box `{}`", sanitize(name)),
             Self::Variable { name } => write!(f, "read the environment variable `{}`", sanitize(name)),
             Self::Rootfs { path } => write!(f, "use `{}` as its root file system", clean(path)),
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
@@ -193,6 +199,9 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
         (_, NetworkMode::Host) => wish(true, HostWish::HostNetwork),
         (Some(from), to) => wish(to > from, HostWish::MoreNetwork { from, to }),
         (None, _) => {}
+    }
+    if let Some(name) = profile.network.join.as_ref().filter(|name| baseline.network.join.as_ref() != Some(name)) {
+        wish(true, HostWish::JoinNetwork { name: name.clone() });
     }
     for port in profile.network.ports.iter().filter(|port| port.is_public() && !baseline.network.ports.contains(port)) {
         wish(true, HostWish::PublicPort { port: *port });

@@ -23,6 +23,7 @@ use crate::limits::{Key, Plan, disk};
 use crate::sys::clone::{self, Forked, Namespaces, exit_now};
 use crate::sys::process::{self, Ended};
 use crate::sys::{Context, SysError, SysResult};
+use crate::userns::idmap::IdMap;
 use crate::userns::mapper;
 
 /// How long a network helper may take to configure its interface.
@@ -40,6 +41,8 @@ pub struct Resources {
     pub first: UnixStream,
     /// The event log, open for appending.
     pub events: Option<OwnedFd>,
+    /// The namespaces of the box whose network is shared, and its ids.
+    pub join: Option<(NetTarget, IdMap)>,
     /// Where the user's commands will connect to the supervisor; bound, listening.
     pub control: Option<UnixListener>,
 }
@@ -47,7 +50,7 @@ pub struct Resources {
 /// Starts the box and waits for its end. Called in the detached supervisor process; `ready` is called once the box
 /// accepts sessions.
 pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready: impl FnOnce()) -> SysResult<Ended> {
-    let Resources { listener, first, events, control } = resources;
+    let Resources { listener, first, events, control, join } = resources;
     let limits = &spec.limits;
     let client = Channel::new(first.try_clone().call(|| "dup `socket`".to_owned())?);
     let log = EventLog::new(events.as_ref().map(|fd| fd.try_clone()).transpose().call(|| "dup `log`".to_owned())?);
@@ -73,6 +76,11 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     if spec.network == Network::Own {
         namespaces = namespaces | Namespaces::NET;
     }
+    // A network can be entered by who has its user namespace: the box's own becomes a child of that.
+    let outer = match join.map(|(target, outer)| enter_other(&target, &outer, spec)).transpose() {
+        Ok(nested) => nested,
+        Err(failure) => return fail(&client, &log, &failure),
+    };
     let pid = match clone::clone_into(namespaces, inside.as_ref().map(AsFd::as_fd)) {
         Err(error) => return fail(&client, &log, &Failure::new(Phase::Namespaces, &error)),
         Ok(Forked::Child) => {
@@ -88,7 +96,11 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     let mut gate = std::fs::File::from(gate_write);
 
     // 2. The id map; then init mounts while the network helper configures its interface.
-    if let Err(error) = mapper::write(pid, &spec.id_map) {
+    let mapped = match &outer {
+        None => mapper::write(pid, &spec.id_map),
+        Some(nested) => mapper::write_within(pid, nested),
+    };
+    if let Err(error) = mapped {
         return abandon(pid, gate, &client, &log, &Failure::new(Phase::IdMap, &error));
     }
     // Before init makes itself undumpable, and its namespaces unreachable by path.
@@ -219,6 +231,19 @@ fn said_at_the_end(server: &mut Server) -> Option<String> {
     // It ends with the mount if not before.
     server.wait_beside(None, Some(FUSE_PATIENCE)).ok()?;
     server.said()
+}
+
+/// Enters the namespaces of another box; returns the ids of the box as they are seen from there.
+fn enter_other(target: &NetTarget, outer: &IdMap, spec: &SandboxSpec) -> Result<IdMap, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::new(Phase::Network, error);
+    let nested = spec.id_map.within(outer).ok_or_else(|| Failure {
+        phase: Phase::Network,
+        causes: vec!["the box whose network is shared has other ids than this one".to_owned()],
+    })?;
+    target.enter().map_err(|error| failed(&error))?;
+    // Otherwise the maps of our child would be the host root's to write.
+    process::set_dumpable().map_err(|error| failed(&error))?;
+    Ok(nested)
 }
 
 /// The box's namespaces, as the network helper needs them, and the host side of its network.

@@ -97,6 +97,12 @@ impl IdMap {
         }
     }
 
+    /// This map as seen from inside `outer`: for a namespace within that of another box. `None`: `outer` lacks an id.
+    #[must_use]
+    pub fn within(&self, outer: &Self) -> Option<Self> {
+        Some(Self { uids: within(&self.uids, &outer.uids)?, gids: within(&self.gids, &outer.gids)?, ..self.clone() })
+    }
+
     /// The host's id of the box's uid, if it has one.
     #[must_use]
     pub fn uid_outside(&self, inside: u32) -> Option<u32> {
@@ -160,8 +166,39 @@ fn outside(extents: &[IdExtent], inside: u32) -> Option<u32> {
         .map(|extent| extent.outside + (inside - extent.inside))
 }
 
+/// Extents whose `outside` is the `inside` of `outer`: each is cut where one of `outer` ends.
+fn within(extents: &[IdExtent], outer: &[IdExtent]) -> Option<Vec<IdExtent>> {
+    let mut found = Vec::new();
+    for extent in extents {
+        let mut done = 0;
+        while done < extent.count {
+            let wanted = extent.outside + done;
+            let holder = outer.iter().find(|o| wanted >= o.outside && wanted - o.outside < o.count)?;
+            let offset = wanted - holder.outside;
+            let count = (holder.count - offset).min(extent.count - done);
+            found.push(IdExtent::new(extent.inside + done, holder.inside + offset, count));
+            done += count;
+        }
+    }
+    Some(found)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_map_within_another() {
+        let plain = IdMap::range(0, 1000, 1000, &[(100_000, 65_536)], &[(100_000, 65_536)]);
+        let named = IdMap::range(1000, 1000, 1000, &[(100_000, 65_536)], &[(100_000, 65_536)]);
+        for (map, outer) in [(&plain, &plain), (&plain, &named), (&named, &plain)] {
+            let nested = map.within(outer).unwrap();
+            for id in [0, 1, 999, 1000, 1001, 65_534] {
+                let through = nested.uid_outside(id).and_then(|id| outer.uid_outside(id));
+                assert_eq!(through, map.uid_outside(id), "{id}");
+            }
+        }
+        assert_eq!(plain.within(&IdMap::single(0, 1000, 1000)), None);
+    }
+
     use super::*;
 
     #[test]

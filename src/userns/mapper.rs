@@ -124,6 +124,12 @@ pub fn write(pid: Pid, map: &IdMap) -> Result<(), MapperError> {
     }
 }
 
+/// Writes `map` to the user namespace of `pid`, as seen from the namespace of the caller, who has every capability there.
+pub fn write_within(pid: Pid, map: &IdMap) -> Result<(), MapperError> {
+    write_file(pid, "uid_map", &lines(&map.uids))?;
+    write_file(pid, "gid_map", &lines(&map.gids))
+}
+
 fn lines(extents: &[IdExtent]) -> String {
     extents.iter().map(|extent| format!("{} {} {}\n", extent.inside, extent.outside, extent.count)).collect()
 }

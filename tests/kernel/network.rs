@@ -387,3 +387,40 @@ fn many_connections_at_once() {
     session.close_stdin();
     session.wait();
 }
+
+#[test]
+fn a_box_in_the_network_of_another() {
+    require!(Userns, Overlay, Pasta);
+    let one = with_network("forward = \"off\"\n");
+    let name = format!("net-{}", free_port());
+    one.profile(&format!("name = \"{name}\"\nbase = \"host\"\n[network]\nmode = \"private\"\nforward = \"off\"\n"));
+    let join = format!("base = \"host\"\n[network]\njoin = \"{name}\"\n");
+    let mut server = one.background("python3 server.py 127.0.0.1 80 & echo up; read line");
+    server.expect("up");
+
+    let mut other = Devbox::shared("base = \"host\"\n");
+    // It is not asked for what the user's own configuration says.
+    std::fs::create_dir_all(other.home().join(".config/devbox")).expect("a directory");
+    std::fs::write(other.home().join(".config/devbox/config.toml"), format!("[profile.network]\njoin = \"{name}\"\n"))
+        .expect("write a file");
+    other.profile(&join);
+    other.env("XDG_RUNTIME_DIR", one.path("run"));
+    other.file(
+        "client.py",
+        "import socket, time\nfor _ in range(100):\n    try:\n        s = socket.create_connection((\"127.0.0.1\", 80))\n        break\n    \
+         except OSError:\n        time.sleep(0.05)\ns.sendall(b\"hello\\n\")\ns.shutdown(1)\nprint(s.makefile().read(), end=\"\")\n",
+    );
+    other
+        .sh("python3 client.py; cat /sys/class/net/eth0/mtu >/dev/null 2>&1; id -u; touch /root/mine")
+        .stdout("box hello\nend\n0\n")
+        .run();
+    server.close_stdin();
+    server.wait();
+    let output = other.sh("true").output();
+    assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
+    assert!(
+        output.stderr.contains(&format!("cannot share the network of the box `{name}`: it does not run")),
+        "{}",
+        output.stderr
+    );
+}

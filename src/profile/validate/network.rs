@@ -18,6 +18,8 @@ pub struct NetworkLayer {
     pub host_ports: Vec<HostPort>,
     /// How fast the box sends and receives.
     pub bandwidth: Option<Bandwidth>,
+    /// The box whose network it is.
+    pub join: Option<String>,
 }
 
 impl Origin<'_> {
@@ -30,6 +32,21 @@ impl Origin<'_> {
                 .wrong(bandwidth, "`bandwidth` needs a network of the box's own")
                 .label("the mode is `host`")
                 .into());
+        }
+        if let Some(join) = &raw.join {
+            let others = [
+                ("mode", raw.mode.is_some()),
+                ("ports", !raw.ports.is_empty()),
+                ("forward", raw.forward.is_some()),
+                ("host_ports", !raw.host_ports.is_empty()),
+                ("bandwidth", raw.bandwidth.is_some()),
+            ];
+            if let Some((key, _)) = others.iter().find(|(_, is_there)| *is_there) {
+                return Err(self
+                    .wrong(join, format!("`join` and `{key}` exclude each other"))
+                    .label("the network is that of the other box, as its profile says")
+                    .into());
+            }
         }
         let mut ports: Vec<Published> = Vec::new();
         for entry in raw.ports {
@@ -46,6 +63,7 @@ impl Origin<'_> {
         Ok(NetworkLayer {
             ports,
             forward: raw.forward.map(|forward| forward.value),
+            join: raw.join.map(|join| self.name(join)).transpose()?,
             bandwidth: raw.bandwidth.map(|bandwidth| self.bandwidth(&bandwidth)).transpose()?,
             host_ports: raw.host_ports.into_iter().map(|port| self.host_port(&port)).collect::<Checked<_>>()?,
         })

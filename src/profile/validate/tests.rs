@@ -116,6 +116,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("[network]\nbandwidth = \"50 MB\"", "2:13: this is no rate"),
     ("[network]\nbandwidth = { up = \"1kbit\" }", "2:13: this is no rate"),
     ("[network]\nmode = \"host\"\nbandwidth = \"1mbit\"", "3:13: `bandwidth` needs a network of the box's own"),
+    ("[network]\njoin = \"a/b\"", "2:8: this cannot be the name of a box"),
+    ("[network]\nmode = \"private\"\njoin = \"db\"", "3:8: `join` and `mode` exclude each other"),
+    ("[network]\nports = [\"80\"]\njoin = \"db\"", "3:8: `join` and `ports` exclude each other"),
     ("[network]\nforward = \"on\"", "2:11: unknown value `on`"),
     ("[[mounts]]\nsource = \"a\"", "1:1: missing key `target`"),
     ("base = \"host\"\ndistro = \"debian:bookworm\"", "2:10: `base` and `distro` exclude each other (a second base)"),
@@ -195,7 +198,7 @@ fn helps_with_what_stands_in_the_wrong_place() {
         ("base = \"debian:sid\"", "for a distribution write `distro = \"debian:sid\"`"),
         ("shell = \"zsh\"", "for example `shell = \"/bin/zsh\"`"),
         ("[network]\nmode = \"x\"", "the values are `none`, `private`, `auto`, `host`"),
-        ("[network]\nbridges = []", "the keys here are `mode`, `ports`, `forward`, `host_ports`, `bandwidth`"),
+        ("[network]\nbridges = []", "the keys here are `mode`, `ports`, `forward`, `host_ports`, `bandwidth`, `join`"),
         ("[[mounts]]\nsource = \"~/a\"\ntarget = \"~/a\"", "the home of the box's root is `/root`: write `/root/a`"),
     ] {
         assert_eq!(parse(text).unwrap_err().help.as_deref(), Some(help), "{text}");

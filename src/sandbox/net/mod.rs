@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,6 +67,14 @@ pub enum NetError {
         /// What the kernel said.
         source: SysError,
     },
+    /// The box whose network is to be shared.
+    #[error("cannot share the network of the box `{name}`: {reason}")]
+    Join {
+        /// As the profile names it.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// The bandwidth cannot be limited.
     #[error("cannot limit the bandwidth of the box")]
     Bandwidth(#[source] SysError),
@@ -93,6 +101,7 @@ impl NetError {
             Self::NoTun => "`modprobe tun` (as root) allows a private one",
             Self::TunDenied => "`chmod 0666 /dev/net/tun` (as root) allows a private one",
             Self::NoRoute => "connect it, or install the package `slirp4netns`, for a private one",
+            Self::Join { .. } => "start that box first, with a network of its own; `devbox list` shows all",
             Self::Bandwidth(_) => "the kernel needs `sch_tbf`, `sch_ingress`, `cls_u32`, `act_mirred` and `ifb`",
             Self::Publish { .. } => "choose another host port for it, or none (`\"80\"`) for one that is free",
             _ => "`devbox doctor` looks for the cause",
@@ -154,6 +163,11 @@ impl NetTarget {
         Ok(Self { net: net.into(), user: own.then(|| user.into()) })
     }
 
+    /// The numbers of its descriptors.
+    pub fn descriptors(&self) -> impl Iterator<Item = i32> {
+        std::iter::once(&self.net).chain(&self.user).map(AsRawFd::as_raw_fd)
+    }
+
     /// Moves the calling process, which has one thread, into them.
     pub fn enter(&self) -> Result<(), SysError> {
         let join = |namespace: &OwnedFd, kind| {
@@ -190,7 +204,7 @@ pub enum Helper {
 /// helpers do by themselves.
 pub fn start(plan: &NetPlan, target: NetTarget) -> Result<Helper, NetError> {
     Ok(match &plan.driver {
-        Driver::Host | Driver::Loopback => Helper::Nobody,
+        Driver::Host | Driver::Loopback | Driver::Joined => Helper::Nobody,
         Driver::Pasta(program) => Helper::Pasta(pasta::start(program, &plan.nameservers, target)?),
         Driver::Slirp(program) => {
             let (running, pipes) = slirp::start(program, target)?;

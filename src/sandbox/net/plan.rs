@@ -70,6 +70,8 @@ pub enum Driver {
     Host,
     /// Nobody: the box has only loopback.
     Loopback,
+    /// Nobody: the box is in the network namespace of another one.
+    Joined,
 }
 
 /// The network of a box.
@@ -120,7 +122,7 @@ impl NetPlan {
     /// Whether the box gets a network namespace of its own.
     #[must_use]
     pub fn own_namespace(&self) -> bool {
-        self.driver != Driver::Host
+        !matches!(self.driver, Driver::Host | Driver::Joined)
     }
 
     /// Gives the box's agent its tasks. In the host's network there are none, for every port is there already; nor are
@@ -134,7 +136,7 @@ impl NetPlan {
                         .to_owned()
                 });
             }
-            Driver::Host | Driver::Loopback => {}
+            Driver::Host | Driver::Loopback | Driver::Joined => {}
         }
     }
 }
