@@ -141,6 +141,7 @@ fn parts(paths: &Paths, store: &Store) -> Result<Vec<(Kind, Tree)>, UpkeepError>
     all(Kind::Trash, root.join("tmp"), Extent::Whole)?;
     all(Kind::Trash, root.join("partial"), Extent::Whole)?;
     all(Kind::BuildCache, root.join("build/mounts"), Extent::Whole)?;
+    all(Kind::BuildCache, root.join("build/downloads"), Extent::Whole)?;
     for path in children(&root.join("host"))?.into_iter().filter(|path| path.is_dir()) {
         parts.push((Kind::HostBase, Tree { path, extent: Extent::Witnessed("index") }));
     }

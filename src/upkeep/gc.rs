@@ -157,7 +157,7 @@ fn find_leftovers(store: &Store, all: bool, items: &mut Vec<Item>) -> Result<(),
     for path in children(&tmp)?.into_iter().filter(|path| *path != tmp.join("lock")) {
         add(items, Kind::Trash, path);
     }
-    let caches: &[&str] = if all { &["build/sources", "build/mounts"] } else { &[] };
+    let caches: &[&str] = if all { &["build/sources", "build/mounts", "build/downloads"] } else { &[] };
     for cache in caches {
         for path in children(&store.path().join(cache))? {
             add(items, Kind::BuildCache, path);

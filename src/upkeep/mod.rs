@@ -4,7 +4,7 @@
 //! roots:   images/*.json           their layers and blobs
 //!          boxes/*/lower.json      the layers that the box was last started on; also of each `run --rm`
 //!          boxes/*/box.json        frozen layers (`boxes::pool` collects those)
-//!          build/steps/*           the layers of steps, for a month after they were made
+//!          build/steps/*           the layers of steps, for a month after they were needed last
 //! garbage: every other layer, blob, download and dropped tree
 //! ```
 //!

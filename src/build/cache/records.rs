@@ -1,6 +1,8 @@
 //! What earlier steps made.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,9 @@ use crate::image::store::{Store, layer_name};
 
 /// The format of a record.
 const VERSION: u32 = 1;
+
+/// How exactly the time of the last use is known.
+const USE_NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a step made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,9 +57,14 @@ impl Records {
     /// What the step `key` made, if that is known and its layer is there.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<Record> {
-        let record: Record = serde_json::from_slice(&std::fs::read(self.path(key)).ok()?).ok()?;
+        let path = self.path(key);
+        let record: Record = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
         let there = record.layer.as_ref().is_none_or(|layer| self.tree(&layer.diff_id).is_some());
-        (record.version == VERSION && there).then_some(record)
+        if record.version != VERSION || !there {
+            return None;
+        }
+        note_use(&path);
+        Some(record)
     }
 
     /// Remembers what the step `key` made.
@@ -96,6 +106,15 @@ impl Records {
     }
 }
 
+/// Makes a record young that was needed again: the garbage collection goes by the time of the last use. Once a day will
+/// do, and a record that cannot be changed only ages.
+fn note_use(path: &Path) {
+    let is_recent = |time: SystemTime| time.elapsed().is_ok_and(|age| age < USE_NOTED);
+    if !path.metadata().and_then(|meta| meta.modified()).is_ok_and(is_recent) {
+        File::open(path).and_then(|file| file.set_modified(SystemTime::now())).unwrap_or_default();
+    }
+}
+
 /// The directory in the store's `layers` that the record at `path` is about; `None` inside: its step changed nothing.
 /// `None`: this is no record of this format.
 #[must_use]
@@ -104,4 +123,23 @@ pub fn step_layer(path: &Path) -> Option<Option<String>> {
     let (_key, layout) = path.file_name()?.to_str()?.split_once('.')?;
     let layer = record.layer.map(|layer| format!("{}.{layout}", layer_name(&layer.diff_id)));
     (record.version == VERSION).then_some(layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_young() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::new(&Store::open(&directory.path().join("store")).unwrap(), "root".to_owned());
+        let key = Key::root(&["x"]);
+        records.remember(&key, None, String::new()).unwrap();
+        let age = || records.path(&key).metadata().unwrap().modified().unwrap().elapsed().unwrap();
+        let old = SystemTime::now() - 40 * USE_NOTED;
+        File::open(records.path(&key)).unwrap().set_modified(old).unwrap();
+        assert!(age() > USE_NOTED);
+        assert!(records.find(&key).is_some());
+        assert!(age() < USE_NOTED);
+    }
 }
