@@ -105,7 +105,7 @@ impl Error {
     fn explain_full_disk(self) -> Self {
         const SIGNS: [&str; 4] = ["No space left on device", "ENOSPC", "Disk quota exceeded", "EDQUOT"];
         if self.causes.iter().any(|cause| SIGNS.iter().any(|sign| cause.contains(sign))) {
-            self.hint("make room on the disk; `devbox rm` and `devbox snapshot rm` need none themselves")
+            self.hint("make room on the disk; `devbox gc`, `devbox rm` and `devbox snapshot rm` need none themselves")
         } else {
             self
         }

@@ -16,7 +16,7 @@ use super::{BoxDir, BoxId, running};
 use crate::base::BaseSpec;
 use crate::image::config::{History, ImageConfig, RunConfig};
 use crate::image::descriptor::Descriptor;
-use crate::image::layer::Compression;
+use crate::image::layer::Method;
 use crate::image::layer::pack::{Content, Contents, PackSpec};
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
@@ -75,7 +75,7 @@ pub struct CommitOptions {
     /// The name of the image.
     pub reference: Reference,
     /// How its layer is compressed.
-    pub compression: Compression,
+    pub compression: Method,
     /// A remark for its history.
     pub message: Option<String>,
 }

@@ -9,12 +9,13 @@ use super::install::install;
 use super::pull::wanted;
 use crate::image::config::ImageConfig;
 use crate::image::descriptor::Descriptor;
-use crate::image::layer::Compression;
+use crate::image::digest::Digest;
+use crate::image::layer::Method;
 use crate::image::layer::pack::{PackReport, PackSpec, pack_layer};
 use crate::image::manifest::Manifest;
 use crate::image::media_type::{CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD, MANIFEST};
 use crate::image::reference::Reference;
-use crate::image::store::{ImageRecord, Store};
+use crate::image::store::{ImageRecord, LayerBuild, Store};
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::userns::idmap::IdMap;
@@ -40,27 +41,45 @@ pub fn pack(
     map: &IdMap,
     image: &str,
     spec: &PackSpec,
-    compression: Compression,
+    method: Method,
     progress: &dyn Progress,
 ) -> Result<(Descriptor, PackReport), TransferError> {
-    let scratch = store.begin(map)?;
-    let path = scratch.path().join("blob");
-    let io = |operation: &'static str, path: &PathBuf| {
-        let path = path.clone();
-        move |source| TransferError::Io { operation, path, source }
-    };
-    let file = File::create_new(&path).map_err(io("create", &path))?;
+    let new = NewBlob::create(store, map)?;
     let packed = run_mapped(map, || {
         progress.begin("packing", None);
         let advance = |bytes| progress.advance(bytes);
-        let packed = pack_layer(spec, compression, &file, Some(&advance));
+        let packed = pack_layer(spec, method, &new.file, Some(&advance));
         progress.end();
         packed.map_err(|error| super::install::chain(&error))
     });
     let report = packed.map_err(|source| TransferError::Pack { image: image.to_owned(), source })?;
-    file.sync_all().map_err(io("sync", &path))?;
-    store.adopt_blob(&path, &report.blob)?;
-    Ok((Descriptor::new(compression.media_type(), report.blob.clone(), report.blob_bytes), report))
+    new.keep(store, &report.blob)?;
+    Ok((Descriptor::new(method.compression.media_type(), report.blob.clone(), report.blob_bytes), report))
+}
+
+/// An archive that is being written, to become a blob of the store.
+pub(super) struct NewBlob {
+    /// Gone with it, whatever happens.
+    _scratch: LayerBuild,
+    path: PathBuf,
+    pub file: File,
+}
+
+impl NewBlob {
+    pub fn create(store: &Store, map: &IdMap) -> Result<Self, TransferError> {
+        let scratch = store.begin(map)?;
+        let path = scratch.path().join("blob");
+        match File::create_new(&path) {
+            Ok(file) => Ok(Self { _scratch: scratch, path, file }),
+            Err(source) => Err(TransferError::Io { operation: "create", path, source }),
+        }
+    }
+
+    pub fn keep(self, store: &Store, digest: &Digest) -> Result<(), TransferError> {
+        let synced = self.file.sync_all();
+        synced.map_err(|source| TransferError::Io { operation: "sync", path: self.path.clone(), source })?;
+        Ok(store.adopt_blob(&self.path, digest)?)
+    }
 }
 
 /// Makes the image and unpacks what of it is not unpacked for the ids of `map`. The caller must be single-threaded, and

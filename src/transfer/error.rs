@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::load::LoadError;
 use crate::image::config::ConfigError;
 use crate::image::digest::Digest;
+use crate::image::layer::pack::PackError;
 use crate::image::manifest::ManifestError;
 use crate::image::store::StoreError;
 use crate::registry::RegistryError;
@@ -70,6 +71,14 @@ pub enum TransferError {
         image: String,
         /// Why not.
         source: StageError,
+    },
+    /// A layer could not be compressed in another way.
+    #[error("cannot compress a layer of `{image}`")]
+    Compress {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: Box<PackError>,
     },
     /// A file holds no image that can be loaded.
     #[error("cannot load `{}`", crate::text::sanitize(shown))]

@@ -10,7 +10,7 @@
 //! This is the OCI image layout, as a directory or as a tar; docker writes the same with its own list beside it. The
 //! same image gives the same bytes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -69,6 +69,12 @@ pub fn save(
     if let Output::Archive { for_docker: true, .. } = output {
         output.bytes("manifest.json", docker_list(&manifest, reference).to_string().as_bytes())?;
     }
+    output.directory("blobs/")?;
+    let digests = manifest.layers.iter().map(|layer| &layer.digest);
+    let digests = digests.chain([&record.manifest.digest, &manifest.config.digest]);
+    for algorithm in digests.map(|digest| digest.algorithm().name()).collect::<BTreeSet<_>>() {
+        output.directory(&format!("blobs/{algorithm}/"))?;
+    }
     output.bytes(&blob_name(&record.manifest.digest), &bytes)?;
     output.bytes(&blob_name(&manifest.config.digest), &config)?;
     let total = manifest.layers.iter().map(|layer| layer.size).sum();
@@ -125,6 +131,14 @@ impl Output<'_> {
         self.file(name, bytes.len() as u64, &mut &*bytes)
     }
 
+    /// A directory, whose name ends with a slash. Programs that unpack as ordinary users often fail without its entry: they
+    /// make what is missing belong to root.
+    fn directory(&mut self, name: &str) -> Result<(), TransferError> {
+        let Self::Archive { writer, name: archive, .. } = self else { return Ok(()) };
+        let header = header(name, tar_core::EntryType::Directory, 0).map_err(io::Error::other);
+        header.and_then(|header| writer.write_all(&header)).map_err(io_error("write", archive))
+    }
+
     /// A layer, whose digest and size are checked.
     fn copy(
         &mut self,
@@ -159,7 +173,7 @@ impl Output<'_> {
                 copy_exactly(reader, &mut file, size).and_then(|()| file.sync_all()).map_err(io_error("write", &path))
             }
             Self::Archive { writer, name: archive, .. } => {
-                let header = header(name, size).map_err(io::Error::other);
+                let header = header(name, tar_core::EntryType::Regular, size).map_err(io::Error::other);
                 let padding = [0; HEADER_SIZE];
                 let over = (size % HEADER_SIZE as u64) as usize;
                 let padding = if over == 0 { &[][..] } else { &padding[over..] };
@@ -183,10 +197,11 @@ impl Output<'_> {
     }
 }
 
-fn header(name: &str, size: u64) -> Result<Vec<u8>, tar_core::HeaderError> {
+fn header(name: &str, kind: tar_core::EntryType, size: u64) -> Result<Vec<u8>, tar_core::HeaderError> {
+    let mode = if kind == tar_core::EntryType::Directory { 0o755 } else { 0o644 };
     let mut entry = EntryBuilder::new_ustar();
-    entry.mode(0o644)?.uid(0)?.gid(0)?.mtime(0)?.size(size)?;
-    Ok(entry.entry_type(tar_core::EntryType::Regular).path(name).finish_bytes())
+    entry.mode(mode)?.uid(0)?.gid(0)?.mtime(0)?.size(size)?;
+    Ok(entry.entry_type(kind).path(name).finish_bytes())
 }
 
 fn copy_exactly(reader: &mut dyn Read, writer: &mut dyn Write, size: u64) -> io::Result<()> {

@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bombs;
+mod disk;
 mod faults;
 mod gc;
 mod load;

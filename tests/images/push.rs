@@ -30,7 +30,7 @@ fn layers(image: &str) -> Vec<String> {
 
 #[test]
 fn a_box_becomes_an_image_and_a_box_on_that_a_layer() {
-    require!(Root, Userns, Overlay, Program("docker-registry"), Program("skopeo"), Program("umoci"));
+    require!(Userns, Overlay, Program("docker-registry"), Program("skopeo"), Program("umoci"));
     let registry = Registry::start();
     let (root, mine) = (format!("{}/root:1", registry.name()), format!("{}/team/mine:2", registry.name()));
 
@@ -87,6 +87,21 @@ fn a_box_becomes_an_image_and_a_box_on_that_a_layer() {
     assert_eq!(layers(&copy), pushed);
     second.args(["push", &copy, "--compression", "zstd"]).any_stdout().any_stderr().run();
     assert_ne!(layers(&copy)[1], pushed[1]);
+
+    // In another compression: only the layer that was made here, and the same each time.
+    let zstd = || {
+        second.args(["image", "push", "--compression", "zstd:19", &mine, &copy]).any_stdout().any_stderr().run();
+        layers(&copy)
+    };
+    let compressed = zstd();
+    assert_eq!(compressed[0], pushed[0]);
+    assert_ne!(compressed[1], pushed[1]);
+    assert_eq!(zstd(), compressed);
+    let third = Devbox::new();
+    third.profile(&format!("image = {copy:?}\n[network]\nmode = \"none\"\n"));
+    third.sh("cat /etc/link").stdout("above\n").any_stderr().run();
+    second.args(["image", "push", "--compression", "gzip", &mine, &copy]).any_stdout().any_stderr().run();
+    assert_eq!(layers(&copy), pushed, "and back");
 }
 
 #[test]

@@ -1,52 +1,10 @@
 //! A full disk at any step: the command fails with a reason or does its work, and the next one finds everything in order.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::process::Command;
+use std::fs;
 
 use crate::require;
 use crate::support::devbox::Devbox;
-
-/// A small file system of its own for the data directory.
-struct Disk<'a> {
-    test: &'a Devbox,
-}
-
-impl<'a> Disk<'a> {
-    fn mount(test: &'a Devbox) -> Self {
-        let disk = test.home().join(".local/share");
-        fs::create_dir_all(&disk).expect("the file system works");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m,mode=700", "none"])
-            .arg(&disk)
-            .status()
-            .expect("the file system works");
-        assert!(mounted.success());
-        Self { test }
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.test.home().join(".local/share").join(name)
-    }
-
-    /// Leaves this much room.
-    fn fill(&self, room_bytes: u64) {
-        let mut file = File::create(self.path("fill")).expect("the file system works");
-        while file.write_all(&[0; 4096]).is_ok() {}
-        let size = file.metadata().expect("the file system works").len();
-        file.set_len(size.saturating_sub(room_bytes)).expect("the file system works");
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.path("fill")).expect("the file system works");
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(self.path("")).status().expect("the file system works");
-    }
-}
+use crate::support::disk::Disk;
 
 #[test]
 fn a_full_disk_breaks_nothing() {
@@ -65,7 +23,7 @@ fn a_full_disk_breaks_nothing() {
             let test = Devbox::new();
             test.profile("rootfs = \"root\"\n[network]\nmode = \"none\"\n");
             test.root_with_busybox("root");
-            let disk = Disk::mount(&test);
+            let disk = Disk::mount(&test, 2);
             if command[0] != "run" {
                 test.sh("touch /one").run();
                 test.args(["snapshot", "create", "old"]).run();

@@ -7,6 +7,7 @@
 
 pub mod background;
 pub mod devbox;
+pub mod disk;
 pub mod fault_proxy;
 pub mod processes;
 pub mod registry;

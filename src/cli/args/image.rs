@@ -7,6 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::Format;
 use crate::cli::complete;
+use crate::image::layer::Method;
 
 /// `image`.
 #[derive(Debug, Subcommand)]
@@ -135,6 +136,9 @@ pub struct Push {
     /// Its name there; by default the same
     #[arg(value_name = "DESTINATION")]
     pub destination: Option<String>,
+    /// How layers that were made here are compressed: gzip or zstd; with a level, as in zstd:19
+    #[arg(long, value_name = "METHOD")]
+    pub compression: Option<Method>,
 }
 
 /// `image save`.
@@ -172,22 +176,12 @@ pub struct Commit {
     /// The box; by default that of this folder's project
     #[arg(long = "box", value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
     pub name: Option<String>,
-    /// How its new layer is compressed
-    #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
-    pub compression: Compression,
+    /// How its new layer is compressed: gzip, which every program reads, or zstd; with a level, as in zstd:19
+    #[arg(long, default_value = "gzip", value_name = "METHOD")]
+    pub compression: Method,
     /// A remark for its history
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,
-}
-
-/// How a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Compression {
-    /// What every program reads
-    #[default]
-    Gzip,
-    /// Faster and smaller
-    Zstd,
 }
 
 /// `image load`.

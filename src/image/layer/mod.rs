@@ -16,6 +16,7 @@ mod entry;
 mod error;
 mod ids;
 mod limits;
+mod method;
 pub mod pack;
 mod source;
 pub mod stack;
@@ -25,6 +26,7 @@ mod whiteout;
 
 pub use error::{EntryError, UnpackError};
 pub use limits::{LimitError, UnpackLimits};
+pub use method::{Method, MethodError};
 pub use source::{Compression, decompress, is_compressed};
 pub use unpack::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
 

@@ -16,6 +16,9 @@ use crate::image::media_type;
 /// Bytes per piece handed from the decompressor to the unpacker. A multiple of the tar block size.
 const CHUNK: usize = 1 << 18;
 
+/// What zstd's highest level needs: a window of 128 MiB. A frame that wants more memory is refused.
+const MAX_ZSTD_WINDOW_LOG: u32 = 27;
+
 /// How the archive of a layer is compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -100,7 +103,11 @@ fn decoder<'a>(reader: impl Read + 'a, compression: Compression) -> io::Result<B
     Ok(match compression {
         Compression::None => Box::new(reader),
         Compression::Gzip => Box::new(MultiGzDecoder::new(reader)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(reader)?),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(reader)?;
+            decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
+            Box::new(decoder)
+        }
     })
 }
 

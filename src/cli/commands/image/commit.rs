@@ -4,10 +4,9 @@ use std::path::Path;
 
 use crate::boxes::commit::{CommitOptions, commit};
 use crate::cli::args::Target;
-use crate::cli::args::image::{Commit, Compression};
+use crate::cli::args::image::Commit;
 use crate::cli::{Outcome, print};
 use crate::error::Error;
-use crate::image::layer;
 use crate::image::reference::Reference;
 use crate::image::store::ImageRecord;
 use crate::paths::Paths;
@@ -24,14 +23,8 @@ pub fn run(folder: &Path, args: &Commit) -> Outcome {
 pub(super) fn make(paths: &Paths, folder: &Path, args: &Commit) -> Result<(Reference, ImageRecord), Error> {
     let reference = super::new_name(paths, &args.image)?;
     let id = crate::cli::commands::find(paths, folder, &Target { name: args.name.clone() })?;
-    let options = CommitOptions {
-        reference: reference.clone(),
-        compression: match args.compression {
-            Compression::Gzip => layer::Compression::Gzip,
-            Compression::Zstd => layer::Compression::Zstd,
-        },
-        message: args.message.clone(),
-    };
+    let options =
+        CommitOptions { reference: reference.clone(), compression: args.compression, message: args.message.clone() };
     let record = commit(paths, &id, &options, &ui::Terminal::default())?;
     Ok((reference, record))
 }

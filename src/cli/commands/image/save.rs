@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::cli::Outcome;
 use crate::cli::args::image::{Save, SaveFormat};
 use crate::error::Error;
-use crate::image::layer::Compression;
 use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::profile::registries;
@@ -26,7 +25,7 @@ pub fn run(folder: &Path, args: &Save) -> Outcome {
     let progress = ui::Terminal::default();
     let client = Client::new(registries::load(&paths)?, &paths).with_notice(progress.notice());
     let map = Offer::probe().map(0);
-    let record = with_archives(&store, &client, &map, &record, Compression::Gzip, &progress)?;
+    let record = with_archives(&store, &client, &map, &record, None, &progress)?;
     let write = |output: &mut Output<'_>| save(&store, &client, &record, &reference, output, &progress);
     let for_docker = args.format == SaveFormat::DockerArchive;
     let Some(target) = args.output.as_ref().map(|output| folder.join(output)) else {

@@ -10,15 +10,12 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use flate2::write::GzEncoder;
 
+use super::super::method::Method;
 use super::super::source::Compression;
 use crate::image::digest::Hasher;
 
 /// More than this many do not help: reading and hashing are one thread each.
 const MAX_THREADS: usize = 4;
-/// Of 0 to 9. From here on twice the time saves but some per cent.
-const GZIP_LEVEL: u32 = 4;
-/// Of 1 to 22; what everybody takes.
-const ZSTD_LEVEL: i32 = 3;
 
 /// A block to compress, and who waits for it.
 type Job = (Vec<u8>, Sender<io::Result<Vec<u8>>>);
@@ -37,7 +34,7 @@ pub(super) struct Blocks {
 /// gives the digest and the number of the bytes written.
 pub(super) fn start<'scope, W: Write + Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
-    compression: Compression,
+    method: Method,
     output: W,
 ) -> (Blocks, ScopedJoinHandle<'scope, io::Result<(Hasher, u64)>>) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
@@ -46,10 +43,10 @@ pub(super) fn start<'scope, W: Write + Send + 'scope>(
     let waiting = Arc::new(Mutex::new(waiting));
     for _ in 0..threads {
         let waiting = Arc::clone(&waiting);
-        scope.spawn(move || work(compression, &waiting));
+        scope.spawn(move || work(method, &waiting));
     }
     let writing = scope.spawn(move || write_in_order(&results, output));
-    let size = block_size(compression);
+    let size = block_size(method.compression);
     (Blocks { block: Vec::with_capacity(size), size, jobs, queue }, writing)
 }
 
@@ -88,25 +85,25 @@ impl Blocks {
     }
 }
 
-fn work(compression: Compression, waiting: &Mutex<Receiver<Job>>) {
+fn work(method: Method, waiting: &Mutex<Receiver<Job>>) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((block, done)) = next else { return };
         // Whoever waited for it has failed, and says so.
-        done.send(compress(compression, block)).unwrap_or_default();
+        done.send(compress(method, block)).unwrap_or_default();
     }
 }
 
-fn compress(compression: Compression, block: Vec<u8>) -> io::Result<Vec<u8>> {
-    match compression {
+fn compress(method: Method, block: Vec<u8>) -> io::Result<Vec<u8>> {
+    match method.compression {
         Compression::None => Ok(block),
         Compression::Gzip => {
             let output = Vec::with_capacity(block.len() / 2);
-            let mut encoder = GzEncoder::new(output, flate2::Compression::new(GZIP_LEVEL));
+            let mut encoder = GzEncoder::new(output, flate2::Compression::new(method.level().unsigned_abs()));
             encoder.write_all(&block)?;
             encoder.finish()
         }
-        Compression::Zstd => zstd::bulk::compress(&block, ZSTD_LEVEL),
+        Compression::Zstd => zstd::bulk::compress(&block, method.level()),
     }
 }
 

@@ -20,12 +20,15 @@ mod tests;
 mod walk;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::Compression;
+use super::error::UnpackError;
+use super::limits::UnpackLimits;
+use super::method::Method;
+use super::source::decompress;
 use super::stack::{Marks, Stack};
 use crate::image::digest::{Digest, Hasher};
 use crate::sys::SysError;
@@ -118,6 +121,9 @@ pub enum PackError {
         /// What it cannot say.
         source: tar_core::HeaderError,
     },
+    /// The archive that was to be compressed in another way cannot be read.
+    #[error(transparent)]
+    Read(#[from] UnpackError),
     /// The archive could not be written.
     #[error("cannot write the layer")]
     Write {
@@ -131,14 +137,15 @@ pub enum PackError {
 /// `advance` is told how many bytes of the uncompressed archive are done.
 pub fn pack_layer(
     spec: &PackSpec,
-    compression: Compression,
+    method: impl Into<Method>,
     output: impl Write + Send,
     advance: Option<&dyn Fn(u64)>,
 ) -> Result<PackReport, PackError> {
+    let method = method.into();
     let layers: Vec<PathBuf> = spec.layers.iter().chain(&spec.below).cloned().collect();
     let stack = Stack::open(&layers, &spec.data_only, spec.marks)?;
     std::thread::scope(|scope| {
-        let (blocks, compressing) = compress::start(scope, compression, output);
+        let (blocks, compressing) = compress::start(scope, method, output);
         let mut archive = Archive { output: blocks, digest: Hasher::default(), bytes: 0, advance };
         let packed = walk::Walk::new(spec, &stack, &mut archive).run();
         let Archive { output: blocks, digest, bytes, .. } = archive;
@@ -149,6 +156,46 @@ pub fn pack_layer(
         let contents = packed?;
         ended.map_err(|source| PackError::Write { source })?;
         Ok(PackReport { diff_id: digest.digest(), blob: blob.digest(), blob_bytes, tar_bytes: bytes, contents })
+    })
+}
+
+/// An archive in another compression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recompressed {
+    /// Of the uncompressed archive.
+    pub diff_id: Digest,
+    /// Of the archive as it was written.
+    pub blob: Digest,
+    /// Size of the archive as it was written.
+    pub blob_bytes: u64,
+}
+
+/// Writes the archive that `reader` gives, however compressed, into `output` with `method`.
+///
+/// `advance` is told how many bytes of the uncompressed archive are done.
+pub fn recompress(
+    reader: impl Read,
+    limits: UnpackLimits,
+    method: Method,
+    output: impl Write + Send,
+    advance: &dyn Fn(u64),
+) -> Result<Recompressed, PackError> {
+    std::thread::scope(|scope| {
+        let (mut blocks, compressing) = compress::start(scope, method, output);
+        let (mut digest, mut bytes) = (Hasher::default(), 0);
+        let failed = |source| PackError::Write { source };
+        let passed = decompress(reader, limits, |piece| {
+            digest.update(piece);
+            bytes += piece.len() as u64;
+            advance(bytes);
+            blocks.write(piece).map_err(failed)
+        });
+        let ended = blocks.end();
+        let compressed = compressing.join().unwrap_or_else(|_| Err(io::Error::other("the compressor failed")));
+        let (blob, blob_bytes) = compressed.map_err(failed)?;
+        passed?;
+        ended.map_err(failed)?;
+        Ok(Recompressed { diff_id: digest.digest(), blob: blob.digest(), blob_bytes })
     })
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
 use super::*;
+use crate::image::layer::Compression;
 use crate::image::layer::{Owners, UnpackOptions, Whiteouts, unpack_layer};
 
 fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {

@@ -336,3 +336,15 @@ fn decompression_bombs_end() {
         assert!(made <= 1 << 20, "{made}");
     }
 }
+
+#[test]
+fn a_frame_cannot_ask_for_a_large_window() {
+    // Magic; no size, no checksum; a window of 2^(10 + n) bytes; an empty last block.
+    let frame = |n: u8| [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, n << 3][..], &[1, 0, 0]].concat();
+    let read = |frame: &[u8]| decompress(frame, UnpackLimits::default(), |_| Ok::<(), UnpackError>(()));
+    assert!(read(&frame(17)).is_ok());
+    for n in [18, 22, 31] {
+        let UnpackError::Read { source, .. } = read(&frame(n)).unwrap_err() else { panic!("{n}") };
+        assert!(source.to_string().contains("too much memory"), "{n}: {source}");
+    }
+}
