@@ -104,7 +104,11 @@ impl Error {
     /// Adds a hint if the disk is full. Some causes crossed a process boundary as text, so the text is what counts.
     fn explain_full_disk(self) -> Self {
         const SIGNS: [&str; 4] = ["No space left on device", "ENOSPC", "Disk quota exceeded", "EDQUOT"];
-        if self.causes.iter().any(|cause| SIGNS.iter().any(|sign| cause.contains(sign))) {
+        let message = match &self.message {
+            Message::Sentence(text) => text,
+            Message::Report(diagnostic) => &diagnostic.message,
+        };
+        if self.causes.iter().chain([message]).any(|text| SIGNS.iter().any(|sign| text.contains(sign))) {
             self.hint("make room on the disk; `devbox gc`, `devbox rm` and `devbox snapshot rm` need none themselves")
         } else {
             self

@@ -212,7 +212,11 @@ impl Check<'_> {
         }
         if seals != old {
             let text = serde_json::to_vec(&seals).map_err(std::io::Error::from).at("write", &file)?;
-            write_durably(&file, &text)?;
+            // What was found is said all the same, on a full disk for one.
+            if let Err(error) = write_durably(&file, &text) {
+                let reason = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+                progress.note(&format!("what was read for the first time is not remembered: {error}{reason}"));
+            }
         }
         Ok(())
     }

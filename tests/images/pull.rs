@@ -31,8 +31,8 @@ pub fn push_large(test: &Devbox, registry: &Registry) -> u64 {
 }
 
 /// What lies in `store/NAME`, without lock files.
-fn stored(test: &Devbox, name: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(test.data().join("store").join(name)).expect("a directory of the store");
+pub fn stored(test: &Devbox, name: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(test.data().join("store").join(name)).into_iter().flatten();
     entries.map(|entry| entry.expect("an entry").path()).filter(|path| !path.ends_with("lock")).collect()
 }
 
