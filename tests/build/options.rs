@@ -160,7 +160,7 @@ fn files_of_servers_are_asked_for_again() {
         assert_eq!(answers.lock().expect("a lock").last(), Some(&expected));
         assert_eq!(said.contains("#2 cached"), known, "{said}");
         // docker's builder gives such files this mode, and the time that the server says.
-        assert!(tree[Path::new("srv/data.txt")].starts_with("file 0:0 600 1600000000"), "{tree:#?}");
+        assert!(tree[Path::new("srv/data.txt")].contains(" 600 1600000000 "), "{tree:#?}");
     }
     // With the digest, nobody is asked.
     let count = answers.lock().expect("a lock").len();
