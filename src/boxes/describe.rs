@@ -52,6 +52,7 @@ pub fn text(spec: &SandboxSpec, net: &NetPlan, command: &Command) -> String {
                 let mode = if *read_only { ", read-only" } else { "" };
                 format!("mount      {} on {}{mode}", source.display(), target.display())
             }
+            MountOp::Device { target, .. } => format!("device     {}", target.display()),
             MountOp::File { target, .. } | MountOp::Write { target, .. } => format!("file       {}", target.display()),
             MountOp::Mask { target } => format!("hide       {}", target.display()),
             MountOp::ReadOnly { target } => format!("read-only  {}", target.display()),

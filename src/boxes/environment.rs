@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::profile::{self, Profile};
+use crate::profile::{self, Grant, Profile};
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::etc::proxy::proxy_environment;
 
@@ -169,7 +169,7 @@ fn variables(profile: &Profile, context: &Context<'_>) -> Vec<(Bytes, Bytes)> {
             set(OsStr::new(name), value);
         }
     }
-    if profile.share.ca_certificates {
+    if profile.share.has(Grant::CaCertificates) {
         let text = |name: &str| (context.get)(name).and_then(|value| value.into_string().ok());
         for (name, value) in proxy_environment(text) {
             set(OsStr::new(&name), value.into());

@@ -35,6 +35,8 @@ pub struct Inputs<'a> {
     pub certificates: bool,
     /// Directories to mount on.
     pub mount_points: Vec<PathBuf>,
+    /// Files to mount on.
+    pub placeholders: Vec<PathBuf>,
     /// The host's `LANG`.
     pub language: Option<String>,
 }
@@ -89,7 +91,7 @@ pub fn make(directory: &Path, inputs: &Inputs<'_>) -> BoxesResult<Made> {
 /// Files of the host that go into the layer are told by their identity: reading them all costs more than a start.
 fn key(inputs: &Inputs<'_>) -> String {
     let mut text = format!(
-        "4 {} {} {} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "5 {} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         inputs.id,
         inputs.name,
         inputs.base.id,
@@ -98,6 +100,7 @@ fn key(inputs: &Inputs<'_>) -> String {
         inputs.user,
         inputs.certificates,
         inputs.mount_points,
+        inputs.placeholders,
         inputs.language
     );
     let identity = |path: &str| {
@@ -128,6 +131,7 @@ fn contents(inputs: &Inputs<'_>, base: &dyn Base) -> (Vec<Generated>, Variables)
         let exists = |path: &Path| etc::resolve(base, path).is_some_and(|path| base.exists(&path));
         environment.push(("LANG".to_owned(), locale::choose_locale(wanted, exists)));
     }
+    files.extend(inputs.placeholders.iter().map(|path| Generated::file(path, "")));
     if inputs.map.mode == IdMode::Single {
         files.extend(etc::apt_without_sandbox(base));
     }
@@ -204,9 +208,6 @@ fn write(
     for point in mount_points {
         std::fs::create_dir_all(below(point))?;
     }
-    if let Some((path, owner)) = home {
-        std::os::unix::fs::chown(below(path), Some(*owner), Some(*owner))?;
-    }
     for file in files {
         let path = below(&file.path);
         if let Some(parent) = path.parent() {
@@ -220,7 +221,26 @@ fn write(
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode))?;
         }
     }
+    let homes = [Path::new("/root")].into_iter().chain(home.map(|(path, _)| path.as_path()));
+    for private in homes.map(|home| below(&home.join(".gnupg"))).filter(|path| path.is_dir()) {
+        // GnuPG complains of any other mode.
+        std::fs::set_permissions(private, std::fs::Permissions::from_mode(0o700))?;
+    }
+    if let Some((path, owner)) = home {
+        give_to(&below(path), *owner)?;
+    }
     std::fs::rename(&fresh, target)
+}
+
+/// A home directory and all that was made in it belong to its user.
+fn give_to(path: &Path, owner: u32) -> std::io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(owner), Some(owner))?;
+    if std::fs::symlink_metadata(path)?.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            give_to(&entry?.path(), owner)?;
+        }
+    }
+    Ok(())
 }
 
 /// So that callers can name the directory in errors.

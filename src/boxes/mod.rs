@@ -50,8 +50,9 @@ pub mod pool;
 pub mod ports;
 pub mod remove;
 pub mod running;
+mod scratch;
 pub mod session;
-mod shares;
+pub mod shares;
 pub mod snapshot;
 pub mod state;
 #[cfg(test)]

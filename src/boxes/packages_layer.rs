@@ -17,7 +17,7 @@ use crate::image::store::{Layer, LayerRecord, Store, StoreError};
 use crate::limits::Plan;
 use crate::paths::{self, Paths};
 use crate::profile::lock::{self, LOCK_FILE};
-use crate::profile::{LoadedProfile, Profile};
+use crate::profile::{Grant, LoadedProfile, Profile};
 use crate::progress::Progress;
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::etc::{hosts, resolv};
@@ -237,8 +237,9 @@ fn install(
             above: &[],
             map,
             user: None,
-            certificates: profile.share.ca_certificates,
+            certificates: profile.share.has(Grant::CaCertificates),
             mount_points: ["/proc", "/sys", "/dev", "/run", "/tmp"].map(PathBuf::from).to_vec(),
+            placeholders: Vec::new(),
             language: None,
         },
     )?;
@@ -271,7 +272,8 @@ fn install(
     // What is said goes to standard error: standard output belongs to the command that waits for this.
     let script = format!("exec </dev/null >&2\n{}", manager.install);
     let head = ["/bin/sh", "-c", &script, "install"].map(Bytes::from);
-    let mut environment = variables_of_a_build(&made.environment, profile.share.ca_certificates, &paths::variable);
+    let mut environment =
+        variables_of_a_build(&made.environment, profile.share.has(Grant::CaCertificates), &paths::variable);
     let versions: Vec<_> = profile.versions.iter().map(|(name, version)| format!("{name}={version}")).collect();
     environment.push((Bytes::from("DEVBOX_VERSIONS"), Bytes::from(versions.join("\n"))));
     if freshness == Freshness::Newest {

@@ -9,14 +9,14 @@ use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
 use super::locking::{self, LockingError};
-use super::{
-    BoxId, BoxRecord, boot, change::LockedBox, clone, list, lower, packages, packages_layer, pool, running, shares,
-};
+use super::scratch::Scratch;
+use super::shares::Given;
+use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, lower, packages, packages_layer, running, shares};
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::image::store::{Store, StoreError};
 use crate::limits::{self, host::Unheld};
 use crate::paths::{self, Paths};
-use crate::profile::{self, LoadedProfile};
+use crate::profile::{self, Grant, LoadedProfile};
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Failure, Reply, Request};
@@ -25,7 +25,7 @@ use crate::sandbox::etc::{hosts, resolv};
 use crate::sandbox::net::plan::{Driver, Mode, NetPlan, Tasks, plan as plan_network};
 use crate::sandbox::net::{self, NetError, NetTarget};
 use crate::sandbox::plan::{Access, Wanted, plan};
-use crate::sandbox::spec::{Lifetime, Network, SandboxSpec};
+use crate::sandbox::spec::{Lifetime, MountOp, Network, SandboxSpec};
 use crate::userns::idmap::IdMap;
 use crate::userns::mapper::Offer;
 
@@ -189,7 +189,7 @@ fn join(
     let Some(stream) = running::connect(&directory) else { return Ok(None) };
     require_network(&directory, options)?;
     let made = Made::load(&directory.generated());
-    let command = command(loaded, what, options, &made);
+    let command = command(loaded, what, options, &made, shares::load_variables(&directory.runtime()));
     attach::attach(&Channel::new(stream), command).map(Some).map_err(io("talk to the running box"))
 }
 
@@ -221,9 +221,15 @@ fn require_network(directory: &BoxDir, options: &Options) -> Result<(), SessionE
     }
 }
 
-fn command(loaded: &LoadedProfile, what: &What, options: &Options, made: &Made) -> crate::sandbox::channel::Command {
+fn command(
+    loaded: &LoadedProfile,
+    what: &What,
+    options: &Options,
+    made: &Made,
+    shared: Vec<(String, String)>,
+) -> crate::sandbox::channel::Command {
     let mut variables = made.environment.clone();
-    variables.extend(shares::variables(&loaded.profile));
+    variables.extend(shared);
     environment::command(
         &loaded.profile,
         what,
@@ -308,29 +314,6 @@ fn kind(base_id: &str) -> &str {
     base_id.split(['-', ':']).next().unwrap_or(base_id)
 }
 
-/// A writable layer for one session.
-struct Scratch {
-    holder: PathBuf,
-}
-
-impl Scratch {
-    fn new(paths: &Paths, locked: &LockedBox) -> BoxesResult<Self> {
-        let holder = running::new_scratch_holder(&locked.directory)?;
-        pool::make_layer(&holder, &locked.record.id_map, Some(&locked.directory.upper()))
-            .inspect_err(|_| drop(pool::discard(&paths.data, &holder)))?;
-        Ok(Self { holder })
-    }
-
-    fn discard(&self, paths: &Paths) -> BoxesResult<()> {
-        let runtime = running::temporary_runtime(paths, &self.holder);
-        match std::fs::remove_dir_all(&runtime) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &runtime),
-            _ => {}
-        }
-        pool::discard(&paths.data, &self.holder)
-    }
-}
-
 #[expect(clippy::too_many_arguments, reason = "the one place where everything about a start comes together")]
 fn launch_box(
     paths: &Paths,
@@ -354,21 +337,28 @@ fn launch_box(
     if !lower::claim(&Store::open(&paths.store())?, holder, base.lower.iter().chain(&packages))? {
         return Ok(Outcome::Refused);
     }
-    let made = make_generated(&locked.directory, &locked.record, loaded, base, packages.as_deref())?;
     // Nobody shall join what is thrown away.
     let runtime = match scratch {
         None => locked.directory.runtime(),
         Some(scratch) => running::temporary_runtime(paths, &scratch.holder),
     };
+    paths::create_private(&runtime).map_err(BoxesError::from)?;
     let mode = locked.record.id_map.mode;
+    let inside =
+        shares::Inside { profile: &loaded.profile, environment: &base.environment, mode, scratch: Some(&runtime) };
+    let given = shares::give(paths, &inside)?;
+    given.lacks.iter().for_each(|lack| progress.note(&lack.to_string()));
+    shares::save_variables(&runtime, &given)?;
+    let made = make_generated(&locked.directory, &locked.record, loaded, base, packages.as_deref(), &given)?;
     let limits =
         super::limits::plan(&loaded.profile.limits, &locked.directory, &runtime, &loaded.project, mode, progress)?;
-    let spec = sandbox(loaded, options, base, packages, &locked.directory, &locked.record, &net, scratch, limits);
-
-    let command = command(loaded, what, options, &made);
+    let record = &locked.record;
+    let mut spec =
+        sandbox(loaded, options, base, packages, &locked.directory, record, &net, scratch, limits, given.mounts);
+    spec.bus = given.bus;
+    let command = command(loaded, what, options, &made, given.variables);
     let (directory, _record, lock) = locked.into_parts();
     let network_file = runtime.join(NETWORK_FILE);
-    paths::create_private(&runtime).map_err(BoxesError::from)?;
     std::fs::write(&network_file, network_name(&net)).at("write", &network_file)?;
     let place = boot::Place {
         socket: running::socket_address_in(&runtime)?,
@@ -466,6 +456,7 @@ fn make_generated(
     loaded: &LoadedProfile,
     base: &RootLayers,
     packages: Option<&Path>,
+    given: &Given,
 ) -> BoxesResult<Made> {
     let profile = &loaded.profile;
     let user = (profile.user != "root").then_some(profile.user.as_str());
@@ -474,6 +465,8 @@ fn make_generated(
     mount_points.push(profile.project.path.clone());
     mount_points.extend(profile.mounts.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()));
     mount_points.extend(user.map(|user| Path::new("/home").join(user)));
+    let (directories, placeholders) = given.below(&shares::home(profile));
+    mount_points.extend(directories);
     let inputs = generated::Inputs {
         id: record.id.as_str(),
         name: &record.name,
@@ -481,8 +474,9 @@ fn make_generated(
         above: &packages.map(Path::to_owned).into_iter().collect::<Vec<_>>(),
         map: &record.id_map,
         user,
-        certificates: profile.share.ca_certificates,
+        certificates: profile.share.has(Grant::CaCertificates),
         mount_points,
+        placeholders,
         language: paths::variable("LANG").and_then(|value| value.into_string().ok()),
     };
     generated::prepare_directory(&directory.generated())?;
@@ -500,6 +494,7 @@ fn sandbox(
     net: &NetPlan,
     scratch: Option<&Scratch>,
     limits: limits::Plan,
+    given: Vec<MountOp>,
 ) -> SandboxSpec {
     let profile = &loaded.profile;
     let hostname = hosts::host_name(&record.name);
@@ -534,7 +529,7 @@ fn sandbox(
             if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite },
         )),
         mask: profile.project.mask.clone(),
-        binds: shares::own_profile(loaded).chain(shares::binds(profile)).collect(),
+        binds: shares::own_profile(loaded).chain(shares::mounts(profile)).chain(given).collect(),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
     })
 }
@@ -568,8 +563,12 @@ pub fn describe(
     let net = network(loaded, options)?;
     let packages = packages_layer::find(paths, loaded, &record.id_map, &base)?;
     let limits = limits::Plan { limits: loaded.profile.limits.clone(), ..limits::Plan::default() };
-    let spec = sandbox(loaded, options, &base, packages, &directory, &record, &net, None, limits);
-    Ok(super::describe::text(&spec, &net, &command(loaded, what, options, &Made::load(&directory.generated()))))
+    let mode = record.id_map.mode;
+    let inside = shares::Inside { profile: &loaded.profile, environment: &base.environment, mode, scratch: None };
+    let given = shares::give(paths, &inside)?;
+    let spec = sandbox(loaded, options, &base, packages, &directory, &record, &net, None, limits, given.mounts);
+    let made = Made::load(&directory.generated());
+    Ok(super::describe::text(&spec, &net, &command(loaded, what, options, &made, given.variables)))
 }
 
 /// Ends the box's sessions and the box; returns whether it ran. Processes that do not end by themselves are killed

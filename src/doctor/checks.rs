@@ -10,8 +10,20 @@ use crate::userns::mapper::MINIMUM_RANGE;
 use crate::userns::subid::total;
 
 /// Every check, in the order of a start.
-pub const ALL: [fn(&Machine) -> Finding; 11] =
-    [kernel, namespaces, apparmor, subuids, mappers, host_base, overlay, network, cgroups, data_directory, program];
+pub const ALL: [fn(&Machine) -> Finding; 12] = [
+    kernel,
+    namespaces,
+    apparmor,
+    subuids,
+    mappers,
+    host_base,
+    overlay,
+    network,
+    cgroups,
+    shares,
+    data_directory,
+    program,
+];
 
 /// `mount_setattr`.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
@@ -172,6 +184,17 @@ fn cgroups(machine: &Machine) -> Finding {
         .map(|key| format!("`{key}`"))
         .collect();
     warning(format!("limits of {} cannot hold: not delegated to this user", keys.join(", "))).remedy(DELEGATE)
+}
+
+/// Nothing is amiss when a share is missing that nobody asks for.
+fn shares(machine: &Machine) -> Finding {
+    let there = machine.shares.iter().filter(|(_, found)| found.is_ok()).map(|(grant, _)| format!("`{grant}`"));
+    let there: Vec<_> = there.collect();
+    let summary = if there.is_empty() { "there is nothing to share by name".into() } else { there.join(", ") };
+    let missing = machine.shares.iter().filter_map(|(_, found)| found.as_ref().err());
+    let missing: Vec<_> = missing.map(|lack| format!("`{}`: {}; {}", lack.share, lack.reason, lack.remedy)).collect();
+    let finding = Finding::new("shares", State::Ok, summary);
+    if missing.is_empty() { finding } else { finding.remedy(missing.join("\n")) }
 }
 
 fn data_directory(machine: &Machine) -> Finding {

@@ -40,6 +40,7 @@ fn good() -> Machine {
             place: Ok(Place::Below("/sys/fs/cgroup".into())),
             controllers: Controller::ALL.into(),
         },
+        shares: vec![("ssh_agent", Ok(()))],
         data: Disk {
             path: "/home/alice/.local/share/devbox".into(),
             magic: 0xef53,

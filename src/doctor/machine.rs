@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::base::host;
+use crate::boxes::shares::{self, host::Lack};
 use crate::limits;
 use crate::paths::{self, Paths};
 use crate::sandbox::net;
@@ -42,6 +43,8 @@ pub struct Machine {
     pub network: net::plan::Found,
     /// Where a box's cgroup can be made, and what it can limit.
     pub cgroup: limits::host::Found,
+    /// What can be shared by name.
+    pub shares: Vec<(&'static str, Result<(), Lack>)>,
     /// The data directory.
     pub data: Disk,
     /// Programs called `devbox` on PATH that are not this one.
@@ -88,6 +91,7 @@ impl Machine {
             host_base: host::probe(&existing),
             network: net::probe(&path.to_string_lossy()),
             cgroup: limits::host::probe(),
+            shares: shares::survey(offer.mode()),
             data: disk(&existing, offer.uid),
             others: which::which_all("devbox").map(|all| all.filter(|one| !same(one)).collect()).unwrap_or_default(),
             program,

@@ -154,6 +154,7 @@ const INIT_REST: &str = r#"
 mod tests {
     use std::path::Path;
 
+    use super::super::Grant;
     use super::super::shipped::find_shipped;
     use super::super::validate::{BaseChoice, Extends, Origin, parse_profile};
     use super::*;
@@ -223,7 +224,7 @@ mod tests {
         let layer = parse(&uncommented);
         assert_eq!(layer.base, Some(base));
         assert_eq!(layer.mounts.len(), 1);
-        assert_eq!(layer.ssh_agent, Some(true));
+        assert_eq!(layer.grants.get(&Grant::SshAgent), Some(&true));
         assert_eq!((layer.tasks.len(), layer.create.len(), layer.packages.len()), (1, 1, 1));
     }
 }

@@ -1,7 +1,8 @@
 //! Several files, one profile.
 //!
-//! Pure. Single values: the higher file wins. Tables (`env`, `limits`, `tasks`): merged by key. `packages`, `pass`, `mask` and ports: the
-//! union, in order. `mounts`: appended, a target that was named before is replaced where it stands. `hooks`: appended.
+//! Pure. Single values: the higher file wins. Tables (`env`, `limits`, `tasks`): merged by key. `packages`, `pass`, `mask`, `dbus`,
+//! `home_cache` and ports: the union, in order. `mounts`: appended, a target that was named before is replaced where it stands.
+//! `hooks`: appended.
 
 use std::collections::BTreeMap;
 
@@ -26,9 +27,10 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
         replace(&mut whole.lifetime, &layer.lifetime, || one("lifetime"));
         replace(&mut whole.project_path, &layer.project_path, || one("project.path"));
         replace(&mut whole.read_only, &layer.read_only, || one("project.read_only"));
-        replace(&mut whole.ssh_agent, &layer.ssh_agent, || one("share.ssh_agent"));
-        replace(&mut whole.git_config, &layer.git_config, || one("share.git_config"));
-        replace(&mut whole.ca_certificates, &layer.ca_certificates, || one("share.ca_certificates"));
+        for (grant, on) in &layer.grants {
+            one(&format!("share.{grant}"));
+            whole.grants.insert(*grant, *on);
+        }
         replace(&mut whole.network_mode, &layer.network_mode, || one("network.mode"));
         replace(&mut whole.require_limits, &layer.require_limits, || one("limits.require"));
         for (key, value) in &layer.limits {
@@ -44,6 +46,8 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
         });
         union(&mut whole.packages, &layer.packages, |package| one(&format!("packages.{package}")));
         union(&mut whole.pass, &layer.pass, |name| one(&format!("env.pass.{name}")));
+        union(&mut whole.dbus, &layer.dbus, |name| one(&format!("share.dbus.{name}")));
+        union(&mut whole.home_cache, &layer.home_cache, |cache| one(&format!("share.home_cache.{}", cache.name())));
         union(&mut whole.mask, &layer.mask, |path| one(&format!("project.mask.{}", path.display())));
         for (name, value) in &layer.env {
             one(&format!("env.{name}"));

@@ -21,6 +21,7 @@ pub mod ports;
 pub mod registries;
 pub mod resolve;
 pub mod schema;
+pub mod share;
 pub mod shipped;
 pub mod show;
 pub mod trust;
@@ -39,6 +40,7 @@ pub use diagnostic::Diagnostic;
 pub use error::ProfileError;
 pub use load::Found;
 pub use resolve::{Listed, LoadedProfile, Source};
+pub use share::{Cache, Grant, Share};
 pub use trust::HostWish;
 
 /// What a box is to be: every field has a value, every path is absolute, everything is checked.
@@ -137,17 +139,6 @@ pub struct Mount {
     pub target: PathBuf,
     /// The box cannot change it.
     pub read_only: bool,
-}
-
-/// Named grants of host things.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Share {
-    /// The socket at `$SSH_AUTH_SOCK`.
-    pub ssh_agent: bool,
-    /// The user's git configuration, read-only.
-    pub git_config: bool,
-    /// The host's extra CA certificates and proxy variables.
-    pub ca_certificates: bool,
 }
 
 /// The network of the box.

@@ -26,7 +26,7 @@ use super::validate::{
     BaseChoice, Extends, Layer, Origin, ProjectPath, default_name, is_kernel_path, name_fault, parse_config,
     parse_profile,
 };
-use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Share, registries};
+use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Share, registries, share};
 use crate::base::{BaseSpec, OverlayDriver};
 use crate::limits::Limits;
 use crate::paths::Paths;
@@ -394,11 +394,7 @@ fn complete(
                 read_only: mount.read_only,
             })
             .collect(),
-        share: Share {
-            ssh_agent: merged.ssh_agent.unwrap_or(false),
-            git_config: merged.git_config.unwrap_or(false),
-            ca_certificates: merged.ca_certificates.unwrap_or(true),
-        },
+        share: Share { grants: share::granted(&merged.grants), dbus: merged.dbus, home_cache: merged.home_cache },
         network: Network {
             mode: merged.network_mode.unwrap_or_default(),
             ports: merged.network.ports,

@@ -13,6 +13,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::registries::{RawImages, RawRegistries};
+use super::share::Cache;
 use super::{ForwardMode, Lifetime, NetworkMode};
 use crate::base::OverlayDriver;
 
@@ -173,10 +174,28 @@ pub struct RawMount {
 pub struct RawShare {
     /// The SSH agent. Default: false.
     pub ssh_agent: Option<At<bool>>,
+    /// The GPG agent, restricted, and the public keys, read-only. Default: false.
+    pub gpg_agent: Option<At<bool>>,
     /// The user's git configuration, read-only. Default: false.
     pub git_config: Option<At<bool>>,
+    /// The user's logins of image registries, read-only. Default: false.
+    pub docker_config: Option<At<bool>>,
+    /// The Wayland compositor. Default: false.
+    pub wayland: Option<At<bool>>,
+    /// The X display, with a cookie of the box's own. Default: false.
+    pub x11: Option<At<bool>>,
+    /// PipeWire and PulseAudio. Default: false.
+    pub audio: Option<At<bool>>,
+    /// Graphics cards, for computing and rendering. Default: false.
+    pub gpu: Option<At<bool>>,
     /// The host's extra CA certificates and proxy variables. Default: true.
     pub ca_certificates: Option<At<bool>>,
+    /// Names of the session bus that can be talked to, such as `"org.freedesktop.Notifications"`.
+    #[serde(default)]
+    pub dbus: Vec<At<String>>,
+    /// Package managers whose downloads are shared by all boxes that name them.
+    #[serde(default)]
+    pub home_cache: Vec<At<Cache>>,
 }
 
 /// `[network]`
@@ -384,7 +403,22 @@ impl From<OverlayChoice> for Option<OverlayDriver> {
 pub const SECTIONS: &[(&str, &[&str])] = &[
     ("build", &["containerfile", "context", "target", "args"]),
     ("project", &["path", "mask", "read_only"]),
-    ("share", &["ssh_agent", "git_config", "ca_certificates"]),
+    (
+        "share",
+        &[
+            "ssh_agent",
+            "gpg_agent",
+            "git_config",
+            "docker_config",
+            "wayland",
+            "x11",
+            "audio",
+            "gpu",
+            "ca_certificates",
+            "dbus",
+            "home_cache",
+        ],
+    ),
     ("network", &["mode", "ports", "forward", "host_ports", "bandwidth", "join"]),
     (
         "limits",

@@ -34,8 +34,8 @@ pub fn find_shipped(name: &str) -> Option<&'static Shipped> {
 mod tests {
     use std::path::Path;
 
-    use super::super::NetworkMode;
     use super::super::validate::{Extends, Origin, parse_profile};
+    use super::super::{Grant, NetworkMode};
     use super::*;
 
     #[test]
@@ -48,7 +48,7 @@ mod tests {
             // They fit any base, name no box, and want nothing of the host.
             assert_eq!((layer.name, layer.base), (None, None), "{}", shipped.name);
             assert!(layer.mounts.is_empty() && layer.pass.is_empty(), "{}", shipped.name);
-            assert!(layer.ssh_agent != Some(true) && layer.git_config != Some(true), "{}", shipped.name);
+            assert!(layer.grants.values().all(|on| !on) && layer.dbus.is_empty(), "{}", shipped.name);
             if let Some(extends) = layer.extends {
                 assert_eq!(extends.value, Extends::Name("base".into()), "{}", shipped.name);
             }
@@ -60,7 +60,7 @@ mod tests {
         let root = Path::new("/");
         let origin = Origin { file: root, text: find_shipped("agent").unwrap().text, folder: root, home: root };
         let layer = parse_profile(&origin).unwrap();
-        assert_eq!((layer.ssh_agent, layer.git_config), (Some(false), Some(false)));
+        assert_eq!(layer.grants, [(Grant::SshAgent, false), (Grant::GitConfig, false)].into());
         assert_eq!(layer.network_mode, Some(NetworkMode::Private));
         assert_eq!(layer.mask, [Path::new(".env"), Path::new(".git/hooks"), Path::new(".git/config")]);
     }

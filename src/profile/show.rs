@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::Grant;
 use super::bandwidth::format_rate;
 use super::resolve::LoadedProfile;
 use crate::base::BaseSpec;
@@ -63,9 +64,11 @@ pub fn show(loaded: &LoadedProfile) -> String {
     }
 
     page.section("[share]");
-    page.key("ssh_agent", "share.ssh_agent", profile.share.ssh_agent);
-    page.key("git_config", "share.git_config", profile.share.git_config);
-    page.key("ca_certificates", "share.ca_certificates", profile.share.ca_certificates);
+    for grant in Grant::ALL {
+        page.key(grant.name(), &format!("share.{grant}"), profile.share.has(grant));
+    }
+    page.list("dbus", "share.dbus.", &profile.share.dbus, Clone::clone);
+    page.list("home_cache", "share.home_cache.", &profile.share.home_cache, |cache| cache.name().to_owned());
 
     page.section("[network]");
     page.key("mode", "network.mode", profile.network.mode);

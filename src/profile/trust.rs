@@ -20,6 +20,7 @@ use super::error::ProfileError;
 use super::load::resolve_links;
 use super::ports::{HostPort, Published};
 use super::resolve::{LoadedFile, LoadedProfile, Source};
+use super::share::{Cache, Grant, granted};
 use super::validate::{BaseChoice, Layer};
 use super::{DEFAULT_PASS, NetworkMode, Profile};
 use crate::base::BaseSpec;
@@ -39,12 +40,21 @@ pub enum HostWish {
         /// Only to look.
         read_only: bool,
     },
-    /// To sign in to other machines as the user.
-    SshAgent,
-    /// To read the user's git configuration.
-    GitConfig,
-    /// To see CA certificates and proxy settings, which the user's configuration denies.
-    CaCertificates,
+    /// Something that is shared by name.
+    Share {
+        /// What.
+        grant: Grant,
+    },
+    /// To talk to a program of the user's session.
+    Bus {
+        /// Its name on the session bus.
+        name: String,
+    },
+    /// To read and change what other boxes find in their package caches.
+    Cache {
+        /// Whose.
+        cache: Cache,
+    },
     /// To be on the host's network, with its local services.
     HostNetwork,
     /// More network than the user's configuration, or the project's profile without the local file, gives.
@@ -109,10 +119,10 @@ impl std::fmt::Display for HostWish {
                 let verb = if *read_only { "read" } else { "read and change" };
                 write!(f, "{verb} `{}` of the host, as `{}`", clean(source), clean(target))
             }
-            Self::SshAgent => f.write_str("use your SSH agent: it can sign in wherever your keys can"),
-            Self::GitConfig => f.write_str("read your git configuration"),
-            Self::CaCertificates => {
-                f.write_str("see the host's CA certificates and proxy settings, which your configuration denies")
+            Self::Share { grant } => f.write_str(grant.wish()),
+            Self::Bus { name } => write!(f, "talk to `{}` on your session bus", sanitize(name)),
+            Self::Cache { cache } => {
+                write!(f, "read and change the downloads of `{}` that boxes share", cache.name())
             }
             Self::HostNetwork => f.write_str("use the host's network, with every service that listens on it locally"),
             Self::MoreNetwork { from, to } => {
@@ -191,9 +201,15 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
         }
     };
     let share = &profile.share;
-    wish(share.ssh_agent && baseline.ssh_agent != Some(true), HostWish::SshAgent);
-    wish(share.git_config && baseline.git_config != Some(true), HostWish::GitConfig);
-    wish(share.ca_certificates && baseline.ca_certificates == Some(false), HostWish::CaCertificates);
+    for grant in share.grants.difference(&granted(&baseline.grants)) {
+        wish(true, HostWish::Share { grant: *grant });
+    }
+    for name in share.dbus.iter().filter(|name| !baseline.dbus.contains(name)) {
+        wish(true, HostWish::Bus { name: name.clone() });
+    }
+    for cache in share.home_cache.iter().filter(|cache| !baseline.home_cache.contains(cache)) {
+        wish(true, HostWish::Cache { cache: *cache });
+    }
     match (baseline.network_mode, profile.network.mode) {
         (Some(NetworkMode::Host), _) => {}
         (_, NetworkMode::Host) => wish(true, HostWish::HostNetwork),

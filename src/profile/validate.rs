@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 pub use self::network::NetworkLayer;
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
-use super::{Build, Lifetime, NetworkMode, limits, registries};
+use super::{Build, Cache, Grant, Lifetime, NetworkMode, limits, registries, share};
 use crate::base::OverlayDriver;
 use crate::image::reference::Reference;
 use crate::limits::Key;
@@ -51,12 +51,12 @@ pub struct Layer {
     pub pass: Vec<String>,
     /// Mounts.
     pub mounts: Vec<LayerMount>,
-    /// The SSH agent.
-    pub ssh_agent: Option<bool>,
-    /// The git configuration.
-    pub git_config: Option<bool>,
-    /// CA certificates and proxy variables.
-    pub ca_certificates: Option<bool>,
+    /// Shares that are on or off.
+    pub grants: BTreeMap<Grant, bool>,
+    /// Names of the session bus.
+    pub dbus: Vec<String>,
+    /// Caches of package managers.
+    pub home_cache: Vec<Cache>,
     /// The network.
     pub network_mode: Option<NetworkMode>,
     /// The rest of the network.
@@ -186,9 +186,9 @@ impl Origin<'_> {
             env,
             pass: self.each(raw.env.pass, |origin, name| origin.variable_name(&name).map(|()| name.value))?,
             mounts: self.mounts(raw.mounts)?,
-            ssh_agent: raw.share.ssh_agent.map(|on| on.value),
-            git_config: raw.share.git_config.map(|on| on.value),
-            ca_certificates: raw.share.ca_certificates.map(|on| on.value),
+            grants: share::grants(&raw.share),
+            dbus: self.each(raw.share.dbus, share::bus_name)?,
+            home_cache: raw.share.home_cache.into_iter().map(|cache| cache.value).collect(),
             network_mode: raw.network.mode.as_ref().map(|mode| mode.value),
             network: self.network(raw.network)?,
             require_limits: raw.limits.require.as_ref().map(|on| on.value),

@@ -20,6 +20,14 @@ const LINKS: [(&str, &str); 6] = [
     ("pts/ptmx", "ptmx"),
 ];
 
+/// Mounts the device `source` of the host at `target`.
+pub fn add(root: Root<'_>, source: &Path, target: &Path) -> SysResult<()> {
+    let place = root.create_file(target)?;
+    let device = Mount::copy(open_path(source)?.as_fd(), &source.to_string_lossy(), false)?;
+    device.restrict(Attributes::NO_SUID | Attributes::NO_EXEC, false)?;
+    device.attach(place.as_fd(), target)
+}
+
 /// Mounts a new `/dev` at `target` beneath `root`.
 pub fn mount(root: Root<'_>, target: &Path, tty_group: bool, shm_bytes: Option<u64>) -> SysResult<()> {
     // A world-writable, sticky /dev would trip the kernel's fs.protected_regular: hence 755, and not tmpfs's default.
@@ -28,11 +36,7 @@ pub fn mount(root: Root<'_>, target: &Path, tty_group: bool, shm_bytes: Option<u
     dev.attach(root.create_directory(target)?.as_fd(), target)?;
 
     for name in DEVICES {
-        let place = root.create_file(&target.join(name))?;
-        let source = Path::new("/dev").join(name);
-        let device = Mount::copy(open_path(&source)?.as_fd(), &source.to_string_lossy(), false)?;
-        device.restrict(Attributes::NO_SUID | Attributes::NO_EXEC, false)?;
-        device.attach(place.as_fd(), &target.join(name))?;
+        add(root, &Path::new("/dev").join(name), &target.join(name))?;
     }
     for (to, name) in LINKS {
         root.symlink(to, &target.join(name))?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use super::bus::BusProxy;
 use super::channel::{Channel, Failure, Phase, Reply};
 use super::fuse::{self, Server};
 use super::init::{self, EventLog, Inheritance};
@@ -64,6 +65,12 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     };
     // Compiled once per box: every session inherits it through fork.
     let filter: Program = program_for(spec.id_map.mode);
+
+    // Its socket is one of the mounts.
+    let bus = match spec.bus.as_ref().map(BusProxy::start).transpose() {
+        Ok(bus) => bus,
+        Err(error) => return fail(&client, &log, &Failure::new(Phase::Mounts, &error)),
+    };
 
     // 1. The box's cgroup, and in it a child in new namespaces, waiting at the gate. The cgroup namespace is init's
     //    to make: its root is the group of whoever makes it.
@@ -162,6 +169,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         // It may have ended with the namespace already.
         helper.stop().ok();
     }
+    drop(bus);
     if let Some(server) = server {
         // What the box wrote last is on its way through it.
         server.finish(FUSE_PATIENCE)?;

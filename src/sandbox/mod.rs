@@ -4,6 +4,7 @@
 //! The processes involved are drawn in `docs/architecture.md`.
 
 pub mod attach;
+pub mod bus;
 pub mod caps;
 pub mod channel;
 pub mod control;

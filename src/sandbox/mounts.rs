@@ -57,6 +57,7 @@ pub fn perform(root: Root<'_>, operation: &MountOp) -> SysResult<()> {
             mount.restrict(attributes, true)?;
             mount.attach(place.as_fd(), target)
         }
+        MountOp::Device { source, target } => dev::add(root, source, target),
         MountOp::Layers { lower, writable, source, target } => {
             let stack = Stack { lower: lower.clone(), data_only: Vec::new(), writable: writable.clone() }.mount()?;
             let part = Root::new(stack.root()).open(source)?;

@@ -115,6 +115,7 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
         lifetime: wanted.lifetime,
         rlimits: Rlimits { files: limit(Key::Files), processes: wanted.limits.process_limit },
         limits: wanted.limits,
+        bus: None,
     }
 }
 

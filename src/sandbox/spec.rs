@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::bus::BusProxy;
 use super::overlay::Writable;
 use crate::limits::Plan;
 use crate::userns::idmap::IdMap;
@@ -27,6 +28,8 @@ pub struct SandboxSpec {
     pub rlimits: Rlimits,
     /// What all of them together may use.
     pub limits: Plan,
+    /// The way to the host's session bus, if the box has one.
+    pub bus: Option<BusProxy>,
 }
 
 /// Resource limits: what needs no cgroup.
@@ -114,6 +117,13 @@ pub enum MountOp {
         read_only: bool,
         /// A source that is not there is passed over.
         optional: bool,
+    },
+    /// A device of the host that the box may use.
+    Device {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Where.
+        target: PathBuf,
     },
     /// A file of ours, mounted over `target`; its content lies on the box's `/run`.
     File {

@@ -16,6 +16,7 @@ mod network;
 mod profiles;
 mod sandbox;
 mod session;
+mod shares;
 mod state;
 mod terminal;
 mod upkeep;

@@ -120,6 +120,7 @@ pub fn run(
         lifetime: Lifetime::Session,
         rlimits: Rlimits::default(),
         limits: Plan::default(),
+        bus: None,
     };
     let command = command(run, variables);
     let ended = transient::run(paths, layer.scratch(), spec, &net, command, None, progress)?;

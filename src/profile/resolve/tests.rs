@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::super::show::show;
-use super::super::{Lifetime, NetworkMode};
+use super::super::{Grant, Lifetime, NetworkMode};
 use super::*;
 use crate::limits::Key;
 
@@ -63,7 +63,8 @@ fn without_any_file_everything_has_a_default() {
     assert_eq!((profile.name.as_str(), profile.base, profile.user.as_str()), ("shop", BaseSpec::Host, "root"));
     assert_eq!((profile.project.path, profile.project.read_only), (world.project.clone(), false));
     assert_eq!((profile.lifetime, profile.network.mode), (Lifetime::Session, NetworkMode::Auto));
-    assert_eq!(profile.share, Share { ssh_agent: false, git_config: false, ca_certificates: true });
+    assert_eq!(profile.share.grants, [Grant::CaCertificates].into());
+    assert!(profile.share.dbus.is_empty() && profile.share.home_cache.is_empty());
     assert_eq!(profile.env.pass, DEFAULT_PASS);
     assert_eq!(profile.shell, None);
 }

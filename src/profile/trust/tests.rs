@@ -39,6 +39,11 @@ fn what_goes_beyond_the_project_is_a_wish() {
         ("[profile.share]\nssh_agent = true", "[share]\nssh_agent = true", None),
         ("[profile.share]\nssh_agent = true", "", None),
         ("", "[share]\ngit_config = true", Some("read your git configuration")),
+        ("", "[share]\ngpg_agent = true", Some("use your GPG agent")),
+        ("", "[share]\nx11 = true", Some("use your X display")),
+        ("", "[share]\ndbus = [\"org.x.Y\"]", Some("talk to `org.x.Y` on your session bus")),
+        ("[profile.share]\ndbus = [\"org.x.Y\"]", "[share]\ndbus = [\"org.x.Y\"]", None),
+        ("", "[share]\nhome_cache = [\"cargo\"]", Some("read and change the downloads of `cargo`")),
         ("", "[share]\nca_certificates = true", None),
         ("[profile.share]\nca_certificates = false", "[share]\nca_certificates = true", Some("see the host's CA")),
         ("", "[network]\nmode = \"host\"", Some("use the host's network")),
@@ -83,14 +88,14 @@ fn a_project_cannot_choose_a_profile_of_the_users_to_get_its_grants() {
     world
         .write("config/profiles/work.toml", "[share]\nssh_agent = true")
         .write("shop/devbox.toml", "extends = \"work\"");
-    assert_eq!(world.load().wants, [HostWish::SshAgent]);
+    assert_eq!(world.load().wants, [HostWish::Share { grant: Grant::SshAgent }]);
 }
 
 #[test]
 fn a_local_file_may_have_come_with_the_project() {
     let world = World::new();
     world.write("shop/devbox.local.toml", "[share]\nssh_agent = true");
-    assert_eq!(world.load().wants, [HostWish::SshAgent]);
+    assert_eq!(world.load().wants, [HostWish::Share { grant: Grant::SshAgent }]);
 }
 
 #[test]

@@ -55,6 +55,8 @@ read_only = true
 ssh_agent = true
 git_config = true
 ca_certificates = false
+dbus = ["org.freedesktop.Notifications"]
+home_cache = ["cargo", "pip"]
 [network]
 mode = "none"
 [tasks]

@@ -1,0 +1,215 @@
+//! What a box gets of the host by name: real agents, sockets that listen, a real bus behind its proxy.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use crate::require;
+use crate::support::devbox::Devbox;
+
+/// Says `hello` to the socket at the path that is left of a variable when a prefix is cut off.
+const SAY_HELLO: &str = r#"hello() { perl -MIO::Socket::UNIX -e '
+    my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$ARGV[0]: $!"; print $s "hello"' "$1"; }; "#;
+
+/// A trusted project with these shares.
+fn sharing(shares: &str) -> Devbox {
+    let test = Devbox::host();
+    share(&test, shares);
+    test
+}
+
+fn share(test: &Devbox, shares: &str) {
+    test.profile(&format!("base = \"host\"\n[share]\n{shares}\n[network]\nmode = \"none\"\n"));
+    test.args(["profile", "trust"]).any_stdout().run();
+}
+
+/// A program that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Starts a program and waits until `made` is there.
+fn start(command: &mut Command, made: &Path) -> Running {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running = Running(child);
+    for _ in 0..500 {
+        if made.exists() {
+            return running;
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{command:?} did not make {}", made.display());
+}
+
+#[test]
+fn the_ssh_agent_answers() {
+    require!(Userns, Overlay, Program("ssh-agent"), Program("ssh-keygen"));
+    let mut test = sharing("ssh_agent = true");
+    let (socket, key) = (test.path("agent"), test.path("key"));
+    let _agent = start(Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket), &socket);
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "tester", "-f"]).arg(&key).status();
+    assert!(made.unwrap().success());
+    let added = Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).status();
+    assert!(added.unwrap().success());
+    test.env("SSH_AUTH_SOCK", &socket);
+    let listed = test.sh("ssh-add -l; echo $SSH_AUTH_SOCK; ls -A /run/devbox").any_stdout().run().stdout;
+    assert!(listed.contains("tester") && listed.contains("/run/devbox/ssh-agent\n"), "{listed}");
+    // Who joins gets what the box has, and not what the joiner's environment says.
+    let mut first = test.background("echo up; read x");
+    first.expect("up");
+    test.sh("echo $SSH_AUTH_SOCK").env("SSH_AUTH_SOCK", "/elsewhere").stdout("/run/devbox/ssh-agent\n").run();
+    first.say("x");
+    first.wait();
+}
+
+#[test]
+fn the_gpg_agent_signs_and_gives_no_key_away() {
+    require!(Userns, Overlay, Program("gpg"), Program("gpgconf"));
+    let mut test = sharing("gpg_agent = true");
+    let home = test.path("g");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let gpg = |program: &str, arguments: &[&str]| {
+        let status = Command::new(program).args(arguments).env("GNUPGHOME", &home).stderr(Stdio::null()).status();
+        assert!(status.unwrap().success(), "{program} {arguments:?}");
+    };
+    gpg("gpg", &["--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "tester@example.com", "ed25519"]);
+    test.env("GNUPGHOME", &home);
+    let script = "echo text | gpg -q --batch --clearsign 2>/dev/null | gpg -q --batch --verify 2>&1 | grep -c 'Good signature'
+        gpg -q --batch --export-secret-keys 2>/dev/null | wc -c; stat -c %a ~/.gnupg; touch ~/.gnupg/pubring.kbx 2>/dev/null || echo kept";
+    let output = test.sh(script).any_stdout().any_stderr().output();
+    gpg("gpgconf", &["--kill", "gpg-agent"]);
+    assert_eq!(output.stdout, "1\n0\n700\nkept\n", "{}", output.stderr);
+}
+
+#[test]
+fn windows_and_sound_go_through_their_sockets() {
+    require!(Userns, Overlay, Program("perl"));
+    let mut test = sharing("wayland = true\naudio = true");
+    fs::create_dir(test.path("run/pulse")).unwrap();
+    let listeners: Vec<UnixListener> = ["run/wayland-7", "run/pulse/native", "run/pipewire-0"]
+        .iter()
+        .map(|name| UnixListener::bind(test.path(name)).unwrap())
+        .collect();
+    test.env("WAYLAND_DISPLAY", "wayland-7");
+    test.sh(&format!(
+        "{SAY_HELLO} hello $WAYLAND_DISPLAY; hello ${{PULSE_SERVER#unix:}}; hello $PIPEWIRE_RUNTIME_DIR/pipewire-0; \
+         ls -A /run/devbox | grep -v -E '^etc-'"
+    ))
+    .stdout("pipewire-0\npulse\nwayland\n")
+    .run();
+    for listener in listeners {
+        let mut said = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "hello");
+    }
+}
+
+#[test]
+fn the_bus_has_the_names_of_the_profile_only() {
+    require!(Userns, Overlay, Program("dbus-daemon"), Program("xdg-dbus-proxy"), Program("gdbus"));
+    let mut test = sharing("dbus = [\"com.example.Allowed\"]");
+    // The bus starts programs that leave a mark: one for each name that was reached.
+    for name in ["Allowed", "Denied"] {
+        let mark = test.path(name);
+        let service = format!("[D-BUS Service]\nName=com.example.{name}\nExec=/bin/touch {}\n", mark.display());
+        fs::create_dir_all(test.path("services")).unwrap();
+        fs::write(test.path(format!("services/com.example.{name}.service")), service).unwrap();
+    }
+    let (socket, services) = (test.path("bus"), test.path("services"));
+    let settings = format!(
+        "<busconfig><type>session</type><listen>unix:path={}</listen><servicedir>{}</servicedir>
+         <policy context='default'><allow send_destination='*' eavesdrop='true'/><allow eavesdrop='true'/><allow own='*'/></policy></busconfig>",
+        socket.display(),
+        services.display()
+    );
+    fs::write(test.path("bus.conf"), settings).unwrap();
+    let settings = format!("--config-file={}", test.path("bus.conf").display());
+    let _bus = start(Command::new("dbus-daemon").args(["--nofork", &settings]), &socket);
+    test.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", socket.display()));
+    let script = "for name in Allowed Denied; do
+            gdbus call --session --timeout 2 --dest com.example.$name --object-path / --method com.example.Echo; done
+        gdbus call --session --timeout 5 --dest org.freedesktop.DBus --object-path / --method org.freedesktop.DBus.ListActivatableNames \
+            | grep -o 'com.example.[A-Z][a-z]*'";
+    test.sh(script).stdout("com.example.Allowed\n").any_stderr().run();
+    assert!(test.path("Allowed").exists() && !test.path("Denied").exists());
+}
+
+#[test]
+fn what_is_missing_is_said_and_left_out() {
+    require!(Userns, Overlay);
+    let mut test = sharing(
+        "ssh_agent = true\nwayland = true\nx11 = true\naudio = true\ndocker_config = true\ngpu = true\ndbus = [\"a.b\"]",
+    );
+    fs::write(test.path("run/wayland-0"), "").unwrap();
+    test.env("WAYLAND_DISPLAY", "wayland-0").env("DISPLAY", "example.com:0");
+    let output =
+        test.sh("env | grep -E 'SSH_AUTH|DISPLAY|PULSE|PIPEWIRE|DBUS'; ls /dev/dri").status(2).any_stderr().run();
+    for said in [
+        "`ssh_agent`: `$SSH_AUTH_SOCK` is not set; `eval $(ssh-agent)` starts",
+        "`wayland`: `[TEST]/run/wayland-0` is no socket; start",
+        "`x11`: the display `example.com:0` is not one of this machine; start",
+        "`audio`: `[TEST]/run/pulse/native` is not there; start",
+        "`docker_config`: `[TEST]/home/.docker/config.json` is not there; `devbox image login`",
+        "`gpu`: `/dev/dri` has no render node; load",
+        "`dbus`: ",
+    ] {
+        assert!(output.stderr.contains(said), "{said}\n{}", output.stderr);
+    }
+}
+
+#[test]
+fn another_users_socket_is_refused() {
+    require!(Userns, Overlay, Root);
+    let mut test = sharing("ssh_agent = true");
+    let socket = test.path("agent");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    std::os::unix::fs::chown(&socket, Some(1234), None).unwrap();
+    std::os::unix::fs::symlink(&socket, test.path("link")).unwrap();
+    test.env("SSH_AUTH_SOCK", test.path("link"));
+    let output = test.sh("ls -A /run/devbox | grep agent; echo -n $SSH_AUTH_SOCK").any_stderr().run();
+    assert!(output.stderr.contains("`[TEST]/link` belongs to uid 1234"), "{}", output.stderr);
+}
+
+#[test]
+fn caches_are_shared_by_boxes_and_not_with_the_host() {
+    require!(Userns, Overlay);
+    let test = sharing("home_cache = [\"pip\", \"cargo\"]");
+    let script = "echo wheel > ~/.cache/pip/wheel; mkdir -p ~/.cargo/bin; echo crate > $CARGO_HOME/registry/crate";
+    test.profile(
+        "base = \"host\"\n[share]\nhome_cache = [\"pip\", \"cargo\"]\n[env]\nCARGO_HOME = \"/opt/cargo\"\n[network]\nmode = \"none\"\n",
+    );
+    test.args(["profile", "trust"]).any_stdout().run();
+    test.sh(script).run();
+    share(&test, "home_cache = [\"pip\"]");
+    test.sh("cat ~/.cache/pip/wheel; ls ~/.cargo/registry 2>/dev/null").stdout("wheel\n").status(2).run();
+    assert_eq!(fs::read_to_string(test.home().join(".cache/devbox/packages/pip/.cache-pip/wheel")).unwrap(), "wheel\n");
+    assert!(!test.home().join(".cache/pip").exists() && !test.home().join(".cargo").exists());
+    // Without the share it is gone, and so is what it was mounted on.
+    share(&test, "home_cache = []");
+    test.sh("ls ~/.cache/pip").any_stderr().status(2).run();
+}
+
+#[test]
+fn the_docker_logins_can_be_read_only() {
+    require!(Userns, Overlay);
+    let test = sharing("docker_config = true");
+    fs::create_dir(test.home().join(".docker")).unwrap();
+    fs::write(test.home().join(".docker/config.json"), "{}").unwrap();
+    test.sh("cat ~/.docker/config.json; echo x 2>/dev/null > ~/.docker/config.json || echo kept")
+        .stdout("{}kept\n")
+        .any_stderr()
+        .run();
+    assert_eq!(fs::read_to_string(test.home().join(".docker/config.json")).unwrap(), "{}");
+}
