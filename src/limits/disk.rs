@@ -1,8 +1,9 @@
 //! A limit on what a box writes, watched: for file systems without quotas that an ordinary user could set.
 //!
-//! Counting a tree takes long, asking how full the file system is takes nothing. So the tree is counted only when
-//! the file system has filled enough since to make an excess possible, or when others may have made room meanwhile
-//! ([`RECOUNT`]). What is written between two looks can exceed the limit.
+//! Counting a tree takes long, asking how full the file system is takes nothing. So the tree is counted when the file
+//! system has filled enough since to make an excess possible. Others may have made room meanwhile: as long as its free
+//! space changes at all, the tree is counted as often as costs a hundredth of a processor, and once a second at most. What is
+//! written between two looks can exceed the limit.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,8 +15,9 @@ use crate::userns::walk::{Counter, walk};
 /// Between two looks, far from the limit and near it.
 const SLOW: Duration = Duration::from_secs(2);
 const FAST: Duration = Duration::from_millis(200);
-/// A count is trusted for so long.
-const RECOUNT: Duration = Duration::from_secs(60);
+/// A count is trusted for so long, and for so many times what it took.
+const RECOUNT: Duration = Duration::from_secs(1);
+const RECOUNT_TIMES: u32 = 100;
 /// What a fast disk takes between two slow looks; nearer to the limit, looks are fast.
 const NEAR_BYTES: u64 = 8 << 30;
 /// A box that begins above its limit, after that was lowered, may still be entered to make room, and grow by this.
@@ -33,6 +35,8 @@ pub struct Watch {
     counted: u64,
     free_then: u64,
     when: Instant,
+    /// What counting took.
+    cost: Duration,
     next: Instant,
 }
 
@@ -48,6 +52,7 @@ impl Watch {
             counted: 0,
             free_then: 0,
             when: now,
+            cost: Duration::ZERO,
             next: now,
         };
         watch.count()?;
@@ -74,8 +79,9 @@ impl Watch {
         if now < self.next {
             return Ok(None);
         }
-        let most = self.counted + self.free_then.saturating_sub(free(&self.upper));
-        let stale = now.duration_since(self.when) > RECOUNT;
+        let free = free(&self.upper);
+        let most = self.counted + self.free_then.saturating_sub(free);
+        let stale = free != self.free_then && now.duration_since(self.when) > RECOUNT.max(self.cost * RECOUNT_TIMES);
         if most > self.limit || stale {
             self.count()?;
         }
@@ -87,9 +93,10 @@ impl Watch {
     }
 
     fn count(&mut self) -> Result<(), StageError> {
+        self.when = Instant::now();
         self.free_then = free(&self.upper);
         self.counted = usage(&self.upper, &self.map)?;
-        self.when = Instant::now();
+        self.cost = self.when.elapsed();
         Ok(())
     }
 }

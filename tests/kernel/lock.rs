@@ -26,7 +26,7 @@ fn versions_are_locked() {
                     hint: `devbox lock` writes it; it belongs under version control\n";
     devbox(&["run", "--locked", "--", "hello"]).stderr(expected).status(125).run();
 
-    devbox(&["lock"]).stdout(format!("wrote devbox.lock.toml: 1 packages\n{HOST}")).any_stderr().run();
+    devbox(&["lock"]).stdout(format!("wrote devbox.lock.toml: 1 package\n{HOST}")).any_stderr().run();
     let lock = read(&test, "devbox.lock.toml");
     let version = test.sh("dpkg-query -W -f '${Version}' hello").any_stdout().any_stderr().run().stdout;
     let expected = format!(

@@ -416,6 +416,7 @@ fn a_box_in_the_network_of_another() {
         .run();
     server.close_stdin();
     server.wait();
+    one.args(["stop"]).any_stdout().any_stderr().run();
     let output = other.sh("true").output();
     assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
     assert!(
