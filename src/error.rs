@@ -379,6 +379,9 @@ fn hint_of_credentials(shown: Error, error: &CredentialError) -> Error {
 impl From<NetError> for Error {
     fn from(error: NetError) -> Self {
         let remedy = error.remedy();
+        if let NetError::EgressInHostNetwork | NetError::NoNft = error {
+            return Self::chain(&error).hint(remedy);
+        }
         Self::chain(&error).hint(remedy).hint("or choose `--network none` or `--network host`")
     }
 }

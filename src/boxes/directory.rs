@@ -100,6 +100,12 @@ impl BoxDir {
         self.log().join("events.jsonl")
     }
 
+    /// What the box reached and did not.
+    #[must_use]
+    pub fn traffic(&self) -> PathBuf {
+        self.log().join("net.jsonl")
+    }
+
     /// The directory of the running box's socket, short whatever the box's name is.
     #[must_use]
     pub fn runtime(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -131,18 +132,23 @@ pub(super) fn aside(path: &Path) -> PathBuf {
     path.with_extension("1.jsonl")
 }
 
-/// The events of a log's text, in the order of writing. Lines that are no events are left out.
+/// What the lines of a log's text say, in the order of writing. Lines that say nothing of the kind are left out.
 #[must_use]
-pub fn parse_events(text: &[u8]) -> Vec<Event> {
+pub fn parse_lines<T: DeserializeOwned>(text: &[u8]) -> Vec<T> {
     text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 /// The events of the log at `path` and of the one put aside before it. No log is no events.
 pub fn read_events(path: &Path) -> BoxesResult<Vec<Event>> {
+    read_lines(path)
+}
+
+/// The lines of the log at `path` and of the one put aside before it. No log is no lines.
+pub fn read_lines<T: DeserializeOwned>(path: &Path) -> BoxesResult<Vec<T>> {
     let mut events = Vec::new();
     for path in [aside(path), path.to_owned()] {
         match std::fs::read(&path) {
-            Ok(text) => events.extend(parse_events(&text)),
+            Ok(text) => events.extend(parse_lines(&text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).at("read", &path),
         }
@@ -190,7 +196,8 @@ mod tests {
 
     #[test]
     fn newer_events_are_kept() {
-        let events = parse_events(b"{\"time\":\"t\",\"event\":\"teleported\",\"details\":{\"to\":1},\"x\":2}");
+        let events: Vec<Event> =
+            parse_lines(b"{\"time\":\"t\",\"event\":\"teleported\",\"details\":{\"to\":1},\"x\":2}");
         assert_eq!(events[0].event, EventKind::Unknown);
     }
 

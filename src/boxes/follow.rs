@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,11 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 
 use super::directory::BoxDir;
 use super::error::{BoxesResult, IoContext};
-use super::events::{Event, aside, parse_events};
+use super::events::{Event, aside, parse_lines};
 
 /// Why waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +29,22 @@ pub enum Woken {
 
 /// Reads a log that grows, is put aside when it is too big, and goes with its box.
 #[derive(Debug)]
-pub struct Follower {
+pub struct Follower<T = Event> {
     directory: PathBuf,
-    log: Log,
+    log: Log<T>,
     watch: OwnedFd,
 }
 
 impl Follower {
-    /// Watches the log of a box. The first [`Follower::read`] gives what it holds.
+    /// Watches the event log of a box. The first [`Follower::read`] gives what it holds.
     pub fn new(directory: &BoxDir) -> BoxesResult<Self> {
-        let log = directory.events();
+        Self::of(directory, &directory.events())
+    }
+}
+
+impl<T: DeserializeOwned> Follower<T> {
+    /// Watches `log`, a log of the box in `directory`, each line of which is a `T`.
+    pub fn of(directory: &BoxDir, log: &Path) -> BoxesResult<Self> {
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
             .map_err(std::io::Error::from)
             .at("watch", directory.path())?;
@@ -51,11 +59,11 @@ impl Follower {
                 result => drop(result.map_err(std::io::Error::from).at("watch", path)?),
             }
         }
-        Ok(Self { directory: directory.path().to_owned(), log: Log::new(&log), watch })
+        Ok(Self { directory: directory.path().to_owned(), log: Log::new(log), watch })
     }
 
-    /// The events since the last call, the oldest first. At first those of the log put aside, too.
-    pub fn read(&mut self) -> BoxesResult<Vec<Event>> {
+    /// The lines since the last call, the oldest first. At first those of the log put aside, too.
+    pub fn read(&mut self) -> BoxesResult<Vec<T>> {
         let path = self.log.path.clone();
         self.log.read().at("read", &path)
     }
@@ -94,7 +102,7 @@ impl Follower {
 
 /// The log itself, without the waiting.
 #[derive(Debug)]
-struct Log {
+struct Log<T> {
     path: PathBuf,
     /// What is being read; `None` before the log was there.
     file: Option<File>,
@@ -102,14 +110,15 @@ struct Log {
     rest: Vec<u8>,
     /// The log put aside before everything else was read.
     is_begun: bool,
+    lines: PhantomData<T>,
 }
 
-impl Log {
+impl<T: DeserializeOwned> Log<T> {
     fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), file: None, rest: Vec::new(), is_begun: false }
+        Self { path: path.to_owned(), file: None, rest: Vec::new(), is_begun: false, lines: PhantomData }
     }
 
-    fn read(&mut self) -> std::io::Result<Vec<Event>> {
+    fn read(&mut self) -> std::io::Result<Vec<T>> {
         let mut events = Vec::new();
         if !self.is_begun {
             // Opened first: if the log is put aside now, it is this very file that is read below.
@@ -119,7 +128,7 @@ impl Log {
             {
                 let mut text = Vec::new();
                 file.read_to_end(&mut text)?;
-                events = parse_events(&text);
+                events = parse_lines(&text);
             }
             self.is_begun = true;
         }
@@ -129,7 +138,7 @@ impl Log {
             if let Some(file) = &mut self.file {
                 file.read_to_end(&mut self.rest)?;
                 let complete = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-                events.extend(parse_events(&self.rest[..complete]));
+                events.extend(parse_lines(&self.rest[..complete]));
                 self.rest.drain(..complete);
             }
             match (next, &self.file) {
@@ -174,7 +183,7 @@ mod tests {
         EventLog::open(path).unwrap().append(event, Map::new()).unwrap();
     }
 
-    fn kinds(log: &mut Log) -> Vec<EventKind> {
+    fn kinds(log: &mut Log<Event>) -> Vec<EventKind> {
         log.read().unwrap().into_iter().map(|event| event.event).collect()
     }
 

@@ -43,6 +43,7 @@ pub mod lock;
 pub mod locking;
 pub mod lower;
 pub mod manager;
+pub mod network;
 pub mod packages;
 pub mod packages_layer;
 pub mod path_text;

@@ -9,6 +9,7 @@ use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
 use super::locking::{self, LockingError};
+use super::network::{join_network, network};
 use super::scratch::Scratch;
 use super::shares::Given;
 use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, lower, packages, packages_layer, running, shares};
@@ -20,10 +21,9 @@ use crate::profile::{self, Grant, LoadedProfile};
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Failure, Reply, Request};
-use crate::sandbox::control;
 use crate::sandbox::etc::{hosts, resolv};
-use crate::sandbox::net::plan::{Driver, Mode, NetPlan, Tasks, plan as plan_network};
-use crate::sandbox::net::{self, NetError, NetTarget};
+use crate::sandbox::net::NetError;
+use crate::sandbox::net::plan::{Driver, NetPlan};
 use crate::sandbox::plan::{Access, Wanted, plan};
 use crate::sandbox::spec::{Lifetime, MountOp, Network, SandboxSpec};
 use crate::userns::idmap::IdMap;
@@ -53,6 +53,8 @@ pub struct Options {
     pub user: Option<String>,
     /// The lock file must be there, and everything must be as it says.
     pub locked: bool,
+    /// Everything is reached, and written down. Only for a box that does not run.
+    pub learn: bool,
     /// The caller's working directory.
     pub directory: PathBuf,
 }
@@ -325,7 +327,7 @@ fn launch_box(
     locked: LockedBox,
     scratch: Option<&Scratch>,
 ) -> Result<Outcome, SessionError> {
-    let net = network(loaded, options)?;
+    let mut net = network(loaded, options)?;
     let join = join_network(paths, loaded, &net)?;
     if let Some(note) = &net.note {
         progress.note(note);
@@ -360,6 +362,7 @@ fn launch_box(
     let (directory, _record, lock) = locked.into_parts();
     let network_file = runtime.join(NETWORK_FILE);
     std::fs::write(&network_file, network_name(&net)).at("write", &network_file)?;
+    net.journal = Some(directory.traffic());
     let place = boot::Place {
         socket: running::socket_address_in(&runtime)?,
         control: running::control_address_in(&runtime)?,
@@ -393,54 +396,6 @@ pub(super) fn map_and_driver(
     }
     let user = if loaded.profile.user == "root" { 0 } else { NAMED_USER_ID };
     Ok((Offer::probe().map(user), loaded.driver))
-}
-
-fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPlan, SessionError> {
-    let mode = match options.network.unwrap_or(loaded.profile.network.mode) {
-        profile::NetworkMode::Auto => Mode::Auto,
-        profile::NetworkMode::Private => Mode::Private,
-        profile::NetworkMode::Host => Mode::Host,
-        profile::NetworkMode::None => Mode::None,
-    };
-    let path = paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default();
-    let mut plan = plan_network(mode, &net::probe(&path))?;
-    let network = &loaded.profile.network;
-    if network.join.is_some() && options.network.is_none() {
-        // The resolvers of the other box are those that it would have itself.
-        plan.driver = Driver::Joined;
-        return Ok(plan);
-    }
-    plan.bandwidth = network.bandwidth;
-    plan.assign(Tasks {
-        published: network.ports.clone(),
-        forward: network.forward == profile::ForwardMode::Auto,
-        host_ports: network.host_ports.clone(),
-    });
-    Ok(plan)
-}
-
-/// The namespaces and ids of the box whose network is shared, if one is.
-fn join_network(
-    paths: &Paths,
-    loaded: &LoadedProfile,
-    net: &NetPlan,
-) -> Result<Option<(NetTarget, IdMap)>, SessionError> {
-    let Some(name) = loaded.profile.network.join.as_ref().filter(|_| net.driver == Driver::Joined) else {
-        return Ok(None);
-    };
-    let refused = |reason: String| NetError::Join { name: name.clone(), reason };
-    let directory = BoxDir::new(paths, &list::find_by_name(paths, name)?);
-    let map = super::state::load(&directory)?.id_map;
-    let stream = running::connect_to_supervisor(&directory).ok_or_else(|| refused("it does not run".to_owned()))?;
-    match control::ask(stream, &control::Request::Namespaces).map_err(io("talk to the other box"))? {
-        Some((control::Answer::Namespaces, descriptors)) => {
-            let mut descriptors = descriptors.into_iter();
-            let net = descriptors.next().ok_or_else(|| refused("it sent nothing".to_owned()))?;
-            Ok(Some((NetTarget { net, user: descriptors.next() }, map)))
-        }
-        Some((control::Answer::Refused { reason }, _)) => Err(refused(reason).into()),
-        Some((control::Answer::Ports(_), _)) | None => Err(refused("it has just stopped".to_owned()).into()),
-    }
 }
 
 /// Layers of the box above its base, the topmost first.

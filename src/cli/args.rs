@@ -74,6 +74,9 @@ pub enum Command {
     Clone(CloneArgs),
     /// Show what happened to a box
     Logs(Logs),
+    /// See what a box reaches over the network, and what it may reach
+    #[command(subcommand)]
+    Net(Net),
     /// Make an image of a box, and give it to a registry
     Push(image::Commit),
     /// Work with images and registries
@@ -422,6 +425,23 @@ pub struct Logs {
     /// How to print; with --follow, JSON is an object a line
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+}
+
+/// `net`.
+#[derive(Debug, Subcommand)]
+pub enum Net {
+    /// Show what a box with an egress list reached, and what it was denied
+    Log(Logs),
+    /// Run a command with everything allowed, and print the egress list that it needed
+    Learn(Learn),
+}
+
+/// `net learn`.
+#[derive(Debug, Args)]
+pub struct Learn {
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// `config`.

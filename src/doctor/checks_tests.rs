@@ -31,6 +31,7 @@ fn good() -> Machine {
         host_base: Probe { metadata: None, fuse: Some(FuseError::NotInstalled) },
         network: Found {
             pasta: Some("/usr/bin/pasta".into()),
+            nft: None,
             slirp: None,
             tun: Tun::Usable,
             default_route: true,

@@ -40,6 +40,7 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
         replace(&mut whole.network.forward, &layer.network.forward, || one("network.forward"));
         replace(&mut whole.network.join, &layer.network.join, || one("network.join"));
         replace(&mut whole.network.bandwidth, &layer.network.bandwidth, || one("network.bandwidth"));
+        replace(&mut whole.network.egress, &layer.network.egress, || one("network.egress"));
         union(&mut whole.network.ports, &layer.network.ports, |port| one(&format!("network.ports.{port}")));
         union(&mut whole.network.host_ports, &layer.network.host_ports, |port| {
             one(&format!("network.host_ports.{port}"));

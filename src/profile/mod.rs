@@ -12,6 +12,7 @@ pub mod bandwidth;
 pub mod detect;
 pub mod diagnostic;
 pub mod edit;
+pub mod egress;
 pub mod error;
 mod limits;
 pub mod load;
@@ -157,6 +158,8 @@ pub struct Network {
     /// The box whose network this one shares, by its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join: Option<String>,
+    /// What the box reaches; nothing here: everything. An empty list: nothing.
+    pub egress: Option<Vec<egress::Rule>>,
 }
 
 /// Whether what listens in the box appears on the host's loopback by itself.

@@ -402,6 +402,7 @@ fn complete(
             host_ports: merged.network.host_ports,
             bandwidth: merged.network.bandwidth.unwrap_or_default(),
             join: merged.network.join,
+            egress: merged.network.egress,
         },
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,

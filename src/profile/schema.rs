@@ -215,6 +215,9 @@ pub struct RawNetwork {
     /// Ports of the host's loopback that the box reaches at its own: `5432`, `"53/udp"`.
     #[serde(default)]
     pub host_ports: Vec<At<RawHostPort>>,
+    /// What the box reaches, and nothing else: `"packages.example:443"`, `"*.github.com"`, `"10.0.0.0/8:22"`,
+    /// `"udp/192.0.2.53:53"`, `"[2001:db8::/32]:80,8000-8010"`. Without this key everything, with an empty list nothing.
+    pub egress: Option<Vec<At<String>>>,
     /// How fast the box may send and receive: `"50mbit"`, or `{ up = "10mbit", down = "50mbit" }`.
     pub bandwidth: Option<At<RawBandwidth>>,
     /// The name of another box, which runs: its network is this one's too.
@@ -419,7 +422,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
             "home_cache",
         ],
     ),
-    ("network", &["mode", "ports", "forward", "host_ports", "bandwidth", "join"]),
+    ("network", &["mode", "ports", "forward", "host_ports", "bandwidth", "join", "egress"]),
     (
         "limits",
         &[

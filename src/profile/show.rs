@@ -84,6 +84,9 @@ pub fn show(loaded: &LoadedProfile) -> String {
         }
     }
     page.list("host_ports", "network.host_ports.", &profile.network.host_ports, ToString::to_string);
+    if let Some(egress) = &profile.network.egress {
+        page.key("egress", "network.egress", egress.iter().map(ToString::to_string).collect::<Vec<_>>());
+    }
 
     let limits = &profile.limits;
     if !limits.values.is_empty() || limits.require {

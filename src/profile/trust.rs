@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
+use super::egress::{self, Rule};
 use super::error::ProfileError;
 use super::load::resolve_links;
 use super::ports::{HostPort, Published};
@@ -79,6 +80,11 @@ pub enum HostWish {
         /// Its name.
         name: String,
     },
+    /// To reach what the user's own list does not name.
+    Egress {
+        /// What; `None` for everything.
+        rule: Option<Rule>,
+    },
     /// The value of a variable of the host, which may be a secret.
     Variable {
         /// Its name.
@@ -131,6 +137,8 @@ impl std::fmt::Display for HostWish {
             Self::PublicPort { port } => write!(f, "let other machines reach it: `{port}`"),
             Self::HostPort { port } => write!(f, "reach the port `{port}` of the host's loopback"),
             Self::JoinNetwork { name } => write!(f, "be in the network of the box `{}`", sanitize(name)),
+            Self::Egress { rule: Some(rule) } => write!(f, "reach `{rule}` over the network, beyond your own list"),
+            Self::Egress { rule: None } => f.write_str("reach everything over the network, beyond your own list"),
             Self::Variable { name } => write!(f, "read the environment variable `{}`", sanitize(name)),
             Self::Rootfs { path } => write!(f, "use `{}` as its root file system", clean(path)),
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
@@ -162,6 +170,12 @@ pub(super) fn restrict(baseline: &mut Layer, stated: &Layer) {
     baseline.network_mode = match (baseline.network_mode, stated.network_mode) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
+    };
+    baseline.network.egress = match (baseline.network.egress.take(), &stated.network.egress) {
+        (Some(own), Some(stated)) => {
+            Some(stated.iter().filter(|rule| own.iter().any(|own| own.covers(rule))).cloned().collect())
+        }
+        (own, stated) => own.or_else(|| stated.clone()),
     };
     if stated.read_only == Some(true) {
         baseline.read_only = Some(true);
@@ -224,6 +238,15 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
     }
     for port in profile.network.host_ports.iter().filter(|port| !baseline.network.host_ports.contains(port)) {
         wish(true, HostWish::HostPort { port: *port });
+    }
+    match (&baseline.network.egress, &profile.network.egress) {
+        (None, _) => {}
+        (Some(_), None) => wish(true, HostWish::Egress { rule: None }),
+        (Some(own), Some(wanted)) => {
+            for rule in egress::beyond(wanted, own) {
+                wish(true, HostWish::Egress { rule: Some(rule.clone()) });
+            }
+        }
     }
     for name in profile.env.pass.iter().filter(|name| !is_harmless(name) && !baseline.pass.contains(name)) {
         wish(true, HostWish::Variable { name: name.clone() });

@@ -15,7 +15,7 @@ use ureq::unversioned::transport::NextTimeout;
 
 /// From where an address can be reached; nearer ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Reach {
+pub enum Reach {
     /// From everywhere.
     Public,
     /// From a site's own network.

@@ -3,7 +3,7 @@
 //! [`client`] asks; `transport` carries one exchange, `auth` answers when a registry wants to know who asks, with what
 //! [`credentials`] keeps. [`blob`] and [`upload`] are the streams.
 
-mod address;
+pub mod address;
 mod answer;
 mod auth;
 pub mod blob;

@@ -63,6 +63,13 @@ pub fn apply() -> Result<(), CapsError> {
     reduce_to(kept())
 }
 
+/// What the root of a box keeps. Behind a packet filter it has no `CAP_NET_RAW`: a packet that a program writes as a whole
+/// goes past the filter.
+#[must_use]
+pub fn of_box(behind_filter: bool) -> Vec<Capability> {
+    kept().iter().copied().filter(|kept| !behind_filter || *kept != Capability::CAP_NET_RAW).collect()
+}
+
 /// Reduces the calling thread to `kept`, for itself and for all it will start, and checks what the kernel made of it.
 ///
 /// The caller has every capability in its user namespace. Permitted, effective and bounding become `kept`;

@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use caps::Capability;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +18,7 @@ use super::channel::{Failure, Phase};
 use super::seccomp::Program;
 use super::session::{self, Outcome};
 use super::spec::{Lifetime, Network, SandboxSpec};
-use super::{caps, mounts, overlay};
+use super::{caps as capability, mounts, overlay};
 use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::fs::Root;
 use crate::sys::process::{self, Ended};
@@ -64,11 +65,13 @@ pub struct Inheritance {
     pub first: UnixStream,
     /// The event log.
     pub events: EventLog,
+    /// What root of the box keeps.
+    pub capabilities: Vec<Capability>,
 }
 
 /// Pid 1's whole life.
 pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 {
-    let Inheritance { gate, report, fuse, listener, first, events } = inherited;
+    let Inheritance { gate, report, fuse, listener, first, events, capabilities } = inherited;
     let keep = [
         gate.as_raw_fd(),
         report.as_raw_fd(),
@@ -76,7 +79,7 @@ pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 
         first.as_raw_fd(),
         events.0.as_ref().map_or(-1, AsRawFd::as_raw_fd),
     ];
-    if let Err(failure) = build(spec, filter, gate, fuse, &keep) {
+    if let Err(failure) = build(spec, filter, &capabilities, gate, fuse, &keep) {
         // Nobody listens if the supervisor is gone, and then nothing matters.
         serde_json::to_writer(std::fs::File::from(report), &failure).ok();
         return 1;
@@ -94,6 +97,7 @@ pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 
 fn build(
     spec: &SandboxSpec,
     filter: &Program,
+    capabilities: &[Capability],
     gate: OwnedFd,
     fuse: Option<UnixStream>,
     keep: &[i32],
@@ -162,7 +166,7 @@ fn build(
         .call(|| "prctl `PR_SET_KEEPCAPS`".to_owned())
         .map_err(at(Phase::Restrictions))?;
     filter.install().map_err(at(Phase::Restrictions))?;
-    caps::apply().map_err(|error| Failure::new(Phase::Restrictions, &error))
+    capability::reduce_to(capabilities).map_err(|error| Failure::new(Phase::Restrictions, &error))
 }
 
 /// Sets the soft and the hard limit, the latter never above what it is: that takes a privilege.

@@ -8,11 +8,12 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::bus::BusProxy;
+use super::caps;
 use super::channel::{Channel, Failure, Phase, Reply};
 use super::fuse::{self, Server};
 use super::init::{self, EventLog, Inheritance};
 use super::net::host::HostSide;
-use super::net::plan::NetPlan;
+use super::net::plan::{Driver, NetPlan};
 use super::net::{Helper, NetError, NetTarget};
 use super::seccomp::{Program, program_for};
 use super::spec::{Network, SandboxSpec};
@@ -93,8 +94,15 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         Ok(Forked::Child) => {
             drop((gate_write, report_read, fuse, client, log, control));
             let events = EventLog::new(events);
-            let inherited =
-                Inheritance { gate: gate_read, report: report_write, fuse: fuse_init, listener, first, events };
+            let inherited = Inheritance {
+                gate: gate_read,
+                report: report_write,
+                fuse: fuse_init,
+                listener,
+                first,
+                events,
+                capabilities: caps::of_box(net.tasks.filter.is_some() || net.driver == Driver::Joined),
+            };
             exit_now(init::run(spec, &filter, inherited))
         }
         Ok(Forked::Parent { pid, .. }) => pid,

@@ -116,7 +116,7 @@ impl<'a> Watch<'a> {
         }
         // What killed the last process may have been the limit.
         self.tell_killed();
-        self.network.as_mut().map_or(Ok(()), HostSide::stop)
+        self.network.as_mut().map_or(Ok(()), HostSide::finish)
     }
 
     /// Sleeps until something happens. Whether init has ended.

@@ -7,6 +7,7 @@ mod support;
 mod bases;
 mod capture;
 mod disk;
+mod egress;
 mod fuse;
 mod install;
 mod limits;

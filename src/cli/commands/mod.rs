@@ -27,6 +27,7 @@ pub mod list;
 pub mod lock;
 pub mod logs;
 pub mod man;
+pub mod net;
 pub mod packages;
 pub mod port;
 pub mod profile;

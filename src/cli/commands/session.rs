@@ -50,6 +50,7 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
         throw_away: args.rm,
         user: args.user.clone(),
         locked: args.locked,
+        learn: false,
         directory: folder.to_owned(),
     };
     let progress = ui::Terminal::default();

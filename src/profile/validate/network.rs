@@ -3,6 +3,7 @@
 use super::{Checked, Origin};
 use crate::profile::bandwidth::{self, Bandwidth};
 use crate::profile::diagnostic::Diagnostic;
+use crate::profile::egress::{self, Rule};
 use crate::profile::ports::{self, HostPort, Published};
 use crate::profile::schema::{At, RawBandwidth, RawHostPort, RawNetwork};
 use crate::profile::{ForwardMode, NetworkMode};
@@ -20,6 +21,8 @@ pub struct NetworkLayer {
     pub bandwidth: Option<Bandwidth>,
     /// The box whose network it is.
     pub join: Option<String>,
+    /// What the box reaches.
+    pub egress: Option<Vec<Rule>>,
 }
 
 impl Origin<'_> {
@@ -40,6 +43,7 @@ impl Origin<'_> {
                 ("forward", raw.forward.is_some()),
                 ("host_ports", !raw.host_ports.is_empty()),
                 ("bandwidth", raw.bandwidth.is_some()),
+                ("egress", raw.egress.is_some()),
             ];
             if let Some((key, _)) = others.iter().find(|(_, is_there)| *is_there) {
                 return Err(self
@@ -47,6 +51,14 @@ impl Origin<'_> {
                     .label("the network is that of the other box, as its profile says")
                     .into());
             }
+        }
+        if let (Some(NetworkMode::Host), Some(_)) = (raw.mode.as_ref().map(|mode| mode.value), &raw.egress)
+            && let Some(mode) = &raw.mode
+        {
+            return Err(self
+                .wrong(mode, "`egress` and `mode = \"host\"` exclude each other")
+                .label("the host's network is not the box's to restrict")
+                .into());
         }
         let mut ports: Vec<Published> = Vec::new();
         for entry in raw.ports {
@@ -66,6 +78,23 @@ impl Origin<'_> {
             join: raw.join.map(|join| self.name(join)).transpose()?,
             bandwidth: raw.bandwidth.map(|bandwidth| self.bandwidth(&bandwidth)).transpose()?,
             host_ports: raw.host_ports.into_iter().map(|port| self.host_port(&port)).collect::<Checked<_>>()?,
+            egress: raw
+                .egress
+                .map(|list| list.iter().map(|entry| self.egress(entry)).collect::<Checked<_>>())
+                .transpose()?,
+        })
+    }
+
+    fn egress(&self, entry: &At<String>) -> Checked<Rule> {
+        egress::parse(&entry.value).map_err(|fault| {
+            // Behind the quote, unless something in the entry is escaped.
+            let start = entry.span.start + 1 + fault.bytes.start();
+            let exact = self.text.get(entry.span.start + 1..entry.span.end.saturating_sub(1)) == Some(&*entry.value);
+            let span = if exact { start..entry.span.start + 2 + fault.bytes.end() } else { entry.span.clone() };
+            self.wrong(&At { value: (), span }, "this is nothing that a box could reach")
+                .label(fault.label)
+                .help("write `[udp/]NAME-OR-ADDRESS[:PORTS]`, for example `packages.example:443` or `*.github.com`")
+                .into()
         })
     }
 

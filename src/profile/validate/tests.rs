@@ -121,6 +121,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("[network]\njoin = \"a/b\"", "2:8: this cannot be the name of a box"),
     ("[network]\nmode = \"private\"\njoin = \"db\"", "3:8: `join` and `mode` exclude each other"),
     ("[network]\nports = [\"80\"]\njoin = \"db\"", "3:8: `join` and `ports` exclude each other"),
+    ("[network]\negress = [\"a.example\", \"b.example:0\"]", "2:35: this is nothing that a box could reach"),
+    ("[network]\nmode = \"host\"\negress = []", "2:8: `egress` and `mode = \"host\"` exclude each other"),
     ("[network]\nforward = \"on\"", "2:11: unknown value `on`"),
     ("[[mounts]]\nsource = \"a\"", "1:1: missing key `target`"),
     ("base = \"host\"\ndistro = \"debian:bookworm\"", "2:10: `base` and `distro` exclude each other (a second base)"),
@@ -200,7 +202,10 @@ fn helps_with_what_stands_in_the_wrong_place() {
         ("base = \"debian:sid\"", "for a distribution write `distro = \"debian:sid\"`"),
         ("shell = \"zsh\"", "for example `shell = \"/bin/zsh\"`"),
         ("[network]\nmode = \"x\"", "the values are `none`, `private`, `auto`, `host`"),
-        ("[network]\nbridges = []", "the keys here are `mode`, `ports`, `forward`, `host_ports`, `bandwidth`, `join`"),
+        (
+            "[network]\nbridges = []",
+            "the keys here are `mode`, `ports`, `forward`, `host_ports`, `egress`, `bandwidth`, `join`",
+        ),
         ("[[mounts]]\nsource = \"~/a\"\ntarget = \"~/a\"", "the home of the box's root is `/root`: write `/root/a`"),
     ] {
         assert_eq!(parse(text).unwrap_err().help.as_deref(), Some(help), "{text}");

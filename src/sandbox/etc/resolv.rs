@@ -44,6 +44,7 @@ mod tests {
             note: None,
             tasks: crate::sandbox::net::Tasks::default(),
             bandwidth: crate::profile::bandwidth::Bandwidth::default(),
+            journal: None,
         };
         let text = "# Made by devbox at each start.\nnameserver 192.0.2.1\nnameserver fd00::1\n\
                     search a.example b.example\noptions edns0\n";

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub mod agent;
+pub mod filter;
 pub mod host;
 pub mod pasta;
 pub mod plan;
+pub mod reached;
 pub mod resolver;
 pub mod slirp;
 pub mod traffic;
@@ -87,6 +89,14 @@ pub enum NetError {
         /// What it said, outermost first.
         causes: Vec<String>,
     },
+    /// An egress list, and the host's network.
+    #[error("the box may reach only what `egress` lists, and needs a network of its own for that")]
+    EgressInHostNetwork,
+    /// An egress list, and no program that sets up packet filters.
+    #[error(
+        "the box may reach only what `egress` lists, and `nft`, which sets up the packet filter for that, is not installed"
+    )]
+    NoNft,
     /// The network agent ended before it said that it is ready.
     #[error("the box's network agent ended unexpectedly")]
     AgentEnded,
@@ -104,6 +114,8 @@ impl NetError {
             Self::Join { .. } => "start that box first, with a network of its own; `devbox list` shows all",
             Self::Bandwidth(_) => "the kernel needs `sch_tbf`, `sch_ingress`, `cls_u32`, `act_mirred` and `ifb`",
             Self::Publish { .. } => "choose another host port for it, or none (`\"80\"`) for one that is free",
+            Self::EgressInHostNetwork => "set `mode = \"private\"` in `[network]`",
+            Self::NoNft => "install the package `nftables`",
             _ => "`devbox doctor` looks for the cause",
         }
     }
@@ -118,6 +130,8 @@ pub fn probe(path: &str) -> Found {
     Found {
         pasta: find("pasta"),
         slirp: find("slirp4netns"),
+        // It lies where the `PATH` of ordinary users does not lead.
+        nft: find("nft").or_else(|| which::which_in("nft", Some("/usr/sbin:/sbin"), "/").ok()),
         tun: probe_tun(),
         default_route: resolver::has_default_route(&read("/proc/net/route"), &read("/proc/net/ipv6_route")),
         // An address that can be bound is one of ours.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::NetError;
+use super::agent::dns;
+use super::filter::Egress;
 use super::resolver::HostResolver;
 use crate::profile::bandwidth::Bandwidth;
 use crate::profile::ports::{HostPort, Published};
@@ -51,6 +53,8 @@ pub struct Found {
     pub pasta: Option<PathBuf>,
     /// The `slirp4netns` program.
     pub slirp: Option<PathBuf>,
+    /// The `nft` program.
+    pub nft: Option<PathBuf>,
     /// `/dev/net/tun`.
     pub tun: Tun,
     /// The host has a default route: `pasta` copies its address and routes, and refuses to start without.
@@ -91,6 +95,8 @@ pub struct NetPlan {
     pub tasks: Tasks,
     /// How fast the box sends and receives.
     pub bandwidth: Bandwidth,
+    /// Where the box's traffic is written down.
+    pub journal: Option<PathBuf>,
 }
 
 /// What a network agent does in the box's network.
@@ -102,19 +108,36 @@ pub struct Tasks {
     pub forward: bool,
     /// Ports of the host's loopback that are reachable in the box.
     pub host_ports: Vec<HostPort>,
+    /// The box asks names of a resolver of its own.
+    pub resolver: bool,
+    /// What the box may reach; absent: everything.
+    pub filter: Option<Filter>,
+}
+
+/// A packet filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// What passes.
+    pub egress: Egress,
+    /// The program that sets it up.
+    pub nft: PathBuf,
 }
 
 impl Tasks {
     /// Without a task there is no agent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.published.is_empty() && !self.forward && self.host_ports.is_empty()
+        self.published.is_empty()
+            && !self.forward
+            && self.host_ports.is_empty()
+            && !self.resolver
+            && self.filter.is_none()
     }
 
     /// Whether nothing may run in the box before the agent is ready.
     #[must_use]
     pub fn come_first(&self) -> bool {
-        !self.host_ports.is_empty()
+        !self.host_ports.is_empty() || self.resolver || self.filter.is_some()
     }
 }
 
@@ -129,7 +152,12 @@ impl NetPlan {
     /// there any without a network.
     pub fn assign(&mut self, tasks: Tasks) {
         match self.driver {
-            Driver::Pasta(_) | Driver::Slirp(_) => self.tasks = tasks,
+            Driver::Pasta(_) | Driver::Slirp(_) => {
+                if tasks.resolver {
+                    self.nameservers = vec![dns::ADDRESS.into()];
+                }
+                self.tasks = tasks;
+            }
             Driver::Host if tasks.published.iter().any(|port| port.host_port != Some(port.box_port)) => {
                 self.note.get_or_insert_with(|| {
                     "the box is in the host's network: its ports are the host's, none is published under another number"
@@ -153,6 +181,7 @@ pub fn plan(mode: Mode, found: &Found) -> Result<NetPlan, NetError> {
             note: None,
             tasks: Tasks::default(),
             bandwidth: Bandwidth::default(),
+            journal: None,
         }),
         Mode::Private => private(found),
         Mode::Auto => Ok(match private(found) {
@@ -210,6 +239,7 @@ fn with_pasta(pasta: PathBuf, resolver: &HostResolver) -> NetPlan {
         note: None,
         tasks: Tasks::default(),
         bandwidth: Bandwidth::default(),
+        journal: None,
     }
 }
 
@@ -222,6 +252,7 @@ fn with_slirp(slirp: PathBuf, resolver: &HostResolver) -> NetPlan {
         note: None,
         tasks: Tasks::default(),
         bandwidth: Bandwidth::default(),
+        journal: None,
     }
 }
 
@@ -234,6 +265,7 @@ fn host(found: &Found, note: Option<String>) -> NetPlan {
         note,
         tasks: Tasks::default(),
         bandwidth: Bandwidth::default(),
+        journal: None,
     }
 }
 
@@ -245,6 +277,7 @@ mod tests {
         Found {
             pasta: pasta.then(|| "/usr/bin/pasta".into()),
             slirp: slirp.then(|| "/usr/bin/slirp4netns".into()),
+            nft: None,
             tun,
             default_route,
             resolver: HostResolver::parse(resolv_conf, |_| false),

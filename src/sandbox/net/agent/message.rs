@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::profile::ports::Protocol;
+use crate::sandbox::net::reached::Traffic;
 
 /// To the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,13 @@ pub enum Order {
         ticket: u32,
         /// As it was asked for.
         protocol: Protocol,
+    },
+    /// Tell what was not told yet of the box's traffic; [`Report::Flushed`] is the answer.
+    Flush,
+    /// The answer to [`Report::Resolve`]: a socket to a name server, or nothing if there is none.
+    Resolver {
+        /// The agent's number for it.
+        ticket: u32,
     },
 }
 
@@ -67,5 +75,26 @@ pub enum Report {
         protocol: Protocol,
         /// Which port.
         port: u16,
+    },
+    /// The resolver wants to ask a name server of the host.
+    Resolve {
+        /// The agent's number for it.
+        ticket: u32,
+        /// Which protocol.
+        protocol: Protocol,
+        /// The how manieth time the same question is asked, from 0.
+        attempt: u32,
+    },
+    /// The box reached something, or did not.
+    Traffic {
+        /// What.
+        traffic: Traffic,
+    },
+    /// The answer to [`Order::Flush`].
+    Flushed,
+    /// There was more of it than can be told.
+    MoreTraffic {
+        /// So much.
+        count: u64,
     },
 }

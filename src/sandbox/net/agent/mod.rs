@@ -21,8 +21,11 @@
 
 pub mod confine;
 pub mod datagrams;
+pub mod dns;
+pub mod egress;
 pub mod link;
 pub mod message;
+pub mod netlink;
 pub mod ports;
 pub mod reactor;
 pub mod slab;
@@ -30,12 +33,15 @@ pub mod slab;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use caps::Capability;
 use nix::unistd::Pid;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
 use self::datagrams::Datagrams;
+use self::dns::Resolver;
+use self::egress::Gate;
 use self::link::{Link, Received};
 use self::message::{Order, Report};
 use self::ports::Ports;
@@ -59,10 +65,11 @@ pub fn start(tasks: &Tasks, target: &NetTarget, empty: &Path) -> SysResult<(Pid,
         Forked::Parent { pid } => Ok((pid, host)),
         Forked::Child => {
             drop(host);
-            let ended = enter(target, &agent, supervisor).and_then(|()| {
+            let kept: &[Capability] = if tasks.filter.is_some() { &[Capability::CAP_NET_ADMIN] } else { &[] };
+            let ended = enter(tasks, target, &agent, supervisor).and_then(|()| {
                 let reactor = Reactor::new()?;
                 let parts = Agent::new(tasks)?;
-                confine::confine(empty, &[])?;
+                confine::confine(empty, kept)?;
                 Ok((parts, reactor))
             });
             let ended = match ended {
@@ -80,12 +87,16 @@ fn give_up(link: &mut Link, error: &SysError) -> SysResult<()> {
 }
 
 /// Joins the box's namespaces, and lets go of everything else that the supervisor has.
-fn enter(target: &NetTarget, link: &Link, supervisor: rustix::process::Pid) -> SysResult<()> {
+fn enter(tasks: &Tasks, target: &NetTarget, link: &Link, supervisor: rustix::process::Pid) -> SysResult<()> {
     let user = target.user.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     process::close_all_but(&[link.as_fd().as_raw_fd(), target.net.as_raw_fd(), user])?;
     process::set_title("devbox: network")?;
     target.enter()?;
     process::close_all_but(&[link.as_fd().as_raw_fd()])?;
+    if tasks.filter.is_some() && target.user.is_some() {
+        // A program that it starts would lose its capabilities otherwise.
+        process::become_namespace_root(false)?;
+    }
     process::set_undumpable()?;
     // Joining a user namespace has cleared it.
     process::die_with_parent()?;
@@ -112,6 +123,8 @@ pub struct Shared {
 struct Agent {
     ports: Ports,
     datagrams: Datagrams,
+    resolver: Option<Resolver>,
+    gate: Option<Gate>,
 }
 
 impl Agent {
@@ -119,7 +132,12 @@ impl Agent {
     fn new(tasks: &Tasks) -> SysResult<Self> {
         // Init does so as well, but perhaps later: an interface that is down has no `::1`.
         net::bring_up_loopback()?;
-        Ok(Self { ports: Ports::new(tasks)?, datagrams: Datagrams::new(tasks)? })
+        Ok(Self {
+            ports: Ports::new(tasks)?,
+            datagrams: Datagrams::new(tasks)?,
+            resolver: tasks.resolver.then(Resolver::new).transpose()?,
+            gate: tasks.filter.as_ref().map(|filter| Gate::new(&filter.egress, &filter.nft)).transpose()?,
+        })
     }
 
     /// Until the supervisor is gone.
@@ -133,10 +151,22 @@ impl Agent {
         shared.link.send(&Report::Ready, Vec::new())?;
         let mut ready = Vec::new();
         loop {
-            let deadline = [self.ports.deadline(), self.datagrams.deadline()].into_iter().flatten().min();
+            let deadlines = [
+                self.ports.deadline(),
+                self.datagrams.deadline(),
+                self.resolver.as_mut().and_then(Resolver::deadline),
+                self.gate.as_ref().and_then(Gate::deadline),
+            ];
+            let deadline = deadlines.into_iter().flatten().min();
             shared.reactor.wait(deadline, &mut ready)?;
             self.ports.on_time(shared)?;
             self.datagrams.on_time(shared)?;
+            if let Some(resolver) = &mut self.resolver {
+                resolver.on_time(&mut self.gate, shared)?;
+            }
+            if let Some(gate) = &mut self.gate {
+                gate.on_time(shared)?;
+            }
             for (key, _) in ready.drain(..) {
                 match key.part {
                     Part::Link => match shared.link.receive()? {
@@ -146,12 +176,22 @@ impl Agent {
                     },
                     Part::Ports => self.ports.on_ready(key.id, shared)?,
                     Part::Datagrams => self.datagrams.on_ready(key.id, shared)?,
+                    Part::Resolver => {
+                        if let Some(resolver) = &mut self.resolver {
+                            resolver.on_ready(key.id, &mut self.gate, shared)?;
+                        }
+                    }
+                    Part::Egress => {
+                        if let Some(gate) = &mut self.gate {
+                            gate.on_ready(shared)?;
+                        }
+                    }
                 }
             }
         }
     }
 
-    fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>, shared: &Shared) -> SysResult<()> {
+    fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>, shared: &mut Shared) -> SysResult<()> {
         match order {
             Order::Publish { id, protocol: Protocol::Tcp, targets } => self.ports.publish(id, descriptors, &targets),
             Order::Publish { id, protocol: Protocol::Udp, targets } => {
@@ -168,6 +208,16 @@ impl Agent {
                     Protocol::Udp => self.datagrams.connected(ticket, socket, shared),
                 }
             }
+            Order::Flush => {
+                if let Some(gate) = &mut self.gate {
+                    gate.flush(shared)?;
+                }
+                shared.link.send(&Report::Flushed, Vec::new())
+            }
+            Order::Resolver { ticket } => match &mut self.resolver {
+                Some(resolver) => resolver.connected(ticket, descriptors.into_iter().next(), &mut self.gate, shared),
+                None => Ok(()),
+            },
         }
     }
 }

@@ -24,9 +24,13 @@ pub enum Part {
     Ports,
     /// UDP ports.
     Datagrams,
+    /// The resolver; the id is the part's own.
+    Resolver,
+    /// The packet filter's log.
+    Egress,
 }
 
-const PARTS: [Part; 3] = [Part::Link, Part::Ports, Part::Datagrams];
+const PARTS: [Part; 5] = [Part::Link, Part::Ports, Part::Datagrams, Part::Resolver, Part::Egress];
 
 /// Names a descriptor: its part, and that part's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -94,21 +94,29 @@ fn bind_one(protocol: Protocol, address: SocketAddr) -> SysResult<(OwnedFd, Sock
 /// Connects to `port` of the host's loopback. The socket may still be connecting; `None`: nobody listens.
 pub fn connect_to(port: HostPort) -> SysResult<Option<OwnedFd>> {
     for address in LOOPBACK.map(|address| SocketAddr::new(address, port.port)) {
-        let call = || format!("connect `{address}/{}`", port.protocol);
-        let socket = match new_socket(port.protocol, address) {
-            // A host without IPv6.
-            Err(Errno::AFNOSUPPORT) => continue,
-            other => other.call(call)?,
-        };
-        dedicate(&socket, &only_from(port.port))?;
-        match connect(&socket, &address) {
-            Ok(()) | Err(Errno::INPROGRESS) => return Ok(Some(socket)),
-            Err(errno) if std::io::Error::from(errno).kind() == ErrorKind::ConnectionRefused => {}
-            Err(Errno::ADDRNOTAVAIL | Errno::NETUNREACH) => {}
-            Err(errno) => return Err(errno).call(call),
+        let socket = connect_only_to(port.protocol, address)?;
+        if socket.is_some() {
+            return Ok(socket);
         }
     }
     Ok(None)
+}
+
+/// Connects to `address`, for the agent. The socket may still be connecting; `None`: there is nobody, or no way.
+pub fn connect_only_to(protocol: Protocol, address: SocketAddr) -> SysResult<Option<OwnedFd>> {
+    let call = || format!("connect `{address}/{protocol}`");
+    let socket = match new_socket(protocol, address) {
+        // A host without IPv6.
+        Err(Errno::AFNOSUPPORT) => return Ok(None),
+        other => other.call(call)?,
+    };
+    dedicate(&socket, &only_from(address.port()))?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(Some(socket)),
+        Err(errno) if std::io::Error::from(errno).kind() == ErrorKind::ConnectionRefused => Ok(None),
+        Err(Errno::ADDRNOTAVAIL | Errno::NETUNREACH | Errno::HOSTUNREACH) => Ok(None),
+        Err(errno) => Err(errno).call(call),
+    }
 }
 
 fn new_socket(protocol: Protocol, address: SocketAddr) -> Result<OwnedFd, Errno> {

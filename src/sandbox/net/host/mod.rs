@@ -3,6 +3,8 @@
 
 pub mod bind;
 pub mod forwards;
+pub mod journal;
+pub mod servers;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -16,10 +18,13 @@ use rustix::io::Errno;
 
 use self::bind::Bound;
 use self::forwards::{Entry, Forward, Forwards, Origin};
+use self::journal::Journal;
+use self::servers::Servers;
 use super::agent;
 use super::agent::link::{Link, Received};
 use super::agent::message::{Order, Report};
 use super::plan::NetPlan;
+use super::reached::{Line, Traffic};
 use super::{NetError, NetTarget, traffic};
 use crate::profile::bandwidth::Bandwidth;
 use crate::profile::ports::{HostPort, Published};
@@ -44,10 +49,14 @@ pub struct HostSide<'a> {
     forwards: Forwards,
     /// What the agent, which is not started yet, will be told.
     orders: Vec<(Order, Vec<OwnedFd>)>,
+    servers: Servers,
+    journal: Option<Journal>,
     /// How often a port's coming and going may still be written to the log: a box must not fill it.
     lines_left: u32,
 }
 
+/// How long an agent may take to tell what it knows when its box has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How often a port's coming and going is written to the log.
 const MAX_PORT_LINES: u32 = 1000;
 
@@ -68,6 +77,8 @@ impl<'a> HostSide<'a> {
             agent: None,
             forwards: Forwards::default(),
             orders: Vec::new(),
+            servers: Servers::new(Path::new("/etc/resolv.conf")),
+            journal: plan.journal.as_deref().map(Journal::new),
             lines_left: MAX_PORT_LINES,
         };
         if host_side.namespaces.is_some() {
@@ -197,8 +208,29 @@ impl<'a> HostSide<'a> {
                 bind::connect_to(port)
                     .and_then(|socket| self.order(Order::Connected { ticket, protocol }, socket.into_iter().collect()))
             }
+            Report::Resolve { .. } if !tasks.resolver => return beyond(),
+            Report::Resolve { ticket, protocol, attempt } => self
+                .servers
+                .connect(protocol, attempt)
+                .and_then(|socket| self.order(Order::Resolver { ticket }, socket.into_iter().collect())),
+            Report::Traffic { .. } | Report::MoreTraffic { .. } if tasks.filter.is_none() => return beyond(),
+            Report::Traffic { traffic } => {
+                self.write_down(Some(traffic), None);
+                Ok(())
+            }
+            Report::Flushed => Ok(()),
+            Report::MoreTraffic { count } => {
+                self.write_down(None, Some(count));
+                Ok(())
+            }
         };
         obeyed.map_err(|error| error.to_string())
+    }
+
+    fn write_down(&mut self, traffic: Option<Traffic>, more: Option<u64>) {
+        if let Some(journal) = &mut self.journal {
+            journal.append(&Line { time: jiff::Timestamp::now().to_string(), traffic, process: None, more });
+        }
     }
 
     /// A program in the box listens.
@@ -287,6 +319,27 @@ impl<'a> HostSide<'a> {
         self.forwards.remove(|_| true);
         // Nobody can be told more than the log has.
         self.stop().ok();
+    }
+
+    /// Ends the agent once it has told what it knows of the box's traffic.
+    pub fn finish(&mut self) -> SysResult<()> {
+        if self.plan.tasks.filter.is_some() && self.order(Order::Flush, Vec::new()).is_ok() {
+            let deadline = Instant::now() + LAST_WORDS;
+            while let Some((_, link)) = &self.agent {
+                match link.receive::<Report>() {
+                    Ok(Received::Message(Report::Flushed, _)) | Ok(Received::Closed) | Err(_) => break,
+                    Ok(Received::Message(report, _)) => self.hear(report).unwrap_or_default(),
+                    Ok(Received::Nothing) => {
+                        let left = deadline.saturating_duration_since(Instant::now());
+                        let mut set = [PollFd::new(link, PollFlags::IN)];
+                        if matches!(poll(&mut set, Timespec::try_from(left).ok().as_ref()), Ok(0)) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        self.stop()
     }
 
     /// Ends the agent, and with it everything that it serves.

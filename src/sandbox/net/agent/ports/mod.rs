@@ -28,6 +28,7 @@ use rustix::process::Resource;
 use self::scan::Scanner;
 use self::stream::{Fate, Pipes, Stream};
 use super::Shared;
+use super::dns;
 use super::message::Report;
 use super::reactor::{Key, Part};
 use super::slab::Slab;
@@ -132,6 +133,9 @@ impl Ports {
                 }
                 ports.own.push(*port);
             }
+        }
+        if tasks.resolver {
+            ports.own.push(dns::PORT);
         }
         if tasks.forward {
             ports.scanner = Some((Scanner::new()?, Instant::now()));

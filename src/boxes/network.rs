@@ -1,0 +1,82 @@
+//! The network that a box is to have: what its profile says, made a plan for this host.
+
+use super::directory::BoxDir;
+use super::session::{Options, SessionError, io};
+use super::{list, running};
+use crate::paths::{self, Paths};
+use crate::profile::{self, LoadedProfile};
+use crate::sandbox::control;
+use crate::sandbox::net::filter::Egress;
+use crate::sandbox::net::plan::{Driver, Filter, Mode, NetPlan, Tasks, plan as plan_network};
+use crate::sandbox::net::{self, NetError, NetTarget};
+use crate::userns::idmap::IdMap;
+
+/// Decides. A list of what it reaches, or learning that, needs a network of its own.
+pub(super) fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPlan, SessionError> {
+    let mode = match options.network.unwrap_or(loaded.profile.network.mode) {
+        profile::NetworkMode::Auto => Mode::Auto,
+        profile::NetworkMode::Private => Mode::Private,
+        profile::NetworkMode::Host => Mode::Host,
+        profile::NetworkMode::None => Mode::None,
+    };
+    let path = paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default();
+    let network = &loaded.profile.network;
+    let egress = match &network.egress {
+        _ if options.learn => Some(Egress::Learn),
+        rules => rules.clone().map(Egress::Only),
+    };
+    if network.join.is_some() && options.network.is_none() {
+        if egress.is_some() {
+            return Err(NetError::EgressInHostNetwork.into());
+        }
+        let mut plan = plan_network(mode, &net::probe(&path))?;
+        // The resolvers of the other box are those that it would have itself.
+        plan.driver = Driver::Joined;
+        return Ok(plan);
+    }
+    let mode = match (mode, &egress) {
+        // Fallbacks are for who does not mind.
+        (Mode::Auto, Some(_)) => Mode::Private,
+        (Mode::Host, Some(_)) => return Err(NetError::EgressInHostNetwork.into()),
+        _ => mode,
+    };
+    let found = net::probe(&path);
+    let mut plan = plan_network(mode, &found)?;
+    let filter = match egress {
+        Some(egress) if mode == Mode::Private => Some(Filter { egress, nft: found.nft.ok_or(NetError::NoNft)? }),
+        _ => None,
+    };
+    plan.bandwidth = network.bandwidth;
+    plan.assign(Tasks {
+        published: network.ports.clone(),
+        forward: network.forward == profile::ForwardMode::Auto,
+        host_ports: network.host_ports.clone(),
+        resolver: true,
+        filter,
+    });
+    Ok(plan)
+}
+
+/// The namespaces and ids of the box whose network is shared, if one is.
+pub(super) fn join_network(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    net: &NetPlan,
+) -> Result<Option<(NetTarget, IdMap)>, SessionError> {
+    let Some(name) = loaded.profile.network.join.as_ref().filter(|_| net.driver == Driver::Joined) else {
+        return Ok(None);
+    };
+    let refused = |reason: String| NetError::Join { name: name.clone(), reason };
+    let directory = BoxDir::new(paths, &list::find_by_name(paths, name)?);
+    let map = super::state::load(&directory)?.id_map;
+    let stream = running::connect_to_supervisor(&directory).ok_or_else(|| refused("it does not run".to_owned()))?;
+    match control::ask(stream, &control::Request::Namespaces).map_err(io("talk to the other box"))? {
+        Some((control::Answer::Namespaces, descriptors)) => {
+            let mut descriptors = descriptors.into_iter();
+            let net = descriptors.next().ok_or_else(|| refused("it sent nothing".to_owned()))?;
+            Ok(Some((NetTarget { net, user: descriptors.next() }, map)))
+        }
+        Some((control::Answer::Refused { reason }, _)) => Err(refused(reason).into()),
+        Some((control::Answer::Ports(_), _)) | None => Err(refused("it has just stopped".to_owned()).into()),
+    }
+}

@@ -1,0 +1,282 @@
+//! What the box may reach: the packet filter, the addresses of names in it, and the log.
+//!
+//! The filter stands before a process of the box runs, and is the box's own network namespace's: root in the box has no
+//! `CAP_NET_ADMIN` there, and nobody gets it from a namespace made within. The resolver asks [`Gate::rules_for`] before
+//! it asks anybody else, and shows every answer to [`Gate::accept`] before the box gets it.
+
+pub mod packets;
+pub mod sets;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+
+use self::packets::{Packet, Packets};
+use self::sets::Sets;
+use super::Shared;
+use super::dns::message::Answer;
+use super::message::Report;
+use super::reactor::{Key, Part};
+use crate::process::Program;
+use crate::profile::egress::Rule;
+use crate::registry::address::Reach;
+use crate::sandbox::net::filter::{Egress, ruleset};
+use crate::sandbox::net::reached::{Reason, Traffic, TrafficProtocol, Verdict};
+use crate::sys::{Context, SysError, SysResult};
+
+/// An address is reachable for at least so long: programs ask once and connect a little later.
+const SHORTEST: Duration = Duration::from_secs(60);
+/// And at most so long before it has to be asked for again.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// So many lines are written down in a second; the rest is counted.
+const LINES: u32 = 100;
+/// When it is to be learned what a program needs, each is wanted.
+const LINES_TO_LEARN: u32 = 10_000;
+const SECOND: Duration = Duration::from_secs(1);
+/// So many names and addresses are remembered.
+const MAX_REMEMBERED: usize = 8192;
+
+/// The key of the socket that packets are told over.
+const PACKETS: Key = Key::new(Part::Egress, 0);
+
+/// The part of the agent.
+#[derive(Debug)]
+pub struct Gate {
+    /// `None`: everything is allowed, and logged.
+    rules: Option<Vec<Rule>>,
+    sets: Sets,
+    packets: Packets,
+    /// Whether the socket is registered.
+    registered: bool,
+    /// By which name the box knows an address.
+    names: HashMap<IpAddr, String>,
+    /// Names that a permitted name is an alias of, the rules of that, and until when.
+    aliases: HashMap<String, (Vec<usize>, Instant)>,
+    /// The number of the next packet.
+    expected: Option<u32>,
+    budget: Budget,
+}
+
+/// Lines that may be written, and those that were not.
+#[derive(Debug)]
+struct Budget {
+    each_second: u32,
+    left: u32,
+    more: u64,
+    until: Instant,
+}
+
+impl Gate {
+    /// Sets the filter up in the caller's network namespace, by the program `nft`. The caller is its root.
+    pub fn new(egress: &Egress, nft: &Path) -> SysResult<Self> {
+        run_nft(nft, &ruleset(egress))?;
+        let lines = if *egress == Egress::Learn { LINES_TO_LEARN } else { LINES };
+        Ok(Self {
+            rules: match egress {
+                Egress::Only(rules) => Some(rules.clone()),
+                Egress::Learn => None,
+            },
+            sets: Sets::new()?,
+            packets: Packets::new()?,
+            registered: false,
+            names: HashMap::new(),
+            aliases: HashMap::new(),
+            expected: None,
+            budget: Budget { each_second: lines, left: lines, more: 0, until: Instant::now() + SECOND },
+        })
+    }
+
+    /// The rules that name `name`, by their number; `None`: it must not be asked.
+    #[must_use]
+    pub fn rules_for(&self, name: &str) -> Option<Vec<usize>> {
+        let Some(rules) = &self.rules else { return Some(Vec::new()) };
+        let mut found: Vec<usize> =
+            rules.iter().enumerate().filter(|(_, rule)| rule.target.names(name)).map(|(index, _)| index).collect();
+        if let Some((rules, until)) = self.aliases.get(name)
+            && *until > Instant::now()
+        {
+            found.extend(rules);
+            found.sort_unstable();
+            found.dedup();
+        }
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// Looks at an answer to a question that `rules` permit. Its addresses are reachable when this returns; an error of the second kind tells
+    /// why the box must not see the answer.
+    pub fn accept(&mut self, answer: &Answer, rules: &[usize]) -> SysResult<Result<(), Reason>> {
+        let addresses = answer.addresses();
+        let listed =
+            |address: IpAddr| self.rules.iter().flatten().any(|rule| rule.target.contains(address.to_canonical()));
+        if self.rules.is_some() {
+            // Nobody but the user says which local addresses the box reaches: a name's owner could say anything.
+            let local = |(address, _): &(IpAddr, u32)| Reach::of(*address) != Reach::Public && !listed(*address);
+            if addresses.iter().any(local) {
+                return Ok(Err(Reason::LocalAddress));
+            }
+        }
+        let lasts = |ttl: u32| Duration::from_secs(ttl.into()).clamp(SHORTEST, LONGEST);
+        if self.rules.is_some() {
+            let public: Vec<(IpAddr, Duration)> = addresses
+                .iter()
+                .filter(|(address, _)| Reach::of(*address) == Reach::Public)
+                .map(|(address, ttl)| (*address, lasts(*ttl)))
+                .collect();
+            self.sets.allow(rules, &public)?;
+        }
+        let now = Instant::now();
+        if self.names.len() > MAX_REMEMBERED {
+            self.names.clear();
+        }
+        for (address, _) in &addresses {
+            self.names.insert(*address, answer.question.name.clone());
+        }
+        if self.aliases.len() > MAX_REMEMBERED {
+            self.aliases.retain(|_, (_, until)| *until > now);
+        }
+        if self.aliases.len() <= MAX_REMEMBERED {
+            for (alias, ttl) in answer.chain().into_iter().skip(1) {
+                self.aliases.insert(alias.to_owned(), (rules.to_vec(), now + lasts(ttl)));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Writes down that the resolver said no.
+    pub fn refused(&mut self, name: &str, reason: Reason, shared: &mut Shared) -> SysResult<()> {
+        let traffic = Traffic {
+            verdict: Verdict::Denied,
+            protocol: TrafficProtocol::Dns,
+            name: Some(name.to_owned()),
+            address: None,
+            port: None,
+            uid: None,
+            socket: None,
+            reason: Some(reason),
+        };
+        self.write(traffic, shared)
+    }
+
+    /// Writes down what the box asked for while everything is allowed.
+    pub fn learned(&mut self, name: &str, shared: &mut Shared) -> SysResult<()> {
+        if self.rules.is_some() {
+            return Ok(());
+        }
+        let traffic = Traffic {
+            verdict: Verdict::Allowed,
+            protocol: TrafficProtocol::Dns,
+            name: Some(name.to_owned()),
+            address: None,
+            port: None,
+            uid: None,
+            socket: None,
+            reason: None,
+        };
+        self.write(traffic, shared)
+    }
+
+    /// When [`Self::on_time`] wants to be called.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match (self.registered, self.budget.more) {
+            (false, _) => Some(Instant::now()),
+            (true, 0) => None,
+            (true, _) => Some(self.budget.until),
+        }
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self, shared: &mut Shared) -> SysResult<()> {
+        let now = Instant::now();
+        if self.budget.until <= now {
+            let more = std::mem::take(&mut self.budget.more);
+            self.budget.left = self.budget.each_second;
+            self.budget.until = now + SECOND;
+            if more > 0 {
+                shared.link.send(&Report::MoreTraffic { count: more }, Vec::new())?;
+            }
+        }
+        if !self.registered {
+            self.registered = true;
+            shared.reactor.add(&self.packets, PACKETS, EventFlags::IN)?;
+        }
+        Ok(())
+    }
+
+    /// Tells everything that is known, the number of what there was no room for last.
+    pub fn flush(&mut self, shared: &mut Shared) -> SysResult<()> {
+        while self.read(shared)? {}
+        match std::mem::take(&mut self.budget.more) {
+            0 => Ok(()),
+            count => shared.link.send(&Report::MoreTraffic { count }, Vec::new()),
+        }
+    }
+
+    /// Packets were told of.
+    pub fn on_ready(&mut self, shared: &mut Shared) -> SysResult<()> {
+        self.read(shared).map(drop)
+    }
+
+    /// Returns whether there may be more.
+    fn read(&mut self, shared: &mut Shared) -> SysResult<bool> {
+        let mut packets = Vec::new();
+        let more = self.packets.read(&mut packets)?;
+        for packet in packets {
+            let lost = self.expected.map_or(0, |expected| packet.sequence.wrapping_sub(expected));
+            self.expected = Some(packet.sequence.wrapping_add(1));
+            self.budget.more += u64::from(lost);
+            let traffic = self.traffic(&packet);
+            self.write(traffic, shared)?;
+        }
+        Ok(more)
+    }
+
+    fn traffic(&self, packet: &Packet) -> Traffic {
+        Traffic {
+            verdict: packet.verdict,
+            protocol: packet.protocol,
+            name: self.names.get(&packet.address).cloned(),
+            address: Some(packet.address),
+            port: packet.ports.map(|(_, to)| to),
+            uid: packet.uid,
+            socket: None,
+            reason: None,
+        }
+    }
+
+    fn write(&mut self, traffic: Traffic, shared: &mut Shared) -> SysResult<()> {
+        if self.budget.until <= Instant::now() {
+            self.on_time(shared)?;
+        }
+        match self.budget.left.checked_sub(1) {
+            Some(left) => {
+                self.budget.left = left;
+                shared.link.send(&Report::Traffic { traffic }, Vec::new())
+            }
+            None => {
+                self.budget.more += 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn run_nft(nft: &Path, ruleset: &str) -> SysResult<()> {
+    let call = || "hand over the packet filter".to_owned();
+    let memory = rustix::fs::memfd_create("ruleset", rustix::fs::MemfdFlags::CLOEXEC).call(call)?;
+    let mut file = File::from(memory);
+    file.write_all(ruleset.as_bytes()).and_then(|()| file.rewind()).call(call)?;
+    Program::new(nft).args(["-f", "-"]).stdin(file).run().map_err(|error| {
+        // The file system is still there: the kernel's own reason is in what the program said.
+        SysError::new(
+            format!("set up the packet filter of `egress`; does the kernel have nf_tables, nft_ct, nft_log and nft_reject? {error}"),
+            Errno::OPNOTSUPP,
+        )
+    })
+}

@@ -1,0 +1,197 @@
+//! What the packet filter tells of packets, over `NFLOG`.
+//!
+//! The kernel puts what it tells into the socket's buffer and goes on: who is slow to read loses lines, never packets. Its
+//! numbers have holes where lines were lost, so that they can be counted.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+
+use super::super::netlink::{Writer, attributes, messages};
+use crate::sandbox::net::filter::{ALLOWED, LOG_GROUP};
+use crate::sandbox::net::reached::{TrafficProtocol, Verdict};
+use crate::sys::{Context, SysError, SysResult};
+
+/// `NFNL_SUBSYS_ULOG` of linux/netfilter/nfnetlink.h, and the messages of linux/netfilter/nfnetlink_log.h.
+const SUBSYSTEM: u16 = 4;
+const PACKET: u16 = SUBSYSTEM << 8;
+const CONFIG: u16 = SUBSYSTEM << 8 | 1;
+/// Attributes of a configuration.
+const COMMAND: u16 = 1;
+const MODE: u16 = 2;
+const TIMEOUT: u16 = 4;
+const THRESHOLD: u16 = 5;
+const FLAGS: u16 = 6;
+/// `NFULNL_CFG_CMD_BIND`, `NFULNL_COPY_PACKET`, `NFULNL_CFG_F_SEQ`.
+const BIND: u8 = 1;
+const COPY_PACKET: u8 = 2;
+const WITH_SEQUENCE: u16 = 1;
+/// Attributes of a packet.
+const PAYLOAD: u16 = 9;
+const PREFIX: u16 = 10;
+const UID: u16 = 11;
+const SEQUENCE: u16 = 12;
+/// So much of each packet is told: the headers, in bytes.
+const COPIED: u32 = 64;
+/// The kernel waits for so many packets before it tells of them, or for so many hundredths of a second.
+const TOGETHER: u32 = 1;
+const PATIENCE: u32 = 1;
+
+/// A packet, as it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// What the filter did.
+    pub verdict: Verdict,
+    /// By its header.
+    pub protocol: TrafficProtocol,
+    /// Its destination.
+    pub address: IpAddr,
+    /// Of TCP and UDP: from where, and to where.
+    pub ports: Option<(u16, u16)>,
+    /// Who sent it.
+    pub uid: Option<u32>,
+    /// The kernel's number for it.
+    pub sequence: u32,
+}
+
+/// The socket.
+#[derive(Debug)]
+pub struct Packets {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl AsFd for Packets {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Packets {
+    /// In the network namespace of the caller, who needs `CAP_NET_ADMIN` over it.
+    pub fn new() -> SysResult<Self> {
+        let socket =
+            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))
+                .call(|| "socket `NETLINK_NETFILTER`".to_owned())?;
+        let mut packets = Self { socket, buffer: vec![0; 64 << 10] };
+        let mode = [&COPIED.to_be_bytes()[..], &[COPY_PACKET, 0]].concat();
+        packets.configure(|writer| {
+            writer.attribute(COMMAND, &[BIND]);
+            writer.attribute(MODE, &mode);
+            writer.attribute(TIMEOUT, &PATIENCE.to_be_bytes());
+            writer.attribute(THRESHOLD, &TOGETHER.to_be_bytes());
+            writer.attribute(FLAGS, &WITH_SEQUENCE.to_be_bytes());
+        })?;
+        Ok(packets)
+    }
+
+    fn configure(&mut self, attributes: impl FnOnce(&mut Writer)) -> SysResult<()> {
+        let call = || format!("bind `NFLOG` group {LOG_GROUP}");
+        let mut writer = Writer::default();
+        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+        writer.message(CONFIG, flags, 1, |writer| {
+            writer.raw(&[0, 0]);
+            writer.raw(&LOG_GROUP.to_be_bytes());
+            attributes(writer);
+        });
+        send(&self.socket, &writer.finish(), SendFlags::empty()).call(call)?;
+        let (size, _) = recv(&self.socket, &mut self.buffer[..], RecvFlags::DONTWAIT).call(call)?;
+        match messages(&self.buffer[..size]).find_map(|message| message.errno()) {
+            Some(0) => Ok(()),
+            errno => Err(SysError::new(call(), Errno::from_raw_os_error(errno.unwrap_or(libc::EBADMSG)))),
+        }
+    }
+
+    /// What has been told since; `false` when there is nothing more now.
+    pub fn read(&mut self, into: &mut Vec<Packet>) -> SysResult<bool> {
+        match recv(&self.socket, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+            Ok((size, _)) => {
+                let packets = messages(&self.buffer[..size]).filter(|message| message.kind == PACKET);
+                into.extend(packets.filter_map(|message| packet(message.body)));
+                Ok(true)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            // Lines were lost; the numbers will tell how many.
+            Err(Errno::NOBUFS) => Ok(true),
+            Err(errno) => Err(errno).call(|| "read `NFLOG`".to_owned()),
+        }
+    }
+}
+
+/// Reads the body of a message: four bytes of header, then attributes.
+fn packet(body: &[u8]) -> Option<Packet> {
+    let (mut verdict, mut uid, mut sequence, mut headers) = (Verdict::Denied, None, 0, None);
+    let number = |value: &[u8]| value.try_into().ok().map(u32::from_be_bytes);
+    for (kind, value) in attributes(body.get(4..)?) {
+        match kind {
+            PREFIX if value.strip_suffix(&[0]).unwrap_or(value) == ALLOWED.as_bytes() => verdict = Verdict::Allowed,
+            UID => uid = number(value),
+            SEQUENCE => sequence = number(value)?,
+            PAYLOAD => headers = destination(value),
+            _ => {}
+        }
+    }
+    let (address, number, ports) = headers?;
+    let protocol = match i32::from(number) {
+        libc::IPPROTO_TCP => TrafficProtocol::Tcp,
+        libc::IPPROTO_UDP => TrafficProtocol::Udp,
+        libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => TrafficProtocol::Icmp,
+        _ => TrafficProtocol::Other,
+    };
+    let has_ports = matches!(protocol, TrafficProtocol::Tcp | TrafficProtocol::Udp);
+    Some(Packet { verdict, protocol, address, ports: ports.filter(|_| has_ports), uid, sequence })
+}
+
+/// From where, and to where.
+type Ports = Option<(u16, u16)>;
+
+/// Where a packet goes: the address, the protocol's number, and what stands where TCP and UDP have their ports.
+fn destination(packet: &[u8]) -> Option<(IpAddr, u8, Ports)> {
+    let ports = |at: usize| {
+        packet.get(at..at + 4).map(|b| (u16::from_be_bytes([b[0], b[1]]), u16::from_be_bytes([b[2], b[3]])))
+    };
+    match packet.first()? >> 4 {
+        4 => {
+            let address = <[u8; 4]>::try_from(packet.get(16..20)?).ok()?;
+            let header = usize::from(packet[0] & 15) * 4;
+            Some((Ipv4Addr::from(address).into(), packet[9], ports(header)))
+        }
+        6 => {
+            let address = <[u8; 16]>::try_from(packet.get(24..40)?).ok()?;
+            Some((Ipv6Addr::from(address).into(), packet[6], ports(40)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_read() {
+        let mut ip = vec![0x46, 0, 0, 44, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 192, 0, 2, 1];
+        ip.extend([0; 4]);
+        ip.extend([0x12, 0x34, 0x01, 0xbb]);
+        let mut writer = Writer::default();
+        writer.raw(&[2, 0, 0, 1]);
+        writer.attribute(PREFIX, b"a\0");
+        writer.attribute(UID, &7_u32.to_be_bytes());
+        writer.attribute(SEQUENCE, &3_u32.to_be_bytes());
+        writer.attribute(PAYLOAD, &ip);
+        let read = packet(&writer.finish()).unwrap();
+        assert_eq!(
+            (read.verdict, read.protocol, read.uid, read.sequence),
+            (Verdict::Allowed, TrafficProtocol::Tcp, Some(7), 3)
+        );
+        assert_eq!((read.address.to_string(), read.ports), ("192.0.2.1".to_owned(), Some((0x1234, 443))));
+        let mut v6 = vec![0x60, 0, 0, 0, 0, 8, 17, 64];
+        v6.extend([0; 16]);
+        v6.extend(Ipv6Addr::LOCALHOST.octets());
+        assert_eq!(destination(&v6), Some((Ipv6Addr::LOCALHOST.into(), 17, None)));
+        assert!((0..v6.len()).all(|cut| destination(&v6[..cut]).is_none()));
+        assert!(packet(&[]).is_none());
+    }
+}
