@@ -348,3 +348,57 @@ fn a_frame_cannot_ask_for_a_large_window() {
         assert!(source.to_string().contains("too much memory"), "{n}: {source}");
     }
 }
+
+#[test]
+fn names_that_differ_in_case_are_different() {
+    let place = Place::new();
+    let tar = Tar::default()
+        .file("README", "1")
+        .file("readme", "2")
+        .symlink("OUT", "../outside")
+        .directory("out")
+        .file("out/made", "3");
+    place.unpack(tar).unwrap();
+    assert_eq!((place.read("README"), place.read("readme")), ("1".to_owned(), "2".to_owned()));
+    assert_eq!(place.read("out/made"), "3");
+    place.check_outside();
+}
+
+/// Endless zeros behind a beginning, and how many of its bytes were asked for.
+struct Endless<'a> {
+    begin: &'a [u8],
+    read: u64,
+}
+
+impl std::io::Read for Endless<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.begin.read(buffer)?;
+        let count = if count == 0 { buffer.len() } else { count };
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
+#[test]
+fn gigabytes_of_headers_are_refused_before_they_are_read() {
+    // Extended headers, long names and long links, which a parser must hold as a whole.
+    for kind in [b'x', b'g', b'L', b'K'] {
+        let place = Place::new();
+        let begin = Tar::header(&Item { kind, path: b"long", ..Item::default() }, 4 << 30);
+        let mut archive = Endless { begin: &begin, read: 0 };
+        let root = crate::sys::fs::open_directory(&place.root()).unwrap();
+        let result = unpack_layer(&mut archive, root.as_fd(), UnpackOptions::default());
+        assert!(matches!(result, Err(UnpackError::Damaged { .. })), "{}: {result:?}", char::from(kind));
+        assert!(archive.read < 32 << 20, "{}: {} bytes", char::from(kind), archive.read);
+    }
+}
+
+#[test]
+fn a_file_of_gigabytes_that_is_not_there_takes_no_space() {
+    let place = Place::new();
+    let mut bytes = Tar::header(&Item { path: b"large", ..Item::default() }, 8 << 30).to_vec();
+    bytes.extend_from_slice(&[0; 4096]);
+    let result = place.unpack_with(&bytes, Whiteouts::Literal);
+    assert!(matches!(result, Err(UnpackError::Truncated { .. })), "{result:?}");
+    assert!(place.stat("large").blocks() * 512 <= 1 << 20);
+}
