@@ -1,7 +1,7 @@
 //! A whole build.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::error::BuildError;
 use super::events::{Event, Listener, Outcome, StepId};
 use super::failure::Failure;
 use super::images::{Images, Telling};
-use super::language::{Globals, Origin, StageGraph, parse, platform_arguments};
+use super::language::{Containerfile, Globals, Origin, StageGraph, parse, platform_arguments};
 use super::request::Request;
 use super::stage::{self, Build, State};
 use super::workers::{self, Ending};
@@ -27,6 +27,26 @@ use crate::userns::mapper::Offer;
 /// The build argument, and the variable, that takes the place of the current time.
 pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
+/// What a Containerfile says is to be done.
+struct Plan {
+    file: Containerfile,
+    globals: Arc<Globals>,
+    graph: StageGraph,
+}
+
+impl Plan {
+    fn new(request: &Request, context: &Context) -> Result<Self, BuildError> {
+        let (file, text) = &context.file;
+        let file = parse(file, text)?;
+        let target = request.target.as_deref();
+        let predefined = platform_arguments(&Platform::host(), &request.platform, target);
+        let globals = Globals::new(&file, request.arguments.iter().cloned().collect(), predefined)?;
+        let contexts = request.contexts.iter().map(|(name, _)| name.clone()).collect();
+        let graph = StageGraph::new(&file, &globals, contexts, target)?;
+        Ok(Self { file, globals: Arc::new(globals), graph })
+    }
+}
+
 /// Builds what `request` asks for and gives it `names`; returns the manifest. The caller must be single-threaded.
 pub fn build(
     paths: &Paths,
@@ -40,15 +60,8 @@ pub fn build(
     let _using = store.lock_shared()?;
     store.sweep(&map)?;
     let context = Context::open(paths, &store, &map, request)?;
-    let (file, text) = &context.file;
-    let file = parse(file, text)?;
-    let given: BTreeMap<String, String> = request.arguments.iter().cloned().collect();
-    let now = now(request, given.get(EPOCH))?;
-    let target = request.target.as_deref();
-    let predefined = platform_arguments(&Platform::host(), &request.platform, target);
-    let globals = Arc::new(Globals::new(&file, given, predefined)?);
-    let contexts: BTreeSet<String> = request.contexts.iter().map(|(name, _)| name.clone()).collect();
-    let graph = StageGraph::new(&file, &globals, contexts, target)?;
+    let Plan { file, globals, graph } = Plan::new(request, &context)?;
+    let now = now(request, globals.given(EPOCH))?;
     let images = Images { paths, store: &store, map: &map, registries, pull: request.pull };
     let records = Records::new(&store, map.layout());
     adopt_caches(&images, request, &records, listener);
@@ -112,12 +125,7 @@ pub fn images(paths: &Paths, request: &Request) -> Result<BTreeSet<String>, Buil
     let map = Offer::probe().map(0);
     let store = Store::open(&paths.store())?;
     let context = Context::open(paths, &store, &map, request)?;
-    let (file, text) = &context.file;
-    let file = parse(file, text)?;
-    let target = request.target.as_deref();
-    let predefined = platform_arguments(&Platform::host(), &request.platform, target);
-    let globals = Globals::new(&file, request.arguments.iter().cloned().collect(), predefined)?;
-    let graph = StageGraph::new(&file, &globals, BTreeSet::new(), target)?;
+    let Plan { graph, .. } = Plan::new(request, &context)?;
     let image = |stage: &usize| match &graph.stages[*stage].base {
         Origin::Image(name) => Some(name.clone()),
         _ => None,
@@ -131,7 +139,7 @@ fn tidy(store: &Store, map: &IdMap) {
 }
 
 /// The time of what is made now, RFC 3339.
-fn now(request: &Request, argument: Option<&String>) -> Result<String, BuildError> {
+fn now(request: &Request, argument: Option<&str>) -> Result<String, BuildError> {
     let wrong = |text: &str| BuildError::Epoch { text: text.to_owned() };
     let seconds = match argument {
         Some(text) => Some(text.parse::<i64>().map_err(|_| wrong(text))?),

@@ -9,12 +9,13 @@
 //! Losing any of this costs time and nothing else. What does not agree with its digest is fetched anew.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{At, BuildError};
-use crate::image::digest::{self, Digest};
+use crate::image::digest::{self, Algorithm, Digest, Hasher};
 use crate::paths::Paths;
 use crate::registry::Condition;
 
@@ -42,7 +43,7 @@ impl Place {
     #[must_use]
     pub fn known(&self) -> Option<Known> {
         let known: Known = serde_json::from_slice(&std::fs::read(self.0.join("about.json")).ok()?).ok()?;
-        (digest_of(&self.0.join("file")).ok()? == known.digest).then_some(known)
+        (digest_of(&self.0.join("file"), Algorithm::Sha256).ok()? == known.digest).then_some(known)
     }
 
     /// Copies the file to `path`.
@@ -64,7 +65,7 @@ impl Place {
         let fresh = tempfile::Builder::new().prefix("new-").tempdir_in(parent).at("create", parent)?;
         std::fs::copy(path, fresh.path().join("file")).at("copy", path)?;
         let about = fresh.path().join("about.json");
-        let known = Known { condition, digest: digest_of(path)? };
+        let known = Known { condition, digest: digest_of(path, Algorithm::Sha256)? };
         std::fs::write(&about, serde_json::to_vec(&known).unwrap_or_default()).at("write", &about)?;
         match std::fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &self.0),
@@ -78,10 +79,17 @@ impl Place {
     }
 }
 
-fn digest_of(path: &Path) -> Result<Digest, BuildError> {
-    let file = File::open(path).at("open", path)?;
-    let hexadecimal = digest::of_reader(file, |_| ()).at("read", path)?;
-    format!("sha256:{hexadecimal}").parse().map_err(|source| BuildError::Checksum { text: hexadecimal, source })
+/// The digest of a file.
+pub fn digest_of(path: &Path, algorithm: Algorithm) -> Result<Digest, BuildError> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut file = File::open(path).at("open", path)?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer).at("read", path)? {
+            0 => return Ok(hasher.digest()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 #[cfg(test)]

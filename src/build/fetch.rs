@@ -103,23 +103,29 @@ fn download(paths: &Paths, url: &str, options: &Options<'_>, place: &Path) -> Re
     let name = name.unwrap_or("index").to_owned();
     let path = place.join(&name);
     let kept = downloads::Place::of(paths, url);
-    let mut known = kept.known();
-    // What has the digest that was asked for need not be asked for again.
-    let is_settled = known.as_ref().is_some_and(|known| expected.as_ref() == Some(&known.digest));
-    let condition = match known.take_if(|_| is_settled) {
-        Some(known) => {
+    let known = kept.known();
+    let condition = match &known {
+        // What has the digest that was asked for need not be asked for again.
+        Some(known) if expected.as_ref() == Some(&known.digest) => {
             kept.take(&path)?;
-            known.condition
+            known.condition.clone()
         }
-        None => {
-            let condition = known.map(|known| known.condition).unwrap_or_default();
+        known => {
+            let known = known.as_ref().map(|known| known.condition.clone()).unwrap_or_default();
             let mut file = File::create(&path).at("create", &path)?;
             let client = Client::new(Settings::default(), paths);
-            match client.download(url, &condition, &mut file).map_err(BuildError::Download)? {
-                Downloaded::Unchanged => {
-                    kept.take(&path)?;
-                    condition
+            let downloaded = client.download(url, &known, &mut file).map_err(BuildError::Download)?;
+            if downloaded == Downloaded::Unchanged {
+                kept.take(&path)?;
+            }
+            if let Some(expected) = expected {
+                let found = downloads::digest_of(&path, expected.algorithm())?;
+                if found != expected {
+                    return Err(BuildError::WrongChecksum { url: url.to_owned(), expected, found });
                 }
+            }
+            match downloaded {
+                Downloaded::Unchanged => known,
                 Downloaded::Fresh(condition) => {
                     kept.keep(&path, condition.clone())?;
                     condition
@@ -127,31 +133,12 @@ fn download(paths: &Paths, url: &str, options: &Options<'_>, place: &Path) -> Re
             }
         }
     };
-    if let Some(expected) = expected {
-        let found = digest_of(&path, &expected)?;
-        if found != expected {
-            return Err(BuildError::WrongChecksum { url: url.to_owned(), expected, found });
-        }
-    }
     let modified = condition.modified.as_deref().and_then(http_date).unwrap_or(SystemTime::UNIX_EPOCH);
     let file = File::options().write(true).open(&path).at("open", &path)?;
     file.set_times(FileTimes::new().set_modified(modified)).at("change the times of", &path)?;
     let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
     std::fs::set_permissions(&path, mode).at("change the mode of", &path)?;
     Ok(Fetched { root: place.to_owned(), name, is_directory: false })
-}
-
-/// The digest of a file, of the kind that `like` is.
-fn digest_of(path: &Path, like: &Digest) -> Result<Digest, BuildError> {
-    let mut hasher = like.hasher();
-    let mut file = File::open(path).at("open", path)?;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer).at("read", path)? {
-            0 => return Ok(hasher.digest()),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.

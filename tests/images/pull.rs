@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
 use super::load::make_layout;
 use super::registry::noise;
 use crate::require;
 use crate::support::devbox::Devbox;
 use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::processes::{wait_fd, wait_until_none};
 use crate::support::registry::{Registry, run};
 
 /// Bytes of the large file in [`push_large`]'s image, which do not compress.
@@ -40,38 +44,64 @@ fn sent(proxy: &FaultProxy) -> u64 {
     proxy.requests(BLOBS).iter().map(|request| request.sent).sum()
 }
 
+/// The image of [`push_large`] in a registry behind a proxy.
+struct Pushed {
+    test: Devbox,
+    registry: Registry,
+    proxy: FaultProxy,
+    /// Its name behind the proxy.
+    image: String,
+    /// Bytes of the large layer's blob.
+    large: u64,
+}
+
+impl Pushed {
+    fn new() -> Self {
+        let (registry, test) = (Registry::start(), Devbox::new());
+        let large = push_large(&test, &registry);
+        let proxy = FaultProxy::start(registry.port());
+        let image = format!("{}/app:1", proxy.name());
+        Self { test, registry, proxy, image, large }
+    }
+}
+
+/// Bytes of the layer of which most has been fetched.
+fn fetched(test: &Devbox) -> u64 {
+    let sizes = stored(test, "partial").into_iter().filter_map(|path| Some(path.metadata().ok()?.len()));
+    sizes.max().unwrap_or(0)
+}
+
+/// Waits until so many bytes of a layer have been fetched.
+fn wait_until_fetched(test: &Devbox, bytes: u64) {
+    let directory = test.data().join("store/partial");
+    fs::create_dir_all(&directory).expect("a directory");
+    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("inotify");
+    inotify::add_watch(&watch, &directory, WatchFlags::MODIFY | WatchFlags::CREATE).expect("a watch");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while fetched(test) < bytes {
+        assert!(wait_fd(&watch, PollFlags::IN, deadline), "only {} of {bytes} bytes are kept", fetched(test));
+        // What happened does not matter, only that something did.
+        rustix::io::read(&watch, &mut [0; 4096]).expect("events");
+    }
+}
+
 #[test]
 fn what_a_killed_pull_has_is_not_fetched_again() {
     require!(Program("docker-registry"), Program("umoci"), Program("skopeo"), Program("busybox"));
-    let (registry, test) = (Registry::start(), Devbox::new());
-    let large = push_large(&test, &registry);
-    let proxy = FaultProxy::start(registry.port());
-    let image = format!("{}/app:1", proxy.name());
-    proxy.add(BLOBS, Fault::Slow(64 << 10, Duration::from_millis(20)), 10);
-    let mut command = test.command(["image", "pull", &image]);
+    let pushed = Pushed::new();
+    let Pushed { test, registry, proxy, image, large } = &pushed;
+    // Small blobs end before that.
+    proxy.add(BLOBS, Fault::Hold(large / 2), 10);
+    let mut command = test.command(["image", "pull", image]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process");
-    let partial = || {
-        let sizes = fs::read_dir(test.data().join("store/partial")).into_iter().flatten().flatten();
-        sizes.filter_map(|entry| Some(entry.metadata().ok()?.len())).max().unwrap_or(0)
-    };
-    let since = Instant::now();
-    while partial() < large / 3 {
-        assert!(since.elapsed() < Duration::from_secs(30), "nothing is kept");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until_fetched(test, large / 3);
     child.kill().expect("a kill");
     child.wait().expect("its end");
-    // Its child in the mapped namespace dies with it, at the latest when it is seen to.
-    let mut kept = partial();
-    loop {
-        std::thread::sleep(Duration::from_millis(50));
-        if partial() == kept {
-            break;
-        }
-        kept = partial();
-    }
-    assert!(kept < large, "killed too late");
-    assert_eq!(stored(&test, "images").len(), 0);
+    // Its child in the mapped namespace dies with it.
+    assert_eq!(wait_until_none(&test.path(""), Duration::from_secs(10)).len(), 0);
+    let kept = fetched(test);
+    assert!(kept < *large, "killed too late");
+    assert_eq!(stored(test, "images").len(), 0);
 
     let second = FaultProxy::start(registry.port());
     let image = format!("{}/app:1", second.name());
@@ -80,8 +110,8 @@ fn what_a_killed_pull_has_is_not_fetched_again() {
     let range = asked.iter().find_map(|request| request.header("range")).expect("a range");
     assert_eq!(range, format!("bytes={kept}-"));
     assert!(sent(&second) <= large - kept + (2 << 20), "{} of {large}, {kept} were there", sent(&second));
-    assert_eq!((stored(&test, "partial"), stored(&test, "tmp")), (vec![], vec![]));
-    assert_eq!(stored(&test, "layers").len(), 3);
+    assert_eq!((stored(test, "partial"), stored(test, "tmp")), (vec![], vec![]));
+    assert_eq!(stored(test, "layers").len(), 3);
 
     // And once more: nothing but the manifest.
     let before = sent(&second);
@@ -92,28 +122,25 @@ fn what_a_killed_pull_has_is_not_fetched_again() {
 #[test]
 fn a_pull_that_was_cut_goes_on() {
     require!(Program("docker-registry"), Program("umoci"), Program("skopeo"), Program("busybox"));
-    let (registry, test) = (Registry::start(), Devbox::new());
-    let large = push_large(&test, &registry);
-    let proxy = FaultProxy::start(registry.port());
+    let pushed = Pushed::new();
+    let Pushed { test, proxy, image, large, .. } = &pushed;
     // Small blobs end before that.
     proxy.add(BLOBS, Fault::Cut(5 << 20), 10);
-    test.args(["image", "pull", &format!("{}/app:1", proxy.name())]).any_stdout().any_stderr().run();
-    assert!(sent(&proxy) < large + (2 << 20), "{} of {large}", sent(&proxy));
+    test.args(["image", "pull", image]).any_stdout().any_stderr().run();
+    assert!(sent(proxy) < large + (2 << 20), "{} of {large}", sent(proxy));
 }
 
 #[test]
 fn a_corrupt_layer_is_refused_and_fetched_again() {
     require!(Program("docker-registry"), Program("umoci"), Program("skopeo"), Program("busybox"));
-    let (registry, test) = (Registry::start(), Devbox::new());
-    push_large(&test, &registry);
-    let proxy = FaultProxy::start(registry.port());
-    let image = format!("{}/app:1", proxy.name());
+    let pushed = Pushed::new();
+    let Pushed { test, registry, proxy, image, .. } = &pushed;
     // Behind the small blobs' ends.
     proxy.add(BLOBS, Fault::Corrupt(4 << 20), 10);
-    let said = test.args(["image", "pull", &image]).status(1).any_stderr().run().stderr;
+    let said = test.args(["image", "pull", image]).status(1).any_stderr().run().stderr;
     assert!(said.contains(&format!("cannot install the layers of `{image}`")) && said.contains("layer 3"), "{said}");
-    assert_eq!(stored(&test, "images").len(), 0);
-    assert_eq!(stored(&test, "tmp").len(), 0);
+    assert_eq!(stored(test, "images").len(), 0);
+    assert_eq!(stored(test, "tmp").len(), 0);
     let sound = FaultProxy::start(registry.port());
     test.args(["image", "pull", &format!("{}/app:1", sound.name())]).any_stdout().any_stderr().run();
 }
@@ -121,20 +148,18 @@ fn a_corrupt_layer_is_refused_and_fetched_again() {
 #[test]
 fn two_pulls_share_the_work() {
     require!(Program("docker-registry"), Program("umoci"), Program("skopeo"), Program("busybox"));
-    let (registry, test) = (Registry::start(), Devbox::new());
-    let large = push_large(&test, &registry);
-    let proxy = FaultProxy::start(registry.port());
-    let image = format!("{}/app:1", proxy.name());
+    let pushed = Pushed::new();
+    let Pushed { test, proxy, image, large, .. } = &pushed;
     proxy.add(BLOBS, Fault::Slow(256 << 10, Duration::from_millis(10)), 20);
     let start = || {
-        let mut command = test.command(["image", "pull", &image]);
+        let mut command = test.command(["image", "pull", image]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process")
     };
     for mut child in [start(), start(), start()] {
         assert!(child.wait().expect("its end").success());
     }
-    assert!(sent(&proxy) < large + (4 << 20), "{} of {large}", sent(&proxy));
-    assert_eq!((stored(&test, "layers").len(), stored(&test, "tmp").len()), (3, 0));
+    assert!(sent(proxy) < large + (4 << 20), "{} of {large}", sent(proxy));
+    assert_eq!((stored(test, "layers").len(), stored(test, "tmp").len()), (3, 0));
     test.profile(&format!("image = \"{image}\"\n[network]\nmode = \"none\"\n"));
     let script = "busybox stat -c %s /large; cat /a/b/new; echo; echo $FOO";
     let run = test.args(["run", "--rm", "--", "/busybox", "sh", "-c", script]);

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum Fault {
     /// The connection ends after so many bytes of the body.
     Cut(u64),
+    /// After so many bytes of the body nothing more comes, and the connection stays until the client goes.
+    Hold(u64),
     /// The body comes in pieces of so many bytes, with a pause before each.
     Slow(usize, Duration),
     /// This byte of the body is another one.
@@ -193,7 +195,9 @@ fn answer(
             return Ok(());
         }
         match fault {
-            Some(Fault::Cut(after)) => count = count.min(usize::try_from(after - sent).unwrap_or(usize::MAX)),
+            Some(Fault::Cut(after) | Fault::Hold(after)) => {
+                count = count.min(usize::try_from(after - sent).unwrap_or(usize::MAX))
+            }
             Some(Fault::Slow(_, pause)) => thread::sleep(*pause),
             Some(Fault::Corrupt(at)) if (sent..sent + count as u64).contains(at) => {
                 buffer[usize::try_from(at - sent).expect("a place in the buffer")] ^= 1;
@@ -205,6 +209,7 @@ fn answer(
         note(sent);
         match fault {
             Some(Fault::Cut(after)) if sent >= *after => return Ok(()),
+            Some(Fault::Hold(after)) if sent >= *after => return client.read(&mut buffer).map(drop),
             Some(Fault::Endless) => loop {
                 client.write_all(&buffer[..count])?;
                 sent += count as u64;

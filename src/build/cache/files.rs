@@ -37,6 +37,8 @@ pub struct KnownFiles {
     used: HashMap<Identity, String>,
     /// Files that were read.
     read: usize,
+    /// How long ago a file must have changed.
+    settled_ns: i128,
 }
 
 impl KnownFiles {
@@ -45,7 +47,7 @@ impl KnownFiles {
     pub fn load(store: &Store, context: &Path) -> Self {
         let name = digest::of_bytes(context.as_os_str().as_encoded_bytes());
         let path = store.path().join("build/files").join(&name[..32]);
-        Self { earlier: load(&path), path, used: HashMap::new(), read: 0 }
+        Self { earlier: load(&path), path, used: HashMap::new(), read: 0, settled_ns: SETTLED_NS }
     }
 
     /// Files that had to be read.
@@ -88,7 +90,7 @@ impl FileDigests for KnownFiles {
         let digest = Reading.digest(leaf)?;
         self.read += 1;
         let now = jiff::Timestamp::now().as_nanosecond();
-        if now - identity.4 > SETTLED_NS && now - identity.3 > SETTLED_NS {
+        if now - identity.4 > self.settled_ns && now - identity.3 > self.settled_ns {
             self.used.insert(identity, digest.clone());
         }
         Ok(digest)
@@ -139,25 +141,27 @@ mod tests {
         for name in ["a", "b"] {
             std::fs::write(context.join(name), name).unwrap();
         }
-        std::thread::sleep(std::time::Duration::from_millis(60));
         let store = Store::open(&directory.path().join("store")).unwrap();
-        let digest = || {
+        let digest = |settled_ns: i128| {
             let root = crate::sys::fs::open_path(&context).unwrap();
             let all = select(Mounted(root.as_fd()), ".", &|_, _| false).unwrap();
-            let mut known = KnownFiles::load(&store, &context);
+            let mut known = KnownFiles { settled_ns, ..KnownFiles::load(&store, &context) };
             let fate = |_: &_, _: &std::path::Path, _: bool| Fate::Kept;
             let digest = of_selected(Mounted(root.as_fd()), &all, &fate, Owner::Set(0, 0), &mut known).unwrap();
             known.save().unwrap();
             (digest, known.read())
         };
-        let (first, read) = digest();
+        // Whatever is there has settled.
+        let anyhow = i128::MIN;
+        let (first, read) = digest(anyhow);
         assert_eq!(read, 2);
-        assert_eq!(digest(), (first.clone(), 0));
+        assert_eq!(digest(anyhow), (first.clone(), 0));
         std::fs::write(context.join("b"), "c").unwrap();
-        let (second, read) = digest();
+        let hour_ns = 3_600_000_000_000;
+        let (second, read) = digest(hour_ns);
         assert_ne!(second, first);
         assert_eq!(read, 1);
         // Changed a moment ago: not believed yet.
-        assert_eq!(digest(), (second, 1));
+        assert_eq!(digest(hour_ns), (second, 1));
     }
 }

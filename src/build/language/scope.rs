@@ -130,6 +130,11 @@ impl Globals {
         Ok(globals)
     }
 
+    /// What the command line gives the argument `name`.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.given.get(name).map(String::as_str)
+    }
+
     /// Expands a word of a `FROM`. What becomes empty is a mistake.
     pub fn from(&self, word: &Word) -> Result<String> {
         let value = self.expand(word)?;
