@@ -4,7 +4,7 @@ CARGO ?= cargo
 bindir = $(DESTDIR)$(PREFIX)/bin
 datadir = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: build test test-unit test-cli test-kernel test-images test-build test-vm lint bench fuzz install completions clean
+.PHONY: build test test-unit test-cli test-kernel test-images test-build test-security test-vm lint bench fuzz install completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -27,6 +27,9 @@ test-images:
 
 test-build:
 	scripts/test-run build
+
+test-security:
+	scripts/test-run security
 
 # In a virtual machine with systemd and cgroups of version 2; as root.
 test-vm:

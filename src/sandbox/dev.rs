@@ -10,6 +10,9 @@ use crate::sys::mount::{Attributes, Mount, Parameter};
 /// Devices without state that could leak between processes or reach hardware.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
+/// How many terminals a box may open: a quarter of what the kernel has for all (`kernel.pty.max`).
+const TERMINALS: u32 = 1024;
+
 /// Symlinks that programs expect.
 const LINKS: [(&str, &str); 6] = [
     ("/proc/self/fd", "fd"),
@@ -31,7 +34,8 @@ pub fn add(root: Root<'_>, source: &Path, target: &Path) -> SysResult<()> {
 /// Mounts a new `/dev` at `target` beneath `root`.
 pub fn mount(root: Root<'_>, target: &Path, tty_group: bool, shm_bytes: Option<u64>) -> SysResult<()> {
     // A world-writable, sticky /dev would trip the kernel's fs.protected_regular: hence 755, and not tmpfs's default.
-    let parameters = [Parameter::Value("mode", "755".into()), Parameter::Value("size", "64k".into())];
+    let mut parameters = vec![Parameter::Value("mode", "755".into())];
+    parameters.extend(Parameter::tmpfs_room(64 << 10));
     let dev = Mount::new("tmpfs", &parameters, Attributes::NO_SUID | Attributes::NO_EXEC)?;
     dev.attach(root.create_directory(target)?.as_fd(), target)?;
 
@@ -42,7 +46,11 @@ pub fn mount(root: Root<'_>, target: &Path, tty_group: bool, shm_bytes: Option<u
         root.symlink(to, &target.join(name))?;
     }
 
-    let mut parameters = vec![Parameter::Value("ptmxmode", "0666".into()), Parameter::Value("mode", "0620".into())];
+    let mut parameters = vec![
+        Parameter::Value("ptmxmode", "0666".into()),
+        Parameter::Value("mode", "0620".into()),
+        Parameter::Value("max", TERMINALS.to_string()),
+    ];
     if tty_group {
         parameters.push(Parameter::Value("gid", "5".into()));
     }
@@ -51,7 +59,7 @@ pub fn mount(root: Root<'_>, target: &Path, tty_group: bool, shm_bytes: Option<u
 
     let strict = Attributes::NO_SUID | Attributes::NO_EXEC | Attributes::NO_DEVICES;
     let mut parameters = vec![Parameter::Value("mode", "1777".into())];
-    parameters.extend(shm_bytes.map(|size| Parameter::Value("size", size.to_string())));
+    parameters.extend(shm_bytes.into_iter().flat_map(Parameter::tmpfs_room));
     let shared_memory = Mount::new("tmpfs", &parameters, strict)?;
     shared_memory.attach(root.create_directory(&target.join("shm"))?.as_fd(), &target.join("shm"))?;
 

@@ -39,7 +39,7 @@ pub fn perform(root: Root<'_>, operation: &MountOp) -> SysResult<()> {
         MountOp::Dev { target, tty_group, shm_bytes } => dev::mount(root, target, *tty_group, *shm_bytes),
         MountOp::Tmpfs { target, mode, size_bytes } => {
             let mut parameters = vec![Parameter::Value("mode", format!("{mode:o}"))];
-            parameters.extend(size_bytes.map(|size| Parameter::Value("size", size.to_string())));
+            parameters.extend((*size_bytes).into_iter().flat_map(Parameter::tmpfs_room));
             let mount = Mount::new("tmpfs", &parameters, Attributes::NO_SUID | Attributes::NO_DEVICES)?;
             mount.attach(root.create_directory(target)?.as_fd(), target)
         }

@@ -50,6 +50,16 @@ pub enum Parameter {
     Value(&'static str, String),
 }
 
+impl Parameter {
+    /// A tmpfs of `bytes`: as many files as bytes in the kernel's own proportion, a page for each, for an empty file takes
+    /// no byte of the limit, and yet memory of the kernel.
+    #[must_use]
+    pub fn tmpfs_room(bytes: u64) -> [Self; 2] {
+        let files = (bytes / 4096).max(1024);
+        [Self::Value("size", bytes.to_string()), Self::Value("nr_inodes", files.to_string())]
+    }
+}
+
 impl Mount {
     /// Makes a new instance of the file system `kind`. The error carries the kernel's own explanation when it gave one.
     pub fn new(kind: &str, parameters: &[Parameter], attributes: Attributes) -> SysResult<Self> {
