@@ -308,6 +308,11 @@ impl From<BuildError> for Error {
             BuildError::Step { diagnostic, causes } => {
                 Self { message: Message::Report(diagnostic), causes, ..Self::new("") }.explain_full_disk()
             }
+            BuildError::Checks { first, rules } => {
+                let shown = Self { message: Message::Report(first), ..Self::new("") };
+                let rules = rules.join("`, `");
+                shown.hint(format!("the Containerfile says `error=true`: mend what `{rules}` found, or `skip` it"))
+            }
             BuildError::Language(diagnostic) => Self { message: Message::Report(diagnostic), ..Self::new("") },
             BuildError::Store(error) => error.into(),
             BuildError::Transfer(error) => error.into(),

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::cache::records::Records;
@@ -11,12 +10,13 @@ use super::error::BuildError;
 use super::events::{Event, Listener, Outcome, StepId};
 use super::failure::Failure;
 use super::images::{Images, Telling};
-use super::language::{Containerfile, Globals, Origin, StageGraph, parse, platform_arguments};
+use super::language::Origin;
+use super::language::lint::Warning;
+use super::plan::{Ask, Plan};
 use super::request::Request;
 use super::stage::{self, Build, State};
 use super::workers::{self, Ending};
 use crate::image::descriptor::Descriptor;
-use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::image::store::Store;
 use crate::paths::Paths;
@@ -26,26 +26,6 @@ use crate::userns::mapper::Offer;
 
 /// The build argument, and the variable, that takes the place of the current time.
 pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
-
-/// What a Containerfile says is to be done.
-struct Plan {
-    file: Containerfile,
-    globals: Arc<Globals>,
-    graph: StageGraph,
-}
-
-impl Plan {
-    fn new(request: &Request, context: &Context) -> Result<Self, BuildError> {
-        let (file, text) = &context.file;
-        let file = parse(file, text)?;
-        let target = request.target.as_deref();
-        let predefined = platform_arguments(&Platform::host(), &request.platform, target);
-        let globals = Globals::new(&file, request.arguments.iter().cloned().collect(), predefined)?;
-        let contexts = request.contexts.iter().map(|(name, _)| name.clone()).collect();
-        let graph = StageGraph::new(&file, &globals, contexts, target)?;
-        Ok(Self { file, globals: Arc::new(globals), graph })
-    }
-}
 
 /// Builds what `request` asks for and gives it `names`; returns the manifest. The caller must be single-threaded.
 pub fn build(
@@ -60,9 +40,13 @@ pub fn build(
     let _using = store.lock_shared()?;
     store.sweep(&map)?;
     let context = Context::open(paths, &store, &map, request)?;
-    let Plan { file, globals, graph } = Plan::new(request, &context)?;
-    let now = now(request, globals.given(EPOCH))?;
+    let plan = Plan::new(request, &context)?;
+    let now = now(request, plan.globals.given(EPOCH))?;
     let images = Images { paths, store: &store, map: &map, registries, pull: request.pull };
+    for warning in plan.check(&images, Ask::Never)? {
+        listener.hear(&Event::Warning(warning.brief()));
+    }
+    let Plan { file, globals, graph, .. } = plan;
     let records = Records::new(&store, map.layout());
     adopt_caches(&images, request, &records, listener);
     let build = Build {
@@ -96,6 +80,16 @@ pub fn build(
         state.config.created = Some(build.now.clone());
     }
     images.keep(&state, names)
+}
+
+/// What the checks find in what `request` asks for; nothing is built. The caller must be single-threaded.
+pub fn check(paths: &Paths, registries: &Settings, request: &Request) -> Result<Vec<Warning>, BuildError> {
+    let map = Offer::probe().map(0);
+    let store = Store::open(&paths.store())?;
+    let _using = store.lock_shared()?;
+    let context = Context::open(paths, &store, &map, request)?;
+    let images = Images { paths, store: &store, map: &map, registries, pull: request.pull };
+    Plan::new(request, &context)?.look(&images, Ask::Registries)
 }
 
 /// Takes over what the images that are caches have to offer. One that cannot be had is no reason to fail: at the first

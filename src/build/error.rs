@@ -178,6 +178,14 @@ pub enum BuildError {
     /// The Containerfile is wrong.
     #[error("{0}")]
     Language(Box<Diagnostic>),
+    /// The checks found something, and the file says that this is an error.
+    #[error("{first}")]
+    Checks {
+        /// The first of what was found.
+        first: Box<Diagnostic>,
+        /// The names of the rules.
+        rules: Vec<String>,
+    },
     /// A step failed.
     #[error("{diagnostic}")]
     Step {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::language::lint::Brief;
+
 /// Something that happened. Steps are told apart by their stage and their number in it, both from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
@@ -39,6 +41,8 @@ pub enum Event {
         /// One line.
         text: String,
     },
+    /// The checks found something in the Containerfile.
+    Warning(Brief),
     /// A step ended.
     Ended {
         /// Which.

@@ -5,6 +5,7 @@ use super::cache::key::Key;
 use super::cache::records::Records;
 use super::error::BuildError;
 use super::events::{Event, StepId};
+use super::plan::Ask;
 use super::request::Pull;
 use super::stage::State;
 use crate::image::config::ImageConfig;
@@ -17,7 +18,7 @@ use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::registry::{Client, Settings};
-use crate::transfer::pull::pull;
+use crate::transfer::pull::{image_config, pull};
 use crate::userns::idmap::IdMap;
 
 /// The store, and the registries behind it.
@@ -73,6 +74,20 @@ impl Images<'_> {
         let manifest = self.manifest(&record.manifest)?;
         let untrusted = manifest.as_ref().and_then(|manifest| manifest.annotations.get(carried::ANNOTATION));
         untrusted.map_or(Ok(0), |untrusted| carried::adopt(records, self.map, untrusted))
+    }
+
+    /// The variables of the image `name`, as its configuration has them; `None`: it is not here, and no registry that is
+    /// asked has it.
+    pub fn environment(&self, name: &str, platform: &Platform, ask: Ask) -> Option<Vec<String>> {
+        let reference = self.reference(name).ok()?;
+        match self.store.find_image(&reference).ok()? {
+            Some(record) => Some(record.environment),
+            None if ask == Ask::Never || self.pull == Pull::Never => None,
+            None => {
+                let client = Client::new(self.registries.clone(), self.paths);
+                Some(image_config(&client, self.store, &reference, platform).ok()?.config.env)
+            }
+        }
     }
 
     fn reference(&self, name: &str) -> Result<Reference, BuildError> {

@@ -13,11 +13,12 @@ pub mod fetch;
 pub mod images;
 pub mod language;
 pub mod layer;
+mod plan;
 pub mod profile;
 pub mod request;
 pub mod run;
 pub mod stage;
 pub mod workers;
 
-pub use builder::{EPOCH, build};
+pub use builder::{EPOCH, build, check};
 pub use error::BuildError;

@@ -69,6 +69,13 @@ impl Request {
         (!value.starts_with(IMAGE_CONTEXT)).then(|| PathBuf::from(value))
     }
 
+    /// The image that `name` means: a named context may stand for one.
+    #[must_use]
+    pub fn image_of<'a>(&'a self, name: &'a str) -> &'a str {
+        let context = self.contexts.iter().find(|(known, _)| known == name);
+        context.map_or(name, |(_, value)| value.strip_prefix(IMAGE_CONTEXT).unwrap_or(value))
+    }
+
     /// The content of a secret.
     #[must_use]
     pub fn secret(&self, id: &str) -> Option<Vec<u8>> {

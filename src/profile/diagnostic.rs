@@ -106,6 +106,15 @@ impl Diagnostic {
 
     /// The report as lines for a terminal, without a newline at its end.
     pub fn render(&self, color: bool) -> String {
+        self.render_as(Level::ERROR, color)
+    }
+
+    /// As [`render`](Self::render), for something that need not be mended.
+    pub fn render_warning(&self, color: bool) -> String {
+        self.render_as(Level::WARNING, color)
+    }
+
+    fn render_as(&self, level: Level<'static>, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let file = self.file.to_string_lossy();
         // Of a long file only the lines around the mistake are drawn: the renderer need not see the rest.
@@ -118,7 +127,7 @@ impl Diagnostic {
             .line_start(line)
             .path(sanitize(&file))
             .annotation(AnnotationKind::Primary.span(self.span.start - start..self.span.end - start).label(label));
-        let mut group = Level::ERROR.primary_title(self.message.as_str()).element(snippet);
+        let mut group = level.primary_title(self.message.as_str()).element(snippet);
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }

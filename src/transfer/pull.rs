@@ -53,6 +53,17 @@ pub fn pull(
     Ok(record)
 }
 
+/// The configuration of what `reference` names now for `platform`; its layers are not fetched.
+pub fn image_config(
+    client: &Client,
+    store: &Store,
+    reference: &Reference,
+    platform: &Platform,
+) -> Result<ImageConfig, TransferError> {
+    let Found { manifest, .. } = find_manifest(client, store, reference, platform)?;
+    config(client, store, reference, &manifest)
+}
+
 /// The manifest's layers with what the configuration says of them.
 pub(super) fn wanted(manifest: &Manifest, config: &ImageConfig) -> Vec<Wanted> {
     let diff_ids = config.rootfs.diff_ids.iter().cloned();

@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{say, say_without_newline};
 use crate::build::events::{Event, Listener, Outcome, StepId};
+use crate::build::language::lint::Brief;
 use crate::text::sanitize;
 
 /// Lines of a command that are seen while it runs, on a screen.
@@ -19,6 +20,7 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 
 const DONE: Style = AnsiColor::Green.on_default();
 const FAILED: Style = AnsiColor::Red.on_default().bold();
+const NOTED: Style = AnsiColor::Yellow.on_default();
 const QUIET: Style = AnsiColor::BrightBlack.on_default();
 
 /// What to show.
@@ -90,6 +92,7 @@ impl Screen {
             Event::Working { step, what, done: 0, .. } => say(&format!("#{} {}", self.number(step), sanitize(what))),
             Event::Working { .. } => {}
             Event::Note { step, text } => say(&format!("#{} {}", self.number(step), sanitize(text))),
+            Event::Warning(warning) => say(&brief(warning)),
             Event::Ended { step, outcome, milliseconds } => {
                 let number = self.number(step);
                 let rest = self.steps.get_mut(step).and_then(Shown::end);
@@ -126,6 +129,7 @@ impl Screen {
                 let line = format!("   {}{}", name(step), sanitize(text));
                 self.above(&line);
             }
+            Event::Warning(warning) => self.above(&brief(warning)),
             Event::Started { .. } => self.draw(),
             Event::Ended { step, outcome, milliseconds } => {
                 let Some(shown) = self.steps.get_mut(step) else { return };
@@ -207,6 +211,8 @@ impl Listener for Screen {
                     }
                     self.begin(step);
                 }
+                // `image build --check` says it.
+                Event::Warning(_) => return,
                 Event::Output { step, .. } | Event::Working { step, .. } | Event::Note { step, .. } => self.begin(step),
             }
         }
@@ -298,6 +304,12 @@ fn name(step: &StepId) -> String {
 /// An instruction without the white space that indents its continued lines.
 fn one_line(instruction: &str) -> String {
     sanitize(&instruction.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned()
+}
+
+/// A warning in one line.
+fn brief(warning: &Brief) -> String {
+    let Brief { rule, message, file, line, column } = warning;
+    format!("{NOTED}warning{NOTED:#}: {file}:{line}:{column}: {message} ({rule})")
 }
 
 fn seconds(milliseconds: u64) -> String {

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod checks;
 mod config;
 mod copying;
 mod options;

@@ -62,7 +62,7 @@ pub struct Directives {
     pub syntax: Option<Word>,
     /// `# escape=`
     pub escape: Escape,
-    /// `# check=skip=...;error=true`: about lint rules. Nothing follows from it here.
+    /// `# check=skip=...;error=true`: see [`lint`](super::lint).
     pub check: Option<Word>,
 }
 
@@ -77,6 +77,10 @@ pub struct Containerfile {
     pub arguments: Vec<Argument>,
     /// In order; never empty.
     pub stages: Vec<Stage>,
+    /// The keywords of all instructions as they are written, in order.
+    pub keywords: Vec<Word>,
+    /// Lines without anything that stand inside an instruction.
+    pub empty_lines: Vec<Span>,
 }
 
 /// `FROM` and what follows it.

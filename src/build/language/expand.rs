@@ -116,6 +116,13 @@ pub fn expand_words(text: &str, variables: &dyn Variables, escape: Escape) -> Re
     Expansion::new(text, variables, escape, Quotes::Remove).until(None).map(Found::into_words)
 }
 
+/// The variables without a value that a word stands on: those of `$x` and `${x}`, for the other forms say what to do then.
+pub fn undefined(text: &str, variables: &dyn Variables, escape: Escape) -> Vec<String> {
+    let mut expansion = Expansion::new(text, variables, escape, Quotes::Remove);
+    // What cannot be expanded is an error elsewhere.
+    expansion.until(None).map(|_| expansion.undefined).unwrap_or_default()
+}
+
 /// What was read so far, whole and in words.
 #[derive(Default)]
 struct Found {
@@ -160,6 +167,8 @@ struct Expansion<'a> {
     keeps_escapes: bool,
     /// Bytes that were made in all, also by what was thrown away.
     made_bytes: usize,
+    /// See [`undefined`].
+    undefined: Vec<String>,
 }
 
 impl<'a> Expansion<'a> {
@@ -172,6 +181,7 @@ impl<'a> Expansion<'a> {
             depth: 0,
             keeps_escapes: false,
             made_bytes: 0,
+            undefined: Vec::new(),
         }
     }
 
@@ -239,7 +249,11 @@ impl<'a> Expansion<'a> {
     fn dollar(&mut self) -> Result<String> {
         if self.chars.next_if_eq(&'{').is_none() {
             let name = self.name();
-            return if name.is_empty() { Ok("$".to_owned()) } else { self.made(self.value(&name).unwrap_or_default()) };
+            if name.is_empty() {
+                return Ok("$".to_owned());
+            }
+            let value = self.plain(name);
+            return self.made(value);
         }
         self.depth += 1;
         if self.depth > DEEPEST {
@@ -267,7 +281,7 @@ impl<'a> Expansion<'a> {
         let is_set = value.is_some_and(|value| !(empty_is_unset && value.is_empty()));
         let value = value.unwrap_or_default();
         match form {
-            '}' if !empty_is_unset => Ok(value.to_owned()),
+            '}' if !empty_is_unset => Ok(self.plain(name).to_owned()),
             '-' => self.part('}', false).map(|word| if is_set { value.to_owned() } else { word }),
             '+' => self.part('}', false).map(|word| if is_set { word } else { String::new() }),
             '?' => {
@@ -324,6 +338,15 @@ impl<'a> Expansion<'a> {
             name.push(c);
         }
         name
+    }
+
+    /// The value of a variable that stands alone.
+    fn plain(&mut self, name: String) -> &'a str {
+        let value = self.value(&name);
+        if value.is_none() {
+            self.undefined.push(name);
+        }
+        value.unwrap_or_default()
     }
 
     fn value(&self, name: &str) -> Option<&'a str> {

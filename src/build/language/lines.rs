@@ -44,6 +44,8 @@ pub(super) struct Lines<'a> {
     at: usize,
     directives: Option<Directives>,
     escape: Escape,
+    /// Lines without anything inside an instruction.
+    empty: Vec<Span>,
 }
 
 /// The names of directives.
@@ -53,7 +55,7 @@ impl<'a> Lines<'a> {
     /// Reads the directives, so that the first line is the first that is none.
     pub fn new(source: &'a Source) -> Result<Self, Box<Diagnostic>> {
         let at = if source.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        let mut lines = Self { source, at, directives: None, escape: Escape::default() };
+        let mut lines = Self { source, at, directives: None, escape: Escape::default(), empty: Vec::new() };
         let directives = lines.read_directives()?;
         lines.escape = directives.escape;
         lines.directives = Some(directives);
@@ -62,12 +64,17 @@ impl<'a> Lines<'a> {
 
     /// Lines of an instruction that stands alone: no directives.
     pub fn of_trigger(source: &'a Source) -> Self {
-        Self { source, at: 0, directives: None, escape: Escape::default() }
+        Self { source, at: 0, directives: None, escape: Escape::default(), empty: Vec::new() }
     }
 
     /// What stood at the top of the file.
     pub fn directives(&self) -> Directives {
         self.directives.clone().unwrap_or_default()
+    }
+
+    /// Lines without anything that stood inside an instruction.
+    pub fn into_empty(self) -> Vec<Span> {
+        self.empty
     }
 
     /// What joins lines.
@@ -100,6 +107,9 @@ impl<'a> Lines<'a> {
             let text = physical.trim_end_matches(['\r', '\n']);
             let trimmed = text.trim_start();
             if trimmed.is_empty() || trimmed.starts_with('#') {
+                if goes_on && trimmed.is_empty() {
+                    self.empty.push(start..start + text.len());
+                }
                 continue;
             }
             // White space before continuation lines belongs to the instruction.

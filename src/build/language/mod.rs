@@ -22,6 +22,7 @@ mod heredoc;
 mod ignore;
 mod instruction;
 mod lines;
+pub mod lint;
 mod mount;
 mod parse;
 mod pattern;

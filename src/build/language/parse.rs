@@ -22,7 +22,9 @@ pub fn parse(file: impl Into<PathBuf>, text: &str) -> Result<Containerfile> {
     let directives = lines.directives();
     let mut arguments = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
+    let mut keywords = Vec::new();
     while let Some(line) = lines.logical() {
+        keywords.push(keyword(&line, 0..line.text.len()).0);
         match statement(&source, &mut lines, &line)? {
             Statement::From(stage) => stages.push(stage),
             Statement::Step(step) => match (stages.last_mut(), step.instruction) {
@@ -40,7 +42,8 @@ pub fn parse(file: impl Into<PathBuf>, text: &str) -> Result<Containerfile> {
         let error = source.error(&(text.len()..text.len()), "there is no `FROM`");
         return Err(Box::new(error.help("begin with `FROM image`, or `FROM scratch` for an empty one")));
     }
-    Ok(Containerfile { source, directives, arguments, stages })
+    let empty_lines = lines.into_empty();
+    Ok(Containerfile { source, directives, arguments, stages, keywords, empty_lines })
 }
 
 /// Reads an instruction that an image's `ONBUILD` left behind. `image` names it in messages.

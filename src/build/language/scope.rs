@@ -158,6 +158,12 @@ impl Globals {
     }
 }
 
+impl Variables for Globals {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+}
+
 /// What holds at a step of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
@@ -182,6 +188,11 @@ impl Scope {
     /// Takes over the arguments of the stage that this one stands on.
     pub fn inherit(&mut self, arguments: BTreeMap<String, String>) {
         self.arguments.extend(arguments);
+    }
+
+    /// The names of all that have a value.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.environment.values.keys().chain(self.arguments.keys()).map(String::as_str)
     }
 
     /// The arguments that have a value, without those that `ENV` hides: with the environment, all that a cache key needs.

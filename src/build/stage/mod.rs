@@ -25,7 +25,7 @@ use super::language::{
     Containerfile, Environment, Globals, Instruction, Origin, Scope, StageGraph, Step, Word, parse_ports, parse_trigger,
 };
 use super::layer::StepLayer;
-use super::request::{IMAGE_CONTEXT, Request};
+use super::request::Request;
 use super::workers::Coordinator;
 use crate::image::platform::Platform;
 use crate::image::store::{LayerBuild, Store};
@@ -188,10 +188,8 @@ impl StageBuilder<'_> {
 
     /// An image as a stage: from the store, or from its registry. A named context may stand for one.
     fn image(&self, name: &str, platform: &Platform) -> Result<State, BuildError> {
-        let context = self.build.request.contexts.iter().find(|(known, _)| known == name);
-        let name = context.map_or(name, |(_, value)| value.strip_prefix(IMAGE_CONTEXT).unwrap_or(value));
         let tell = |event| self.tell(event);
-        self.build.images.find(name, platform, &Telling::new(&self.step, &tell))
+        self.build.images.find(self.build.request.image_of(name), platform, &Telling::new(&self.step, &tell))
     }
 
     fn perform(&mut self, step: &Step) -> Result<(), BuildError> {

@@ -85,6 +85,9 @@ pub struct Build {
     /// What the image is to run on, like linux/arm64; by default this machine
     #[arg(long, value_name = "PLATFORM")]
     pub platform: Option<String>,
+    /// Build nothing; only show what the checks find in the Containerfile. The status is 1 if that is something
+    #[arg(long)]
+    pub check: bool,
     /// How to show what is done
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub progress: BuildProgress,

@@ -3,14 +3,16 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use crate::build::language::lint::Warning;
 use crate::build::request::{ContextSource, IMAGE_CONTEXT, Pull, Request};
 use crate::build::{self, EPOCH};
 use crate::cli::args::image::{Build, BuildProgress, BuildPull};
-use crate::cli::{Outcome, print};
-use crate::error::Error;
+use crate::cli::{Outcome, print, print_json};
+use crate::error::{Error, FAILED};
 use crate::image::platform::Platform;
 use crate::paths::{Paths, variable};
 use crate::profile::registries;
+use crate::registry::Settings;
 use crate::ui;
 use crate::ui::build::{Display, Screen};
 
@@ -20,6 +22,9 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
     let settings = registries::load(&paths)?;
     let names = args.tags.iter().map(|name| settings.reference(name)).collect::<Result<Vec<_>, _>>()?;
     let request = request(folder, args)?;
+    if args.check {
+        return check(&paths, &settings, &request, args.progress == BuildProgress::Json);
+    }
     let display = match args.progress {
         BuildProgress::Plain => Display::Plain,
         BuildProgress::Tty => Display::Screen,
@@ -35,6 +40,25 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
         ui::say(&format!("{} is {}", name.familiar(), manifest.digest));
     }
     print(&format!("{}\n", manifest.digest))
+}
+
+/// Shows what the checks find.
+fn check(paths: &Paths, settings: &Settings, request: &Request, as_json: bool) -> Outcome {
+    let found = build::check(paths, settings, request)?;
+    if as_json {
+        print_json(&found.iter().map(Warning::brief).collect::<Vec<_>>())?;
+    } else if found.is_empty() {
+        print("no warnings\n")?;
+    } else {
+        for Warning { rule, diagnostic } in &found {
+            print(&format!("{}\n  = rule: {}\n\n", diagnostic.render_warning(true), rule.name()))?;
+        }
+        print(&match found.len() {
+            1 => "1 warning\n".to_owned(),
+            count => format!("{count} warnings\n"),
+        })?;
+    }
+    Ok(if found.is_empty() { 0 } else { FAILED })
 }
 
 fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
