@@ -1,15 +1,18 @@
 //! Ports of boxes with a private network, reached from the host.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::require;
+use crate::support::background::Background;
 use crate::support::devbox::Devbox;
 use crate::support::processes;
 
-/// A server in the box that answers each line with `prefix` and the line, and ends when its client does.
+/// A server in the box that says when it listens, answers each line with `box ` and the line, and ends when its client does.
 const SERVER: &str = r#"
 import socketserver, sys
 class Handler(socketserver.StreamRequestHandler):
@@ -22,7 +25,9 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 1024
     address_family = 10 if ":" in sys.argv[1] else 2
-Server((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+server = Server((sys.argv[1], int(sys.argv[2])), Handler)
+print("listening", flush=True)
+server.serve_forever()
 "#;
 
 fn with_network(keys: &str) -> Devbox {
@@ -38,20 +43,11 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
-/// Connects as soon as somebody listens, within two seconds.
 fn connect(address: impl Into<SocketAddr>) -> TcpStream {
     let address = address.into();
-    let deadline = Instant::now() + Duration::from_secs(2);
-    loop {
-        match TcpStream::connect(address) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
-                return stream;
-            }
-            Err(error) if Instant::now() > deadline => panic!("{address}: {error}"),
-            Err(_) => thread::sleep(Duration::from_millis(20)),
-        }
-    }
+    let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
+    stream
 }
 
 /// Says `hello` and the end, and returns everything that is answered.
@@ -63,48 +59,40 @@ fn talk(mut stream: TcpStream) -> String {
     answer
 }
 
-/// As [`talk`], with a port that turns its clients away until its server runs.
-fn talk_when_ready(port: u16) -> String {
-    let deadline = Instant::now() + Duration::from_secs(5);
+fn is_closed(address: impl Into<SocketAddr>) -> bool {
+    TcpStream::connect(address.into()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+/// The details of the first event in the box's log, as it grows, that `is_meant` holds for.
+fn event(test: &Devbox, is_meant: impl Fn(&Value) -> bool) -> Value {
+    let mut log = Background::start(test.command(["logs", "--follow", "--format", "json"]));
     loop {
-        let mut stream = connect((Ipv4Addr::LOCALHOST, port));
-        let mut answer = String::new();
-        let said = stream.write_all(b"hello\n").and_then(|()| stream.shutdown(Shutdown::Write));
-        match said.and_then(|()| stream.read_to_string(&mut answer)) {
-            Ok(_) => return answer,
-            Err(error) => assert!(Instant::now() < deadline, "{port}: {error}"),
+        let event: Value = serde_json::from_str(&log.line()).expect("an event");
+        if is_meant(&event) {
+            return event["details"].clone();
         }
     }
 }
 
-fn closes(address: impl Into<SocketAddr>) -> bool {
-    let address = address.into();
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while Instant::now() < deadline {
-        if TcpStream::connect(address).is_err() {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
-
-/// Where the box's `port` appeared on the host, by the event log.
+/// Where the box's `port` appears on the host.
 fn opened(test: &Devbox, port: u16) -> SocketAddr {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        for directory in test.boxes() {
-            let log = std::fs::read_to_string(directory.join("log/events.jsonl")).unwrap_or_default();
-            let events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-            let mut events = events.filter(|event| event["details"]["port"] == format!("{port}/tcp"));
-            if let Some(event) = events.next() {
-                let host = event["details"]["host"].as_str().and_then(|host| host.split(' ').next());
-                return host.expect("an address").parse().expect("an address");
-            }
-        }
-        assert!(Instant::now() < deadline, "{port} did not appear");
-        thread::sleep(Duration::from_millis(20));
-    }
+    let port = format!("{port}/tcp");
+    let opened = event(test, |event| event["event"] == "port_opened" && event["details"]["port"] == port);
+    let host = opened["host"].as_str().and_then(|host| host.split(' ').next());
+    host.expect("an address").parse().expect("an address")
+}
+
+/// Waits until the box's `port` is gone from the host.
+fn closed(test: &Devbox, port: u16) {
+    let port = format!("{port}/tcp");
+    event(test, |event| event["event"] == "port_closed" && event["details"]["port"] == port);
+}
+
+/// Waits until the box is gone.
+fn assert_ends(test: &Devbox, mut session: Background) {
+    session.close_stdin();
+    session.wait();
+    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(5)).is_empty());
 }
 
 #[test]
@@ -116,7 +104,9 @@ fn what_listens_appears_on_the_host() {
         "python3 server.py 127.0.0.1 {four} & four=$!; python3 server.py ::1 {six} & \
          python3 server.py 127.0.0.7 {elsewhere} & read line; kill $four; echo killed; read line"
     ));
+    (0..3).for_each(|_| session.expect("listening"));
     for port in [four, six, elsewhere] {
+        assert_eq!(opened(&test, port), (Ipv4Addr::LOCALHOST, port).into());
         assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
     }
     if TcpListener::bind("[::1]:0").is_ok() {
@@ -124,11 +114,11 @@ fn what_listens_appears_on_the_host() {
     }
     session.say("go");
     session.expect("killed");
-    assert!(closes((Ipv4Addr::LOCALHOST, four)), "the port is still there");
+    closed(&test, four);
+    assert!(is_closed((Ipv4Addr::LOCALHOST, four)), "the port is still there");
     assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, six))), "box hello\nend\n");
-    session.close_stdin();
-    session.wait();
-    assert!(closes((Ipv4Addr::LOCALHOST, six)), "the port outlives its box");
+    assert_ends(&test, session);
+    assert!(is_closed((Ipv4Addr::LOCALHOST, six)), "the port outlives its box");
 }
 
 #[test]
@@ -138,6 +128,7 @@ fn a_taken_port_is_moved() {
     let port = taken.local_addr().expect("an address").port();
     let test = with_network("");
     let mut session = test.background(&format!("python3 server.py 0.0.0.0 {port} & read line"));
+    session.expect("listening");
     let moved = opened(&test, port);
     assert!(moved.port() > port, "{moved}");
     assert_eq!(talk(connect(moved)), "box hello\nend\n");
@@ -155,15 +146,15 @@ fn published_ports() {
         "python3 server.py 0.0.0.0 80 & python3 server.py ::1 {second} & python3 server.py 0.0.0.0 8099 & read line"
     ));
     // Bound before the box began: who connects early waits, or is turned away until the server runs.
+    (0..3).for_each(|_| session.expect("listening"));
     for port in [first, second] {
-        assert_eq!(talk_when_ready(port), "box hello\nend\n", "{port}");
+        assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n", "{port}");
     }
     // Not asked for.
     assert!(TcpStream::connect("127.0.0.1:8099").is_err());
-    session.close_stdin();
-    session.wait();
+    assert_ends(&test, session);
 
-    assert!(closes((Ipv4Addr::LOCALHOST, first)), "the port outlives its box");
+    assert!(is_closed((Ipv4Addr::LOCALHOST, first)), "the port outlives its box");
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).expect("the port is free again");
     let output = test.sh("true").output();
     assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
@@ -269,7 +260,7 @@ for host in "127.0.0.1", "::1":
 }
 
 /// `port list` as JSON.
-fn ports(test: &Devbox) -> Vec<serde_json::Value> {
+fn ports(test: &Devbox) -> Vec<Value> {
     let output = test.args(["port", "list", "--format", "json"]).any_stdout().run();
     serde_json::from_str(&output.stdout).expect("a JSON list")
 }
@@ -280,12 +271,12 @@ fn ports_of_a_running_box() {
     let (first, second) = (free_port(), free_port());
     let test = with_network("forward = \"off\"\n");
     assert!(test.args(["port", "list"]).output().stderr.contains("has no box yet"));
-    let mut session = test.background("python3 server.py 127.0.0.1 80 & python3 server.py ::1 81 & echo up; read line");
-    session.expect("up");
+    let mut session = test.background("python3 server.py 127.0.0.1 80 & python3 server.py ::1 81 & read line");
+    (0..2).for_each(|_| session.expect("listening"));
     assert!(ports(&test).is_empty());
     test.args(["port", "add", &format!("{first}:80"), &format!("127.0.0.1:{second}:81"), "53/udp"]).any_stdout().run();
     for port in [first, second] {
-        assert_eq!(talk_when_ready(port), "box hello\nend\n", "{port}");
+        assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n", "{port}");
     }
     let listed = ports(&test);
     assert_eq!(listed.len(), 3, "{listed:?}");
@@ -296,7 +287,7 @@ fn ports_of_a_running_box() {
     let mut open = connect((Ipv4Addr::LOCALHOST, first));
     open.write_all(b"one\n").expect("write to the box");
     test.args(["port", "remove", "80", "53/udp"]).any_stdout().run();
-    assert!(closes((Ipv4Addr::LOCALHOST, first)));
+    assert!(is_closed((Ipv4Addr::LOCALHOST, first)));
     assert_eq!(talk(open), "box one\nbox hello\nend\n");
     assert_eq!(ports(&test).len(), 1);
 
@@ -304,23 +295,16 @@ fn ports_of_a_running_box() {
     assert!(again.status.code() == Some(1) && again.stderr.contains("it is not reachable"), "{}", again.stderr);
     let taken = test.args(["port", "add", &format!("{second}:82")]).output();
     assert!(taken.status.code() == Some(1) && taken.stderr.contains("EADDRINUSE"), "{}", taken.stderr);
-    session.close_stdin();
-    session.wait();
-    assert!(closes((Ipv4Addr::LOCALHOST, second)));
+    assert_ends(&test, session);
+    assert!(is_closed((Ipv4Addr::LOCALHOST, second)));
     assert!(test.args(["port", "list"]).output().stderr.contains("the box does not run"));
 }
 
-/// The process of the test's user that shows `title`, and belongs to the box of `test`.
+/// The process that shows `title`, and belongs to the box of `test`.
 fn of_box(test: &Devbox, title: &str) -> u32 {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        let found = processes::belonging_to(&test.path("")).into_iter().find(|process| process.command.contains(title));
-        match found {
-            Some(process) => return process.pid,
-            None => assert!(Instant::now() < deadline, "no `{title}`: {:?}", processes::belonging_to(&test.path(""))),
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    let all = processes::belonging_to(&test.path(""));
+    let found = all.iter().find(|process| process.command.contains(title));
+    found.unwrap_or_else(|| panic!("no `{title}`: {all:?}")).pid
 }
 
 #[test]
@@ -330,19 +314,18 @@ fn a_box_outlives_its_network_agent() {
     let test = with_network("");
     let mut session =
         test.background(&format!("python3 server.py 127.0.0.1 {port} & read line; echo goes on; read line"));
-    assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
+    session.expect("listening");
+    assert_eq!(talk(connect(opened(&test, port))), "box hello\nend\n");
     kill(of_box(&test, "devbox: network"));
-    assert!(closes((Ipv4Addr::LOCALHOST, port)));
+    let failed = event(&test, |event| event["event"] == "failed");
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("network agent is gone")), "{failed}");
+    assert!(is_closed((Ipv4Addr::LOCALHOST, port)));
     session.say("go");
     session.expect("goes on");
-    let log = std::fs::read_to_string(test.boxes()[0].join("log/events.jsonl")).expect("a log");
-    assert!(log.contains("network agent is gone"), "{log}");
     // Another one.
     test.args(["port", "add", &format!("{port}:{port}")]).any_stdout().run();
     assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
-    session.close_stdin();
-    session.wait();
-    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(5)).is_empty());
+    assert_ends(&test, session);
 }
 
 fn kill(pid: u32) {
@@ -356,7 +339,8 @@ fn a_network_agent_dies_with_its_supervisor() {
     let port = free_port();
     let test = with_network("");
     let mut session = test.background(&format!("python3 server.py 127.0.0.1 {port} & read line"));
-    assert_eq!(talk(connect((Ipv4Addr::LOCALHOST, port))), "box hello\nend\n");
+    session.expect("listening");
+    assert_eq!(talk(connect(opened(&test, port))), "box hello\nend\n");
     let agent = of_box(&test, "devbox: network");
     let status = std::fs::read_to_string(format!("/proc/{agent}/status")).expect("a process");
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("a parent");
@@ -364,9 +348,8 @@ fn a_network_agent_dies_with_its_supervisor() {
         assert!(status.contains(expected), "{expected}: {status}");
     }
     kill(parent.parse().expect("a number"));
-    assert!(closes((Ipv4Addr::LOCALHOST, port)));
-    session.wait();
-    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(5)).is_empty());
+    assert_ends(&test, session);
+    assert!(is_closed((Ipv4Addr::LOCALHOST, port)));
 }
 
 #[test]
@@ -375,7 +358,8 @@ fn many_connections_at_once() {
     let port = free_port();
     let test = with_network("");
     let mut session = test.background(&format!("ulimit -n 4096; python3 server.py 127.0.0.1 {port} & read line"));
-    drop(connect((Ipv4Addr::LOCALHOST, port)));
+    session.expect("listening");
+    opened(&test, port);
     // The thread for each of them is the server's; half of them say nothing at all.
     let mut streams: Vec<TcpStream> = (0..300).map(|_| connect((Ipv4Addr::LOCALHOST, port))).collect();
     let talking = streams.split_off(150);
@@ -395,8 +379,8 @@ fn a_box_in_the_network_of_another() {
     let name = format!("net-{}", free_port());
     one.profile(&format!("name = \"{name}\"\nbase = \"host\"\n[network]\nmode = \"private\"\nforward = \"off\"\n"));
     let join = format!("base = \"host\"\n[network]\njoin = \"{name}\"\n");
-    let mut server = one.background("python3 server.py 127.0.0.1 80 & echo up; read line");
-    server.expect("up");
+    let mut server = one.background("python3 server.py 127.0.0.1 80 & read line");
+    server.expect("listening");
 
     let mut other = Devbox::shared("base = \"host\"\n");
     // It is not asked for what the user's own configuration says.
@@ -407,8 +391,7 @@ fn a_box_in_the_network_of_another() {
     other.env("XDG_RUNTIME_DIR", one.path("run"));
     other.file(
         "client.py",
-        "import socket, time\nfor _ in range(100):\n    try:\n        s = socket.create_connection((\"127.0.0.1\", 80))\n        break\n    \
-         except OSError:\n        time.sleep(0.05)\ns.sendall(b\"hello\\n\")\ns.shutdown(1)\nprint(s.makefile().read(), end=\"\")\n",
+        "import socket\ns = socket.create_connection((\"127.0.0.1\", 80))\ns.sendall(b\"hello\\n\")\ns.shutdown(1)\nprint(s.makefile().read(), end=\"\")\n",
     );
     other
         .sh("python3 client.py; cat /sys/class/net/eth0/mtu >/dev/null 2>&1; id -u; touch /root/mine")

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub mod agent;
 pub mod filter;
 pub mod host;
+pub mod netlink;
 pub mod pasta;
 pub mod plan;
 pub mod reached;

@@ -10,11 +10,11 @@
 //! (`ifb`): dropping what is too much instead (`police`) costs connections much more than the rate says.
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socket_with};
 
+use super::netlink::{Socket, Writer};
 use super::{INTERFACE, NetTarget};
 use crate::profile::bandwidth::Bandwidth;
 use crate::sys::clone::{Forked, exit_now, fork};
@@ -80,150 +80,108 @@ pub fn shape(target: &NetTarget, bandwidth: &Bandwidth) -> SysResult<()> {
 
 /// In the network namespace of the caller.
 fn apply(bandwidth: &Bandwidth) -> SysResult<()> {
-    // Of all protocols of netlink it is the first one.
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
-        .call(|| "socket `NETLINK_ROUTE`".to_owned())?;
+    let socket = Socket::new(None)?;
     let own = index(&socket, INTERFACE)?;
     if let Some(rate) = bandwidth.up {
-        send(&socket, bucket(own, rate, rate / 8 / 20), "limit what is sent")?;
+        socket.request(bucket(own, rate, rate / 8 / 20), "limit what is sent")?;
     }
     if let Some(rate) = bandwidth.down {
-        send(&socket, ifb(), "add an interface of the kind `ifb`")?;
+        socket.request(ifb(), "add an interface of the kind `ifb`")?;
         let other = index(&socket, IFB)?;
-        send(&socket, up(other), "set the interface of the kind `ifb` up")?;
-        send(&socket, bucket(other, rate, RECEIVED_QUEUE), "limit what is received")?;
-        send(&socket, ingress(own), "add the qdisc `ingress`")?;
-        send(&socket, redirect(own, other), "redirect what is received")?;
+        socket.request(up(other), "set the interface of the kind `ifb` up")?;
+        socket.request(bucket(other, rate, RECEIVED_QUEUE), "limit what is received")?;
+        socket.request(ingress(own), "add the qdisc `ingress`")?;
+        socket.request(redirect(own, other), "redirect what is received")?;
     }
     Ok(())
 }
 
-fn index(socket: &OwnedFd, name: &str) -> SysResult<u32> {
+fn index(socket: &Socket, name: &str) -> SysResult<u32> {
     // Any socket of the namespace will do.
     rustix::net::netdevice::name_to_index(socket.as_fd(), name).call(|| format!("ioctl `SIOCGIFINDEX` `{name}`"))
 }
 
-/// Sends one request and waits for its acknowledgement.
-fn send(socket: &OwnedFd, message: Message, what: &str) -> SysResult<()> {
-    let call = || what.to_owned();
-    rustix::net::send(socket, &message.finish(), SendFlags::empty()).call(call)?;
-    let mut answer = [0; 4096];
-    let (_, size) = rustix::net::recv(socket, &mut answer[..], RecvFlags::empty()).call(call)?;
-    // `struct nlmsgerr` behind the header begins with a negative errno, or 0.
-    match answer[..size].get(16..20).and_then(|bytes| bytes.first_chunk()).map(|bytes| i32::from_ne_bytes(*bytes)) {
-        Some(0) => Ok(()),
-        Some(errno) => Err(Errno::from_raw_os_error(-errno)).call(call),
-        None => Err(Errno::BADMSG).call(call),
-    }
+/// A request that is to be acknowledged.
+fn request(kind: u16, flags: i32, body: impl FnOnce(&mut Writer)) -> Writer {
+    let mut writer = Writer::default();
+    writer.message(kind, (libc::NLM_F_REQUEST | libc::NLM_F_ACK | flags) as u16, 0, body);
+    writer
 }
 
-/// A netlink request under construction.
-struct Message(Vec<u8>);
-
-impl Message {
-    fn new(kind: u16, flags: i32, body: &[u8]) -> Self {
-        let mut bytes = vec![0; 4];
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(((libc::NLM_F_REQUEST | libc::NLM_F_ACK | flags) as u16).to_ne_bytes());
-        bytes.extend([0; 8]);
-        bytes.extend(body);
-        Self(bytes)
-    }
-
-    /// Appends an attribute.
-    fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
-        self.0.extend(attribute(kind, value));
-        self
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        let length = (self.0.len() as u32).to_ne_bytes();
-        self.0[..4].copy_from_slice(&length);
-        self.0
-    }
+/// Writes a `struct tcmsg`.
+fn write_traffic(writer: &mut Writer, interface: u32, handle: u32, parent: u32, info: u32) {
+    writer.words(&[0, interface, handle, parent, info]);
 }
 
-/// Length, kind, value, and zeroes up to a multiple of four bytes.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = ((value.len() + 4) as u16).to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
+/// Writes a `struct ifinfomsg`.
+fn write_link(writer: &mut Writer, interface: u32, flags: u32) {
+    writer.words(&[0, interface, flags, flags]);
 }
 
-fn words(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+fn ifb() -> Writer {
+    request(NEW_LINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL, |writer| {
+        write_link(writer, 0, 0);
+        writer.attribute(IFLA_IFNAME, format!("{IFB}\0").as_bytes());
+        writer.nested(IFLA_LINKINFO, |writer| writer.attribute(KIND, b"ifb\0"));
+    })
 }
 
-/// `struct tcmsg`
-fn traffic(interface: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
-    words(&[0, interface, handle, parent, info])
-}
-
-/// `struct ifinfomsg`
-fn link(interface: u32, flags: u32) -> Vec<u8> {
-    words(&[0, interface, flags, flags])
-}
-
-fn ifb() -> Message {
-    let kind = attribute(KIND, b"ifb\0");
-    Message::new(NEW_LINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &link(0, 0))
-        .attribute(IFLA_IFNAME, format!("{IFB}\0").as_bytes())
-        .attribute(IFLA_LINKINFO, &kind)
-}
-
-fn up(interface: u32) -> Message {
-    Message::new(NEW_LINK, 0, &link(interface, libc::IFF_UP as u32))
+fn up(interface: u32) -> Writer {
+    request(NEW_LINK, 0, |writer| write_link(writer, interface, libc::IFF_UP as u32))
 }
 
 /// A token bucket that passes `rate` bits per second, and lets `queue` bytes wait.
-fn bucket(interface: u32, rate: u64, queue: u64) -> Message {
+fn bucket(interface: u32, rate: u64, queue: u64) -> Writer {
     let bytes = rate / 8;
     // What passes at once: 5 ms.
     let burst = (bytes / 200).max(2 * LONGEST_PACKET) as u32;
     let limit = (u64::from(burst) + queue).min(u64::from(u32::MAX)) as u32;
     // `struct tc_ratespec`: cell size, link layer, overhead, alignment, smallest packet, rate.
-    let mut spec = vec![0, LINKLAYER_ETHERNET, 0, 0, 0, 0, 0, 0];
-    spec.extend(u32::try_from(bytes).unwrap_or(u32::MAX).to_ne_bytes());
+    let mut parameters = vec![0, LINKLAYER_ETHERNET, 0, 0, 0, 0, 0, 0];
+    parameters.extend(u32::try_from(bytes).unwrap_or(u32::MAX).to_ne_bytes());
     // `struct tc_tbf_qopt`: the rate, no peak rate, then limit, bucket and largest packet.
-    let mut parameters = spec;
     parameters.extend([0; 12]);
-    parameters.extend(words(&[limit, 0, 0]));
-    let options = [
-        attribute(TBF_PARMS, &parameters),
-        attribute(TBF_BURST, &burst.to_ne_bytes()),
-        attribute(TBF_RATE64, &bytes.to_ne_bytes()),
-    ]
-    .concat();
-    Message::new(NEW_QDISC, libc::NLM_F_CREATE | libc::NLM_F_REPLACE, &traffic(interface, 0, PARENT_ROOT, 0))
-        .attribute(KIND, b"tbf\0")
-        .attribute(OPTIONS, &options)
+    parameters.extend(limit.to_ne_bytes());
+    parameters.extend([0; 8]);
+    request(NEW_QDISC, libc::NLM_F_CREATE | libc::NLM_F_REPLACE, |writer| {
+        write_traffic(writer, interface, 0, PARENT_ROOT, 0);
+        writer.attribute(KIND, b"tbf\0");
+        writer.nested(OPTIONS, |writer| {
+            writer.attribute(TBF_PARMS, &parameters);
+            writer.attribute(TBF_BURST, &burst.to_ne_bytes());
+            writer.attribute(TBF_RATE64, &bytes.to_ne_bytes());
+        });
+    })
 }
 
-fn ingress(interface: u32) -> Message {
-    Message::new(
-        NEW_QDISC,
-        libc::NLM_F_CREATE | libc::NLM_F_EXCL,
-        &traffic(interface, HANDLE_INGRESS, PARENT_INGRESS, 0),
-    )
-    .attribute(KIND, b"ingress\0")
+fn ingress(interface: u32) -> Writer {
+    request(NEW_QDISC, libc::NLM_F_CREATE | libc::NLM_F_EXCL, |writer| {
+        write_traffic(writer, interface, HANDLE_INGRESS, PARENT_INGRESS, 0);
+        writer.attribute(KIND, b"ingress\0");
+    })
 }
 
 /// Whatever arrives at `interface` is sent by `to`.
-fn redirect(interface: u32, to: u32) -> Message {
-    let mirred = attribute(MIRRED_PARMS, &words(&[0, 0, ACT_STOLEN, 0, 0, EGRESS_REDIR, to]));
-    let action = [attribute(KIND, b"mirred\0"), attribute(OPTIONS, &mirred)].concat();
+fn redirect(interface: u32, to: u32) -> Writer {
     // `struct tc_u32_sel`, terminal, with one key that everything matches: no bit of the first word is looked at.
-    let mut selector = vec![1, 0, 1, 0];
-    selector.extend([0; 12]);
-    selector.extend([0; 16]);
-    let options = [attribute(U32_SEL, &selector), attribute(U32_ACT, &attribute(1, &action))].concat();
+    let mut selector = [0; 32];
+    (selector[0], selector[2]) = (1, 1);
+    let mirred: Vec<u8> = [0, 0, ACT_STOLEN, 0, 0, EGRESS_REDIR, to].into_iter().flat_map(u32::to_ne_bytes).collect();
     // Priority 1, every protocol in network order.
     let info = 1 << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
-    Message::new(NEW_FILTER, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &traffic(interface, 0, HANDLE_INGRESS, info))
-        .attribute(KIND, b"u32\0")
-        .attribute(OPTIONS, &options)
+    request(NEW_FILTER, libc::NLM_F_CREATE | libc::NLM_F_EXCL, |writer| {
+        write_traffic(writer, interface, 0, HANDLE_INGRESS, info);
+        writer.attribute(KIND, b"u32\0");
+        writer.nested(OPTIONS, |writer| {
+            writer.attribute(U32_SEL, &selector);
+            writer.nested(U32_ACT, |writer| {
+                writer.nested(1, |writer| {
+                    writer.attribute(KIND, b"mirred\0");
+                    writer.nested(OPTIONS, |writer| writer.attribute(MIRRED_PARMS, &mirred));
+                });
+            });
+        });
+    })
 }
 
 #[cfg(test)]
@@ -231,11 +189,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_padded() {
-        assert_eq!(attribute(1, b"ifb\0"), [8, 0, 1, 0, b'i', b'f', b'b', 0]);
-        assert_eq!(attribute(2, b"x"), [5, 0, 2, 0, b'x', 0, 0, 0]);
-        let message = Message::new(NEW_LINK, 0, &link(7, 1)).attribute(KIND, b"x").finish();
-        assert_eq!((message.len(), message[0]), (16 + 16 + 8, 40));
-        assert_eq!(bucket(1, 50_000_000, 0).finish().len() % 4, 0);
+    fn requests_are_padded() {
+        let message = request(NEW_LINK, 0, |writer| {
+            write_link(writer, 7, 1);
+            writer.attribute(KIND, b"x");
+        });
+        assert_eq!((message.bytes().len(), message.bytes()[0]), (16 + 16 + 8, 40));
+        assert_eq!(bucket(1, 50_000_000, 0).bytes().len() % 4, 0);
     }
 }

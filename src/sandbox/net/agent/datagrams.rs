@@ -121,8 +121,9 @@ impl Datagrams {
         soon.or(self.sweep)
     }
 
-    /// Does what is due.
+    /// A new round: does what is due.
     pub fn on_time(&mut self, shared: &Shared) -> SysResult<()> {
+        self.slots.settle();
         for slot in std::mem::take(&mut self.fresh) {
             if let Some(Slot::Bound(bound)) = self.slots.get_mut(slot) {
                 shared.reactor.add(&bound.socket, key(slot), EventFlags::IN)?;

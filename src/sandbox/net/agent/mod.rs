@@ -25,7 +25,6 @@ pub mod dns;
 pub mod egress;
 pub mod link;
 pub mod message;
-pub mod netlink;
 pub mod ports;
 pub mod reactor;
 pub mod slab;

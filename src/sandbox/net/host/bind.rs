@@ -19,7 +19,7 @@ use crate::sys::{Context, SysResult};
 /// As many connections wait to be accepted as the kernel allows.
 const BACKLOG: i32 = 4096;
 /// Both of the host's, the one that every program tries first.
-const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 /// Added to a low port that may not be bound: 80 becomes 8080.
 const LOW_PORT_OFFSET: u16 = 8000;
 /// How many ports after a taken one are tried, before any.

@@ -1,12 +1,14 @@
 //! Which ports of a box are reachable on the host at the moment: what `devbox port list` shows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
+use rustix::net::Shutdown;
 use serde::{Deserialize, Serialize};
 
 use super::bind::{self, Bound};
 use crate::profile::ports::{Protocol, Published};
-use crate::sys::SysResult;
+use crate::sys::{Context, SysResult};
 
 /// A box that listens on more ports than this has the rest to itself.
 const MAX_FOUND: usize = 256;
@@ -48,6 +50,23 @@ pub struct Entry {
     pub forward: Forward,
     /// Addresses in the box.
     pub targets: Vec<SocketAddr>,
+    /// The sockets, which the agent has as well.
+    sockets: Vec<OwnedFd>,
+}
+
+impl Entry {
+    /// The sockets, for the agent.
+    pub fn share(&self) -> SysResult<Vec<OwnedFd>> {
+        self.sockets.iter().map(|socket| socket.try_clone().call(|| "dup a socket".to_owned())).collect()
+    }
+
+    /// Turns new connections away, whatever the agent does with its descriptors.
+    fn close(&self) {
+        for socket in &self.sockets {
+            // A listener listens no longer. One for datagrams has nothing that could be shut down.
+            rustix::net::shutdown(socket, Shutdown::Both).unwrap_or_default();
+        }
+    }
 }
 
 /// All of a box.
@@ -64,44 +83,37 @@ impl Forwards {
     }
 
     /// Binds what `published` names.
-    pub fn publish(&mut self, published: &Published, origin: Origin) -> SysResult<(&Entry, Bound)> {
-        let mut bound = bind::publish(published)?;
-        let forward = Forward {
-            box_port: published.box_port,
-            protocol: published.protocol,
-            addresses: std::mem::take(&mut bound.addresses),
-            origin,
-            moved_from: None,
-        };
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        let targets = loopback.map(|address| SocketAddr::new(address, published.box_port)).to_vec();
-        Ok((self.insert(forward, targets), bound))
+    pub fn publish(&mut self, published: &Published, origin: Origin) -> SysResult<&Entry> {
+        let Bound { sockets, addresses } = bind::publish(published)?;
+        let forward =
+            Forward { box_port: published.box_port, protocol: published.protocol, addresses, origin, moved_from: None };
+        let targets = bind::LOOPBACK.map(|address| SocketAddr::new(address, published.box_port)).to_vec();
+        Ok(self.insert(forward, targets, sockets))
     }
 
     /// A program in the box listens on `port` of `address`. `None`: it is reachable already, or there are too many.
-    pub fn found(&mut self, port: u16, address: IpAddr) -> SysResult<Option<(&Entry, Bound)>> {
+    pub fn found(&mut self, port: u16, address: IpAddr) -> SysResult<Option<&Entry>> {
         let known = |forward: &Forward| forward.box_port == port && forward.protocol == Protocol::Tcp;
         let found = self.list().filter(|forward| forward.origin == Origin::Found).count();
         if found >= MAX_FOUND || self.list().any(known) {
             return Ok(None);
         }
-        let mut bound = bind::publish_somewhere(port, Protocol::Tcp)?;
-        let addresses = std::mem::take(&mut bound.addresses);
+        let Bound { sockets, addresses } = bind::publish_somewhere(port, Protocol::Tcp)?;
         let moved_from = addresses.first().is_some_and(|address| address.port() != port).then_some(port);
         let forward = Forward { box_port: port, protocol: Protocol::Tcp, addresses, origin: Origin::Found, moved_from };
-        Ok(Some((self.insert(forward, vec![SocketAddr::new(reachable(address), port)]), bound)))
+        Ok(Some(self.insert(forward, vec![SocketAddr::new(reachable(address), port)], sockets)))
     }
 
-    fn insert(&mut self, forward: Forward, targets: Vec<SocketAddr>) -> &Entry {
+    fn insert(&mut self, forward: Forward, targets: Vec<SocketAddr>, sockets: Vec<OwnedFd>) -> &Entry {
         self.next_id += 1;
         let at = self.entries.len();
-        self.entries.push(Entry { id: self.next_id, forward, targets });
+        self.entries.push(Entry { id: self.next_id, forward, targets, sockets });
         &self.entries[at]
     }
 
-    /// Takes the entries out that `unwanted` holds for.
+    /// Takes the entries out that `unwanted` holds for: who connects from now on is turned away.
     pub fn remove(&mut self, unwanted: impl Fn(&Forward) -> bool) -> Vec<Entry> {
-        self.entries.extract_if(.., |entry| unwanted(&entry.forward)).collect()
+        self.entries.extract_if(.., |entry| unwanted(&entry.forward)).inspect(Entry::close).collect()
     }
 }
 
@@ -116,6 +128,8 @@ fn reachable(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     #[test]
@@ -123,18 +137,30 @@ mod tests {
         let mut forwards = Forwards::default();
         let wanted = Published { address: None, host_port: None, box_port: 80, protocol: Protocol::Tcp };
         let (id, targets) = {
-            let (entry, bound) = forwards.publish(&wanted, Origin::Profile).unwrap();
-            assert_eq!(entry.forward.addresses.len(), bound.sockets.len());
+            let entry = forwards.publish(&wanted, Origin::Profile).unwrap();
+            assert_eq!(entry.forward.addresses.len(), entry.sockets.len());
             (entry.id, entry.targets.clone())
         };
         assert_eq!(targets[0].to_string(), "127.0.0.1:80");
         assert!(forwards.found(80, "0.0.0.0".parse().unwrap()).unwrap().is_none(), "published already");
-        let (found, _bound) = forwards.found(45_678, "::".parse().unwrap()).unwrap().unwrap();
+        let found = forwards.found(45_678, "::".parse().unwrap()).unwrap().unwrap();
         assert_eq!(found.targets[0].to_string(), "[::1]:45678");
         assert_eq!(
             forwards.remove(|forward| forward.box_port == 80).iter().map(|entry| entry.id).collect::<Vec<_>>(),
             [id]
         );
         assert_eq!(forwards.list().count(), 1);
+    }
+
+    #[test]
+    fn a_removed_port_closes_whatever_the_agent_does() {
+        let mut forwards = Forwards::default();
+        let wanted = Published { address: None, host_port: None, box_port: 80, protocol: Protocol::Tcp };
+        let entry = forwards.publish(&wanted, Origin::Command).unwrap();
+        let (kept_by_the_agent, address) = (entry.share().unwrap(), entry.forward.addresses[0]);
+        let client = TcpStream::connect(address).unwrap();
+        forwards.remove(|_| true);
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+        drop((client, kept_by_the_agent));
     }
 }

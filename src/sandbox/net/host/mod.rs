@@ -16,7 +16,6 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use self::bind::Bound;
 use self::forwards::{Entry, Forward, Forwards, Origin};
 use self::journal::Journal;
 use self::servers::Servers;
@@ -91,12 +90,12 @@ impl<'a> HostSide<'a> {
 
     /// Makes a port of the box reachable.
     fn publish(&mut self, published: &Published, origin: Origin) -> Result<Forward, NetError> {
-        let (entry, bound) = self
+        let entry = self
             .forwards
             .publish(published, origin)
             .map_err(|source| NetError::Publish { port: *published, source })?;
-        let (order, forward) = (order(entry), entry.forward.clone());
-        self.order(order, bound.sockets)?;
+        let (order, sockets, forward) = (order(entry), entry.share()?, entry.forward.clone());
+        self.order(order, sockets)?;
         Ok(forward)
     }
 
@@ -237,8 +236,8 @@ impl<'a> HostSide<'a> {
     fn forward(&mut self, port: u16, address: IpAddr) -> SysResult<()> {
         match self.forwards.found(port, address) {
             Ok(None) => Ok(()),
-            Ok(Some((entry, Bound { sockets, .. }))) => {
-                let (order, forward) = (order(entry), entry.forward.clone());
+            Ok(Some(entry)) => {
+                let (order, sockets, forward) = (order(entry), entry.share()?, entry.forward.clone());
                 self.tell("port_opened", &forward);
                 self.order(order, sockets)
             }
@@ -315,10 +314,10 @@ impl<'a> HostSide<'a> {
     }
 
     fn give_up(&mut self, reason: &str) {
-        self.log.append("failed", &[("error", &format!("the box's network agent is gone: {reason}"))]);
         self.forwards.remove(|_| true);
         // Nobody can be told more than the log has.
         self.stop().ok();
+        self.log.append("failed", &[("error", &format!("the box's network agent is gone: {reason}"))]);
     }
 
     /// Ends the agent once it has told what it knows of the box's traffic.

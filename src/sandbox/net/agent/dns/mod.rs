@@ -143,8 +143,9 @@ impl Resolver {
         self.slots.iter_mut().map(|(_, slot)| slot.deadline()).min()
     }
 
-    /// Does what is due.
+    /// A new round: does what is due.
     pub fn on_time(&mut self, gate: &mut Option<Gate>, shared: &mut Shared) -> SysResult<()> {
+        self.slots.settle();
         if !self.registered {
             self.registered = true;
             shared.reactor.add(&self.udp, Key::new(Part::Resolver, UDP), EventFlags::IN)?;

@@ -112,22 +112,16 @@ impl Gate {
     /// why the box must not see the answer.
     pub fn accept(&mut self, answer: &Answer, rules: &[usize]) -> SysResult<Result<(), Reason>> {
         let addresses = answer.addresses();
-        let listed =
-            |address: IpAddr| self.rules.iter().flatten().any(|rule| rule.target.contains(address.to_canonical()));
-        if self.rules.is_some() {
+        let lasts = |ttl: u32| Duration::from_secs(ttl.into()).clamp(SHORTEST, LONGEST);
+        if let Some(list) = &self.rules {
             // Nobody but the user says which local addresses the box reaches: a name's owner could say anything.
-            let local = |(address, _): &(IpAddr, u32)| Reach::of(*address) != Reach::Public && !listed(*address);
-            if addresses.iter().any(local) {
+            let (public, local): (Vec<_>, Vec<_>) =
+                addresses.iter().partition(|(address, _)| Reach::of(*address) == Reach::Public);
+            let listed = |address: IpAddr| list.iter().any(|rule| rule.target.contains(address.to_canonical()));
+            if !local.into_iter().all(|(address, _)| listed(address)) {
                 return Ok(Err(Reason::LocalAddress));
             }
-        }
-        let lasts = |ttl: u32| Duration::from_secs(ttl.into()).clamp(SHORTEST, LONGEST);
-        if self.rules.is_some() {
-            let public: Vec<(IpAddr, Duration)> = addresses
-                .iter()
-                .filter(|(address, _)| Reach::of(*address) == Reach::Public)
-                .map(|(address, ttl)| (*address, lasts(*ttl)))
-                .collect();
+            let public: Vec<_> = public.into_iter().map(|(address, ttl)| (address, lasts(ttl))).collect();
             self.sets.allow(rules, &public)?;
         }
         let now = Instant::now();
@@ -150,35 +144,15 @@ impl Gate {
 
     /// Writes down that the resolver said no.
     pub fn refused(&mut self, name: &str, reason: Reason, shared: &mut Shared) -> SysResult<()> {
-        let traffic = Traffic {
-            verdict: Verdict::Denied,
-            protocol: TrafficProtocol::Dns,
-            name: Some(name.to_owned()),
-            address: None,
-            port: None,
-            uid: None,
-            socket: None,
-            reason: Some(reason),
-        };
-        self.write(traffic, shared)
+        self.write(question(name, Verdict::Denied, Some(reason)), shared)
     }
 
     /// Writes down what the box asked for while everything is allowed.
     pub fn learned(&mut self, name: &str, shared: &mut Shared) -> SysResult<()> {
-        if self.rules.is_some() {
-            return Ok(());
+        match self.rules {
+            Some(_) => Ok(()),
+            None => self.write(question(name, Verdict::Allowed, None), shared),
         }
-        let traffic = Traffic {
-            verdict: Verdict::Allowed,
-            protocol: TrafficProtocol::Dns,
-            name: Some(name.to_owned()),
-            address: None,
-            port: None,
-            uid: None,
-            socket: None,
-            reason: None,
-        };
-        self.write(traffic, shared)
     }
 
     /// When [`Self::on_time`] wants to be called.
@@ -264,6 +238,20 @@ impl Gate {
                 Ok(())
             }
         }
+    }
+}
+
+/// A question for `name`.
+fn question(name: &str, verdict: Verdict, reason: Option<Reason>) -> Traffic {
+    Traffic {
+        verdict,
+        protocol: TrafficProtocol::Dns,
+        name: Some(name.to_owned()),
+        address: None,
+        port: None,
+        uid: None,
+        socket: None,
+        reason,
     }
 }
 

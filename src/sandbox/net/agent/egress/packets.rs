@@ -4,15 +4,15 @@
 //! numbers have holes where lines were lost, so that they can be counted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+use rustix::net::netlink::NETFILTER;
 
-use super::super::netlink::{Writer, attributes, messages};
 use crate::sandbox::net::filter::{ALLOWED, LOG_GROUP};
+use crate::sandbox::net::netlink::{Socket, Writer, attributes, messages};
 use crate::sandbox::net::reached::{TrafficProtocol, Verdict};
-use crate::sys::{Context, SysError, SysResult};
+use crate::sys::{Context, SysResult};
 
 /// `NFNL_SUBSYS_ULOG` of linux/netfilter/nfnetlink.h, and the messages of linux/netfilter/nfnetlink_log.h.
 const SUBSYSTEM: u16 = 4;
@@ -59,7 +59,7 @@ pub struct Packet {
 /// The socket.
 #[derive(Debug)]
 pub struct Packets {
-    socket: OwnedFd,
+    socket: Socket,
     buffer: Vec<u8>,
 }
 
@@ -72,42 +72,26 @@ impl AsFd for Packets {
 impl Packets {
     /// In the network namespace of the caller, who needs `CAP_NET_ADMIN` over it.
     pub fn new() -> SysResult<Self> {
-        let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))
-                .call(|| "socket `NETLINK_NETFILTER`".to_owned())?;
-        let mut packets = Self { socket, buffer: vec![0; 64 << 10] };
         let mode = [&COPIED.to_be_bytes()[..], &[COPY_PACKET, 0]].concat();
-        packets.configure(|writer| {
+        let mut writer = Writer::default();
+        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+        writer.message(CONFIG, flags, 1, |writer| {
+            writer.netfilter_header(0, LOG_GROUP);
             writer.attribute(COMMAND, &[BIND]);
             writer.attribute(MODE, &mode);
             writer.attribute(TIMEOUT, &PATIENCE.to_be_bytes());
             writer.attribute(THRESHOLD, &TOGETHER.to_be_bytes());
             writer.attribute(FLAGS, &WITH_SEQUENCE.to_be_bytes());
-        })?;
-        Ok(packets)
-    }
-
-    fn configure(&mut self, attributes: impl FnOnce(&mut Writer)) -> SysResult<()> {
-        let call = || format!("bind `NFLOG` group {LOG_GROUP}");
-        let mut writer = Writer::default();
-        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
-        writer.message(CONFIG, flags, 1, |writer| {
-            writer.raw(&[0, 0]);
-            writer.raw(&LOG_GROUP.to_be_bytes());
-            attributes(writer);
         });
-        send(&self.socket, &writer.finish(), SendFlags::empty()).call(call)?;
-        let (size, _) = recv(&self.socket, &mut self.buffer[..], RecvFlags::DONTWAIT).call(call)?;
-        match messages(&self.buffer[..size]).find_map(|message| message.errno()) {
-            Some(0) => Ok(()),
-            errno => Err(SysError::new(call(), Errno::from_raw_os_error(errno.unwrap_or(libc::EBADMSG)))),
-        }
+        let socket = Socket::new(Some(NETFILTER))?;
+        socket.request(writer, "bind `NFLOG`")?;
+        Ok(Self { socket, buffer: vec![0; 64 << 10] })
     }
 
     /// What has been told since; `false` when there is nothing more now.
     pub fn read(&mut self, into: &mut Vec<Packet>) -> SysResult<bool> {
-        match recv(&self.socket, &mut self.buffer[..], RecvFlags::DONTWAIT) {
-            Ok((size, _)) => {
+        match self.socket.receive(&mut self.buffer) {
+            Ok(size) => {
                 let packets = messages(&self.buffer[..size]).filter(|message| message.kind == PACKET);
                 into.extend(packets.filter_map(|message| packet(message.body)));
                 Ok(true)
@@ -181,7 +165,7 @@ mod tests {
         writer.attribute(UID, &7_u32.to_be_bytes());
         writer.attribute(SEQUENCE, &3_u32.to_be_bytes());
         writer.attribute(PAYLOAD, &ip);
-        let read = packet(&writer.finish()).unwrap();
+        let read = packet(writer.bytes()).unwrap();
         assert_eq!(
             (read.verdict, read.protocol, read.uid, read.sequence),
             (Verdict::Allowed, TrafficProtocol::Tcp, Some(7), 3)

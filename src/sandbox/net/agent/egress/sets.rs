@@ -5,14 +5,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+use rustix::net::netlink::NETFILTER;
 
-use super::super::netlink::{Writer, messages};
 use crate::sandbox::net::filter::{TABLE, set_name};
+use crate::sandbox::net::netlink::{Socket, Writer, messages};
 use crate::sys::{Context, SysError, SysResult};
 
 /// `NFNL_SUBSYS_NFTABLES` of linux/netfilter/nfnetlink.h.
@@ -40,7 +39,7 @@ type Element = (usize, IpAddr);
 /// The sets.
 #[derive(Debug)]
 pub struct Sets {
-    socket: OwnedFd,
+    socket: Socket,
     until: HashMap<Element, Instant>,
     sequence: u32,
 }
@@ -48,10 +47,7 @@ pub struct Sets {
 impl Sets {
     /// In the network namespace of the caller, who needs `CAP_NET_ADMIN` over it, now and later.
     pub fn new() -> SysResult<Self> {
-        let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))
-                .call(|| "socket `NETLINK_NETFILTER`".to_owned())?;
-        Ok(Self { socket, until: HashMap::new(), sequence: 0 })
+        Ok(Self { socket: Socket::new(Some(NETFILTER))?, until: HashMap::new(), sequence: 0 })
     }
 
     /// Makes `addresses` reachable for each of `rules`, for at least the time that goes with each. All of them are when
@@ -95,33 +91,28 @@ impl Sets {
         let mut writer = Writer::default();
         let first = self.sequence.wrapping_add(1);
         let mut sequence = first;
-        let header = |writer: &mut Writer, family: u8, resource: u16| {
-            writer.raw(&[family, 0]);
-            writer.raw(&resource.to_be_bytes());
-        };
         let request = libc::NLM_F_REQUEST as u16;
         let change = request | libc::NLM_F_ACK as u16;
-        writer.message(BATCH_BEGIN, request, sequence, |writer| header(writer, 0, SUBSYSTEM));
+        writer.message(BATCH_BEGIN, request, sequence, |writer| writer.netfilter_header(0, SUBSYSTEM));
         for (kind, flags, element, time) in gone.iter().map(|element| (DELETE_ELEMENT, change, *element, None)).chain(
             new.iter().map(|(element, time)| (NEW_ELEMENT, change | libc::NLM_F_CREATE as u16, *element, Some(*time))),
         ) {
             sequence = sequence.wrapping_add(1);
             writer.message(kind, flags, sequence, |writer| {
-                header(writer, INET, 0);
+                writer.netfilter_header(INET, 0);
                 write_element(writer, element, time);
             });
         }
         let expected = sequence.wrapping_sub(first);
         sequence = sequence.wrapping_add(1);
-        writer.message(BATCH_END, request, sequence, |writer| header(writer, 0, SUBSYSTEM));
+        writer.message(BATCH_END, request, sequence, |writer| writer.netfilter_header(0, SUBSYSTEM));
         self.sequence = sequence;
         let call = || "change the sets of the packet filter".to_owned();
-        send(&self.socket, &writer.finish(), SendFlags::empty()).call(call)?;
-        // The kernel has answered all of it before `send` returned.
+        self.socket.send(writer).call(call)?;
         let (mut answered, mut buffer) = (0, vec![0; 64 << 10]);
         let mut failed = None;
         while answered < expected {
-            let (size, _) = recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT).call(call)?;
+            let size = self.socket.receive(&mut buffer).call(call)?;
             for message in messages(&buffer[..size]) {
                 let Some(errno) = message.errno() else { continue };
                 if errno != 0 {

@@ -157,8 +157,9 @@ impl Ports {
         [soon, self.resume, self.scanner.as_ref().map(|(_, at)| *at)].into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// A new round: does what is due.
     pub fn on_time(&mut self, shared: &mut Shared) -> SysResult<()> {
+        self.slots.settle();
         let now = Instant::now();
         if !self.fresh.is_empty() || self.resume.is_some_and(|at| at <= now) {
             self.fresh.clear();

@@ -3,46 +3,43 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, socket_with};
+use rustix::net::netlink::SOCK_DIAG;
 
+use crate::sandbox::net::netlink::{Socket, Writer, messages};
 use crate::sys::{Context, SysError, SysResult};
 
 /// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
 /// `TCP_LISTEN` of the kernel's socket states, as a bit.
 const LISTEN: u32 = 1 << 10;
-/// Of `struct nlmsghdr`, in bytes.
-const HEADER: usize = 16;
-/// Of `struct inet_diag_req_v2`, in bytes.
-const REQUEST: usize = 56;
+/// What is behind the states in `struct inet_diag_req_v2`, in bytes: which sockets are meant, if not all.
+const SOCKET_ID: usize = 48;
 /// The end of the source address in `struct inet_diag_msg`.
 const MESSAGE: usize = 24;
 
-/// A netlink socket.
+/// Asks the kernel.
 #[derive(Debug)]
-pub struct Scanner(OwnedFd);
+pub struct Scanner {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
 
 impl Scanner {
     /// In the network namespace of the caller.
     pub fn new() -> SysResult<Self> {
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))
-            .map(Self)
-            .call(|| "socket `NETLINK_SOCK_DIAG`".to_owned())
+        Ok(Self { socket: Socket::new(Some(SOCK_DIAG))?, buffer: vec![0; 32 << 10] })
     }
 
     /// The ports, and the address that each is bound to: where a port is bound more than once, the best one to connect to.
     pub fn scan(&mut self) -> SysResult<BTreeMap<u16, IpAddr>> {
         let mut found = BTreeMap::new();
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
-            rustix::net::send(&self.0, &request(family), SendFlags::empty()).call(|| "send `sock_diag`".to_owned())?;
-            let mut buffer = vec![0; 32 << 10];
+            self.socket.send(request(family)).call(|| "send `sock_diag`".to_owned())?;
             loop {
-                let (_, size) = rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::empty())
-                    .call(|| "receive `sock_diag`".to_owned())?;
-                if read(&buffer[..size], &mut found)? {
+                let size = self.socket.receive(&mut self.buffer).call(|| "receive `sock_diag`".to_owned())?;
+                if read(&self.buffer[..size], &mut found)? {
                     break;
                 }
             }
@@ -52,46 +49,36 @@ impl Scanner {
 }
 
 /// "Dump all TCP sockets of `family` that listen."
-fn request(family: u8) -> Vec<u8> {
-    let mut message = Vec::with_capacity(HEADER + REQUEST);
-    message.extend(((HEADER + REQUEST) as u32).to_ne_bytes());
-    message.extend(BY_FAMILY.to_ne_bytes());
-    message.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
-    message.resize(HEADER, 0);
-    message.extend([family, libc::IPPROTO_TCP as u8, 0, 0]);
-    message.extend(LISTEN.to_ne_bytes());
-    message.resize(HEADER + REQUEST, 0);
-    message
+fn request(family: u8) -> Writer {
+    let mut writer = Writer::default();
+    writer.message(BY_FAMILY, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, 0, |writer| {
+        writer.raw(&[family, libc::IPPROTO_TCP as u8, 0, 0]);
+        writer.words(&[LISTEN]);
+        writer.raw(&[0; SOCKET_ID]);
+    });
+    writer
 }
 
 /// Adds what one packet tells. True at the end of the dump.
-fn read(mut packet: &[u8], found: &mut BTreeMap<u16, IpAddr>) -> SysResult<bool> {
-    let broken = || SysError::new("read `sock_diag`", Errno::BADMSG);
-    while !packet.is_empty() {
-        let length = packet.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes) as usize).ok_or_else(broken)?;
-        let message = packet.get(..length).filter(|message| message.len() >= HEADER).ok_or_else(broken)?;
-        let body = &message[HEADER..];
-        match i32::from(u16::from_ne_bytes([message[4], message[5]])) {
-            libc::NLMSG_DONE => return Ok(true),
-            libc::NLMSG_ERROR => {
-                let errno = body.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
-                return Err(SysError::new("dump `sock_diag`", Errno::from_raw_os_error(-errno)));
-            }
-            _ => {
-                let (port, address) = socket(body).ok_or_else(broken)?;
-                let best = found.entry(port).or_insert(address);
-                if rank(address) < rank(*best) {
-                    *best = address;
-                }
-            }
+fn read(packet: &[u8], found: &mut BTreeMap<u16, IpAddr>) -> SysResult<bool> {
+    for message in messages(packet) {
+        if let Some(errno) = message.errno() {
+            return Err(SysError::new("dump `sock_diag`", Errno::from_raw_os_error(errno)));
         }
-        packet = packet.get(length.next_multiple_of(4)..).unwrap_or_default();
+        if i32::from(message.kind) == libc::NLMSG_DONE {
+            return Ok(true);
+        }
+        let (port, address) = listener(message.body).ok_or_else(|| SysError::new("read `sock_diag`", Errno::BADMSG))?;
+        let best = found.entry(port).or_insert(address);
+        if rank(address) < rank(*best) {
+            *best = address;
+        }
     }
     Ok(false)
 }
 
 /// `struct inet_diag_msg`: family, state, timer, retransmissions; source and destination port; source address.
-fn socket(body: &[u8]) -> Option<(u16, IpAddr)> {
+fn listener(body: &[u8]) -> Option<(u16, IpAddr)> {
     let body = body.get(..MESSAGE)?;
     let address = match i32::from(body[0]) {
         libc::AF_INET => IpAddr::V4(Ipv4Addr::from(*body[8..].first_chunk::<4>()?)),

@@ -1,9 +1,16 @@
-//! Netlink messages, written and read. Pure.
+//! Netlink: messages, written and read, and the sockets that carry them.
 //!
 //! ```text
 //! length u32 | kind u16 | flags u16 | sequence u32 | port u32 | body: a header of the subsystem, then attributes
 //! attribute: length u16 | kind u16 | value, padded to 4 bytes
 //! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+
+use crate::sys::{Context, SysError, SysResult};
 
 /// Of the header, in bytes.
 const HEADER: usize = 16;
@@ -13,6 +20,47 @@ const ATTRIBUTE: usize = 4;
 const NESTED: u16 = 1 << 15;
 /// The bits of an attribute's kind that are its kind.
 const KIND_MASK: u16 = 0x3fff;
+
+/// A socket, in the network namespace of who made it.
+#[derive(Debug)]
+pub struct Socket(OwnedFd);
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Socket {
+    /// For the subsystem `protocol`; none is the first of all, routing.
+    pub fn new(protocol: Option<Protocol>) -> SysResult<Self> {
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
+            .map(Self)
+            .call(|| format!("socket `AF_NETLINK` {protocol:?}"))
+    }
+
+    /// Sends messages. The kernel has answered all of them when this returns.
+    pub fn send(&self, messages: Writer) -> Result<(), Errno> {
+        send(&self.0, &messages.bytes, SendFlags::empty()).map(drop)
+    }
+
+    /// What there is, if there is something: how many bytes of `buffer` it takes.
+    pub fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        recv(&self.0, buffer, RecvFlags::DONTWAIT).map(|(size, _)| size)
+    }
+
+    /// Sends one message that asks for an acknowledgement, and reads that. `what` is what the message is for.
+    pub fn request(&self, message: Writer, what: &str) -> SysResult<()> {
+        let call = || what.to_owned();
+        let mut buffer = [0; 4096];
+        self.send(message).call(call)?;
+        let size = self.receive(&mut buffer).call(call)?;
+        match messages(&buffer[..size]).find_map(|message| message.errno()) {
+            Some(0) => Ok(()),
+            errno => Err(SysError::new(what, Errno::from_raw_os_error(errno.unwrap_or(libc::EBADMSG)))),
+        }
+    }
+}
 
 /// Messages, one behind the other.
 #[derive(Debug, Default)]
@@ -39,6 +87,17 @@ impl Writer {
         self.bytes.extend(bytes);
     }
 
+    /// Adds numbers of 32 bits as they are.
+    pub fn words(&mut self, words: &[u32]) {
+        words.iter().for_each(|word| self.raw(&word.to_ne_bytes()));
+    }
+
+    /// Adds the header of a message for netfilter: the protocol family, version 0, and a number whose meaning depends on the message.
+    pub fn netfilter_header(&mut self, family: u8, resource: u16) {
+        self.raw(&[family, 0]);
+        self.raw(&resource.to_be_bytes());
+    }
+
     /// Adds an attribute.
     pub fn attribute(&mut self, kind: u16, value: &[u8]) {
         self.with_length(kind, |writer| writer.raw(value));
@@ -61,8 +120,8 @@ impl Writer {
 
     /// What was written.
     #[must_use]
-    pub fn finish(self) -> Vec<u8> {
-        self.bytes
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -127,8 +186,8 @@ mod tests {
             writer.nested(2, |writer| writer.attribute(3, &[7]));
         });
         writer.message(libc::NLMSG_ERROR as u16, 0, 10, |writer| writer.raw(&(-2_i32).to_ne_bytes()));
-        let bytes = writer.finish();
-        let read: Vec<_> = messages(&bytes).collect();
+        let bytes = writer.bytes();
+        let read: Vec<_> = messages(bytes).collect();
         assert_eq!(read.iter().map(|message| (message.kind, message.sequence)).collect::<Vec<_>>(), [(20, 9), (2, 10)]);
         assert_eq!((read[0].errno(), read[1].errno()), (None, Some(2)));
         let attributes: Vec<_> = attributes(read[0].body).collect();
