@@ -470,6 +470,9 @@ impl From<SessionError> for Error {
                     .hint("mirrors keep the newest version only: `devbox update` locks what there is now")
                     .hint("`devbox update PACKAGE` does so for one")
             }
+            SessionError::Placeholders { .. } => {
+                Self::chain(&error).hint("what `mask` in `[project]` lists must be yours to create").explain_full_disk()
+            }
             SessionError::Packages(_) | SessionError::Store(_) | SessionError::Lost | SessionError::Io { .. } => {
                 Self::chain(&error)
             }

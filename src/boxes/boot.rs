@@ -14,6 +14,7 @@ use crate::paths;
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Command, Failure, Phase};
+use crate::sandbox::guard::placeholder::Placeholders;
 use crate::sandbox::launch::{self, Resources};
 use crate::sandbox::net::NetTarget;
 use crate::sandbox::net::plan::NetPlan;
@@ -35,6 +36,8 @@ pub struct Place {
     pub running: PathBuf,
     /// The event log.
     pub events: Option<PathBuf>,
+    /// What stands in the project, and the project.
+    pub placeholders: Option<(Placeholders, PathBuf)>,
     /// The namespaces of the box whose network is shared, and its ids.
     pub join: Option<(NetTarget, IdMap)>,
 }
@@ -60,6 +63,10 @@ pub fn boot(
     let (ours, theirs) = UnixStream::pair().map_err(io("make a socket pair"))?;
     let events = place.events.as_deref().map(open_events).transpose()?;
 
+    let successor = place.placeholders.as_ref().map(|(made, _)| made.successor()).transpose();
+    let successor =
+        successor.map_err(|error| SessionError::Io { action: "keep the placeholders", source: error.into() })?;
+
     match fork().map_err(|error| SessionError::Io { action: "fork", source: error.into() })? {
         Forked::Child => {
             drop(ours);
@@ -70,20 +77,33 @@ pub fn boot(
                     .chain(events.as_ref().map(AsRawFd::as_raw_fd))
                     .chain(lock.as_ref().map(|lock| lock.as_fd().as_raw_fd()))
                     .chain(hold.as_ref().map(AsRawFd::as_raw_fd))
+                    .chain(successor.iter().flat_map(Placeholders::descriptors))
+                    .chain(place.placeholders.iter().flat_map(|(made, _)| made.descriptors()))
                     .chain(place.join.iter().flat_map(|(target, _)| target.descriptors()))
                     .collect();
-            let resources = Resources { listener, first: theirs, events, control: Some(control), join: place.join };
+            let resources = Resources {
+                listener,
+                first: theirs,
+                events,
+                control: Some(control),
+                join: place.join,
+                placeholders: successor,
+            };
             let status = launch::detach(&keep)
                 .and_then(|()| launch::supervise(spec, net, resources, || drop(lock)))
                 .map_or(1, Ended::status);
             for socket in [&place.socket, &place.control] {
                 std::fs::remove_file(socket.shown()).ok();
             }
+            if let Some((placeholders, project)) = place.placeholders {
+                // What cannot be removed now is removed later.
+                placeholders.release(&project).ok();
+            }
             exit_now(status)
         }
         Forked::Parent { .. } => {
             supervised.leave_to_child();
-            drop((theirs, listener, control, events, hold));
+            drop((theirs, listener, control, events, hold, successor, place.placeholders));
             let lock = std::cell::Cell::new(lock);
             let outcome = attach::attach_with(&Channel::new(ours), command, || drop(lock.take()))
                 .map_err(io("talk to the box"))?;

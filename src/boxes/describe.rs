@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::sandbox::channel::Command;
+use crate::sandbox::guard::Protection;
 use crate::sandbox::net::plan::{Driver, NetPlan};
 use crate::sandbox::spec::{MountOp, SandboxSpec};
 use crate::userns::idmap::IdExtent;
@@ -54,6 +55,13 @@ pub fn text(spec: &SandboxSpec, net: &NetPlan, command: &Command) -> String {
             }
             MountOp::Device { target, .. } => format!("device     {}", target.display()),
             MountOp::File { target, .. } | MountOp::Write { target, .. } => format!("file       {}", target.display()),
+            MountOp::Guard { folder, guarded } => {
+                let what = match guarded.protection {
+                    Protection::Hidden => "hide",
+                    Protection::ReadOnly => "read-only",
+                };
+                format!("{what:<10} {}", folder.join(&guarded.path).display())
+            }
             MountOp::Mask { target } => format!("hide       {}", target.display()),
             MountOp::ReadOnly { target } => format!("read-only  {}", target.display()),
         });

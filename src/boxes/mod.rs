@@ -36,6 +36,7 @@ pub mod error;
 pub mod events;
 pub mod follow;
 pub mod generated;
+pub mod guards;
 pub mod id;
 pub mod limits;
 pub mod list;

@@ -264,7 +264,7 @@ fn install(
             lifetime: Lifetime::Session,
             limits: Plan::default(),
             project: None,
-            mask: Vec::new(),
+            guarded: Vec::new(),
             binds: Vec::new(),
             files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
         })

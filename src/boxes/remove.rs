@@ -17,7 +17,7 @@ use super::lock::{BoxLock, Sharing};
 use super::pool::{MAP_FILE, collect, discard, entries};
 use super::state::BoxRecord;
 use super::tree::{self, Failures};
-use super::{running, state};
+use super::{guards, running, state};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::userns::idmap::{IdMap, IdMode};
@@ -46,6 +46,7 @@ pub fn remove_box(paths: &Paths, id: &BoxId, who: &str, progress: &dyn Progress)
         let name = state::load(&directory).map_or_else(|_| id.to_string(), |record| record.name);
         return Err(BoxesError::Running { name });
     }
+    guards::sweep(&directory).ok();
     discard(&paths.data, directory.path())?;
     drop(lock);
     remove_runtime(&directory)?;

@@ -12,7 +12,9 @@ use super::locking::{self, LockingError};
 use super::network::{join_network, network};
 use super::scratch::Scratch;
 use super::shares::Given;
-use super::{BoxId, BoxRecord, boot, change::LockedBox, clone, list, lower, packages, packages_layer, running, shares};
+use super::{
+    BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, lower, packages, packages_layer, running, shares,
+};
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::image::store::{Store, StoreError};
 use crate::limits::{self, host::Unheld};
@@ -26,6 +28,7 @@ use crate::sandbox::net::NetError;
 use crate::sandbox::net::plan::{Driver, NetPlan};
 use crate::sandbox::plan::{Access, Wanted, plan};
 use crate::sandbox::spec::{Lifetime, MountOp, Network, SandboxSpec};
+use crate::sys::SysError;
 use crate::userns::idmap::IdMap;
 use crate::userns::mapper::Offer;
 
@@ -62,6 +65,14 @@ pub struct Options {
 /// A session could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// What is guarded in the project.
+    #[error("cannot guard files of `{}`", path.display())]
+    Placeholders {
+        /// The project.
+        path: PathBuf,
+        /// The call.
+        source: SysError,
+    },
     /// The box's state.
     #[error(transparent)]
     Boxes(#[from] BoxesError),
@@ -369,6 +380,7 @@ fn launch_box(
         runtime,
         running: directory.running(),
         events: Some(directory.events()),
+        placeholders: guards::placeholders(loaded, &directory, progress)?,
         join,
     };
     boot::boot(&spec, &net, place, command, Some(lock), hold, progress)
@@ -483,7 +495,7 @@ fn sandbox(
             profile.project.path.clone(),
             if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite },
         )),
-        mask: profile.project.mask.clone(),
+        guarded: guards::guarded(loaded),
         binds: shares::own_profile(loaded).chain(shares::mounts(profile)).chain(given).collect(),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
     })

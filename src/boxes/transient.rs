@@ -36,6 +36,7 @@ pub fn run(
         running: place.join("running"),
         events: None,
         join: None,
+        placeholders: None,
         runtime: runtime.clone(),
     };
     let running = at.running.clone();

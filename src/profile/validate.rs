@@ -367,7 +367,16 @@ impl Origin<'_> {
         if clean.as_os_str().is_empty() {
             return Err(self.wrong(&mask, "a mask cannot be the whole project").into());
         }
-        Ok(clean)
+        // What a pattern will match some day cannot be guarded before it is there.
+        if mask.value.contains(['*', '?']) {
+            return Err(self
+                .wrong(&mask, "a mask is a path, and no pattern")
+                .label("`*` and `?` stand for nothing else here")
+                .help("name each file, such as `\".env\", \".env.local\"`")
+                .into());
+        }
+        // A directory, should it not be there yet. It makes no difference to comparisons.
+        Ok(if mask.value.ends_with('/') { clean.join("") } else { clean })
     }
 
     fn mounts(&self, raw: Vec<At<RawMount>>) -> Checked<Vec<LayerMount>> {

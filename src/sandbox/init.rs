@@ -39,6 +39,11 @@ impl EventLog {
         Self(file)
     }
 
+    /// The number of its descriptor.
+    pub fn descriptor(&self) -> Option<i32> {
+        self.0.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
     /// Appends `{"time": .., "event": .., "details": {..}}`, the form that `boxes::events` reads. A full disk must not end a session, so failure is not an error.
     pub fn append(&self, event: &str, details: &[(&str, &str)]) {
         let Some(file) = &self.0 else { return };

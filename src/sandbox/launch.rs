@@ -11,6 +11,8 @@ use super::bus::BusProxy;
 use super::caps;
 use super::channel::{Channel, Failure, Phase, Reply};
 use super::fuse::{self, Server};
+use super::guard::keeper::{Keeper, Namespaces};
+use super::guard::placeholder::Placeholders;
 use super::init::{self, EventLog, Inheritance};
 use super::net::host::HostSide;
 use super::net::plan::{Driver, NetPlan};
@@ -22,7 +24,7 @@ use crate::limits::group::Group;
 use crate::limits::host::Unheld;
 use crate::limits::state::{self, State};
 use crate::limits::{Key, Plan, disk};
-use crate::sys::clone::{self, Forked, Namespaces, exit_now};
+use crate::sys::clone::{self, Forked, exit_now};
 use crate::sys::process::{self, Ended};
 use crate::sys::{Context, SysError, SysResult};
 use crate::userns::idmap::IdMap;
@@ -47,12 +49,14 @@ pub struct Resources {
     pub join: Option<(NetTarget, IdMap)>,
     /// Where the user's commands will connect to the supervisor; bound, listening.
     pub control: Option<UnixListener>,
+    /// For the keeper of what is guarded.
+    pub placeholders: Option<Placeholders>,
 }
 
 /// Starts the box and waits for its end. Called in the detached supervisor process; `ready` is called once the box
 /// accepts sessions.
 pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready: impl FnOnce()) -> SysResult<Ended> {
-    let Resources { listener, first, events, control, join } = resources;
+    let Resources { listener, first, events, control, join, placeholders } = resources;
     let limits = &spec.limits;
     let client = Channel::new(first.try_clone().call(|| "dup `socket`".to_owned())?);
     let log = EventLog::new(events.as_ref().map(|fd| fd.try_clone()).transpose().call(|| "dup `log`".to_owned())?);
@@ -80,9 +84,13 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         Err(failure) => return fail(&client, &log, &failure),
     };
     let inside = group.as_ref().map(Group::inside).transpose()?;
-    let mut namespaces = Namespaces::USER | Namespaces::MOUNT | Namespaces::PID | Namespaces::IPC | Namespaces::UTS;
+    let mut namespaces = clone::Namespaces::USER
+        | clone::Namespaces::MOUNT
+        | clone::Namespaces::PID
+        | clone::Namespaces::IPC
+        | clone::Namespaces::UTS;
     if spec.network == Network::Own {
-        namespaces = namespaces | Namespaces::NET;
+        namespaces = namespaces | clone::Namespaces::NET;
     }
     // A network can be entered by who has its user namespace: the box's own becomes a child of that.
     let outer = match join.map(|(target, outer)| enter_other(&target, &outer, spec)).transpose() {
@@ -92,7 +100,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     let pid = match clone::clone_into(namespaces, inside.as_ref().map(AsFd::as_fd)) {
         Err(error) => return fail(&client, &log, &Failure::new(Phase::Namespaces, &error)),
         Ok(Forked::Child) => {
-            drop((gate_write, report_read, fuse, client, log, control));
+            drop((gate_write, report_read, fuse, client, log, control, placeholders));
             let events = EventLog::new(events);
             let inherited = Inheritance {
                 gate: gate_read,
@@ -122,6 +130,11 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     let (target, host_side) = match network_of(spec, pid, net, &log) {
         Ok(found) => found,
         Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Network, &error)),
+    };
+    let guarded = match spec.guards.as_ref().map(|guards| Namespaces::of(pid).map(|found| (guards, found))).transpose()
+    {
+        Ok(guarded) => guarded,
+        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Mounts, &error)),
     };
     let mut host_side = host_side;
     let mut server = match start_fuse(spec, pid, fuse) {
@@ -156,6 +169,8 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     }
     log.append("started", &[]);
     ready();
+    let keeper =
+        guarded.map(|(guards, namespaces)| Keeper::start(&namespaces, guards, placeholders, &log)).transpose()?;
 
     // 4. Serve until init ends, and every process of the box with it.
     if let Err(error) = host_side.start_agent() {
@@ -171,6 +186,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         .with_group(group.as_ref())
         .with_disk(disk, limits.runtime.as_deref())
         .with_network(host_side, control)?
+        .with_keeper(keeper)
         .until_end()?;
     let ended = process::wait(pid)?;
     if let Some(helper) = helper.take() {

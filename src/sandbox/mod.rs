@@ -11,6 +11,7 @@ pub mod control;
 pub mod dev;
 pub mod etc;
 pub mod fuse;
+pub mod guard;
 pub mod init;
 pub mod launch;
 pub mod mounts;

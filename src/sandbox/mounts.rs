@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::dev;
+use super::guard::{self, Covered, Protection};
 use super::overlay::Stack;
 use super::spec::MountOp;
 use crate::sys::fs::{Root, is_directory, open_path};
@@ -74,17 +75,21 @@ pub fn perform(root: Root<'_>, operation: &MountOp) -> SysResult<()> {
             mount.attach(root.create_file(target)?.as_fd(), target)
         }
         MountOp::Write { target, content, mode } => root.write_file(target, content, *mode),
+        MountOp::Guard { folder, guarded } => {
+            let target = folder.join(&guarded.path);
+            let led_to = existing(root, &target)?;
+            let null = root.open(Path::new("/dev/null"))?;
+            let covered = guard::cover(root.open(folder)?.as_fd(), null.as_fd(), guarded, false)?;
+            match led_to {
+                Some(place) if covered == Covered::Link && guarded.protection == Protection::Hidden => {
+                    guard::hide(place.as_fd(), null.as_fd(), &target)
+                }
+                _ => Ok(()),
+            }
+        }
         MountOp::Mask { target } => {
             let Some(place) = existing(root, target)? else { return Ok(()) };
-            let cover = if is_directory(&place)? {
-                let parameters = [Parameter::Value("mode", "755".into()), Parameter::Value("size", "0".into())];
-                Mount::new("tmpfs", &parameters, strict() | Attributes::READ_ONLY)?
-            } else {
-                let null = Mount::copy(root.open(Path::new("/dev/null"))?.as_fd(), "/dev/null", false)?;
-                null.restrict(Attributes::READ_ONLY, false)?;
-                null
-            };
-            cover.attach(place.as_fd(), target)
+            guard::hide(place.as_fd(), root.open(Path::new("/dev/null"))?.as_fd(), target)
         }
         MountOp::ReadOnly { target } => {
             let Some(place) = existing(root, target)? else { return Ok(()) };

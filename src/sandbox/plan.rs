@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::guard::{Guarded, Guards};
 use super::spec::{Lifetime, MountOp, Network, Rlimits, RootSpec, SandboxSpec};
 use crate::base::RootLayers;
 use crate::limits::{self, Key};
@@ -52,8 +53,8 @@ pub struct Wanted {
     pub limits: limits::Plan,
     /// The project's folder on the host, and where it appears.
     pub project: Option<(PathBuf, PathBuf, Access)>,
-    /// Paths below the project's place in the box that are hidden.
-    pub mask: Vec<PathBuf>,
+    /// Paths of the project that are hidden, or read-only.
+    pub guarded: Vec<Guarded>,
     /// Further binds, in order.
     pub binds: Vec<MountOp>,
     /// Files mounted over what the box has: `hosts`, `resolv.conf`.
@@ -84,12 +85,17 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
         MountOp::Write { target: "/run/.containerenv".into(), content: b"engine=\"devbox\"\n".to_vec(), mode: 0o644 },
     ];
     mounts.extend(wanted.files.into_iter().map(|(target, content)| MountOp::File { target, content, mode: 0o644 }));
+    let mut guards = None;
     if let Some((source, target, access)) = wanted.project {
         let read_only = access == Access::ReadOnly;
-        mounts.push(MountOp::Bind { source, target: target.clone(), read_only, optional: false });
+        mounts.push(MountOp::Bind { source: source.clone(), target: target.clone(), read_only, optional: false });
         // Mounts inside the project come after it, and what is hidden comes last: nothing may uncover it.
         mounts.extend(wanted.binds);
-        mounts.extend(wanted.mask.into_iter().map(|path| MountOp::Mask { target: target.join(path) }));
+        let guard = |guarded: &Guarded| MountOp::Guard { folder: target.clone(), guarded: guarded.clone() };
+        mounts.extend(wanted.guarded.iter().map(guard));
+        if !wanted.guarded.is_empty() {
+            guards = Some(Guards { source, target, paths: wanted.guarded });
+        }
     } else {
         mounts.extend(wanted.binds);
     }
@@ -111,6 +117,7 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
             staging: wanted.staging,
         },
         mounts,
+        guards,
         network: wanted.network,
         lifetime: wanted.lifetime,
         rlimits: Rlimits { files: limit(Key::Files), processes: wanted.limits.process_limit },
@@ -123,10 +130,12 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
 mod tests {
     use super::*;
     use crate::limits::Limits;
+    use crate::sandbox::guard::Protection;
 
     #[test]
     fn masks_come_after_everything_that_could_uncover_them() {
         let bind = MountOp::Bind { source: "/a".into(), target: "/p/.git".into(), read_only: false, optional: false };
+        let env = Guarded { path: ".env".into(), protection: Protection::Hidden };
         let spec = plan(Wanted {
             hostname: "shop".into(),
             id_map: IdMap::single(0, 1000, 1000),
@@ -142,13 +151,13 @@ mod tests {
                 ..limits::Plan::default()
             },
             project: Some(("/p".into(), "/p".into(), Access::ReadOnly)),
-            mask: vec![".env".into()],
+            guarded: vec![env.clone()],
             binds: vec![bind.clone()],
             files: vec![("/etc/hosts".into(), b"x".to_vec())],
         });
         assert_eq!(spec.root.lower, [Path::new("/top"), Path::new("/generated"), Path::new("/base")]);
         let position = |wanted: &MountOp| spec.mounts.iter().position(|op| op == wanted).unwrap();
-        let mask = position(&MountOp::Mask { target: "/p/.env".into() });
+        let mask = position(&MountOp::Guard { folder: "/p".into(), guarded: env });
         assert!(position(&bind) < mask);
         assert!(spec.mounts.contains(&MountOp::Bind {
             source: "/p".into(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::bus::BusProxy;
+use super::guard::{Guarded, Guards};
 use super::overlay::Writable;
 use crate::limits::Plan;
 use crate::userns::idmap::IdMap;
@@ -20,6 +21,8 @@ pub struct SandboxSpec {
     pub root: RootSpec,
     /// What is mounted on it, in this order.
     pub mounts: Vec<MountOp>,
+    /// What is guarded in the project, for as long as the box runs.
+    pub guards: Option<Guards>,
     /// The network.
     pub network: Network,
     /// When the box stops.
@@ -142,6 +145,13 @@ pub enum MountOp {
         content: Vec<u8>,
         /// Permission bits.
         mode: u32,
+    },
+    /// Something in the project that the box must not see, or not change.
+    Guard {
+        /// The project's folder in the box.
+        folder: PathBuf,
+        /// What.
+        guarded: Guarded,
     },
     /// Something of the kernel's that is hidden, if it is there.
     Mask {

@@ -13,6 +13,7 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::control;
 use super::fuse::Server;
+use super::guard::keeper::Keeper;
 use super::init::EventLog;
 use super::net::host::HostSide;
 use crate::limits::amount::format_size;
@@ -36,6 +37,7 @@ pub struct Watch<'a> {
     /// Where other limits are found, when they were set meanwhile.
     runtime: Option<&'a Path>,
     network: Option<HostSide<'a>>,
+    keeper: Option<Keeper>,
     control: Option<UnixListener>,
 }
 
@@ -53,7 +55,17 @@ impl<'a> Watch<'a> {
         let call = || format!("pidfd_open `{init}`");
         let pid = rustix::process::Pid::from_raw(init.as_raw()).ok_or_else(|| SysError::new(call(), Errno::SRCH))?;
         let init = pidfd_open(pid, PidfdFlags::empty()).call(call)?;
-        Ok(Self { init, log, server: None, memory: None, disk: None, runtime: None, network: None, control: None })
+        Ok(Self {
+            init,
+            log,
+            server: None,
+            memory: None,
+            disk: None,
+            runtime: None,
+            network: None,
+            keeper: None,
+            control: None,
+        })
     }
 
     /// The box ends with its root file system.
@@ -68,6 +80,13 @@ impl<'a> Watch<'a> {
     pub fn with_group(mut self, group: Option<&'a Group>) -> Self {
         let memory = |group: &'a Group| Some(Memory { group, events: group.memory_events()?, killed: 0 });
         self.memory = group.and_then(memory);
+        self
+    }
+
+    /// The box ends with who guards its project.
+    #[must_use]
+    pub fn with_keeper(mut self, keeper: Option<Keeper>) -> Self {
+        self.keeper = keeper;
         self
     }
 
@@ -97,6 +116,9 @@ impl<'a> Watch<'a> {
                 let said = self.server.take().and_then(|server| server.said());
                 let said = said.unwrap_or_else(|| "it was killed".to_owned());
                 self.log.append("failed", &[("error", &format!("`fuse-overlayfs` ended: {said}"))]);
+                self.signal(Signal::KILL)?;
+            }
+            if self.unguarded()? {
                 self.signal(Signal::KILL)?;
             }
             self.tell_killed();
@@ -129,12 +151,25 @@ impl<'a> Watch<'a> {
         let mut set = vec![PollFd::new(&self.init, PollFlags::IN)];
         set.extend(self.server.as_ref().map(|server| PollFd::from_borrowed_fd(server.standard_error(), PollFlags::IN)));
         set.extend(self.memory.as_ref().map(|memory| PollFd::from_borrowed_fd(memory.events.as_fd(), PollFlags::PRI)));
+        set.extend(self.keeper.as_ref().map(|keeper| PollFd::from_borrowed_fd(keeper.process(), PollFlags::IN)));
         set.extend(self.control.as_ref().map(|control| PollFd::new(control, PollFlags::IN)));
         set.extend(self.network.as_ref().and_then(|network| network.poll_fd()));
         match poll(&mut set, pause.as_ref()) {
             Ok(_) => Ok(!set[0].revents().is_empty()),
             Err(Errno::INTR) => Ok(false),
             Err(errno) => Err(errno).call(|| "poll".to_owned()),
+        }
+    }
+
+    /// Whether the keeper has failed.
+    fn unguarded(&mut self) -> SysResult<bool> {
+        let ended = |keeper: &mut Keeper| {
+            let mut set = [PollFd::from_borrowed_fd(keeper.process(), PollFlags::IN)];
+            poll(&mut set, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+        };
+        match self.keeper.take_if(ended) {
+            Some(mut keeper) => keeper.has_failed(),
+            None => Ok(false),
         }
     }
 

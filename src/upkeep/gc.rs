@@ -10,7 +10,7 @@ use super::usage::{Extent, Tree, measure};
 use super::{At, UpkeepError, children, name};
 use crate::base::host;
 use crate::boxes::pool::{self, Unneeded};
-use crate::boxes::{directory, remove};
+use crate::boxes::{BoxDir, directory, guards, list, remove};
 use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -117,6 +117,10 @@ pub fn gc(paths: &Paths, map: &IdMap, options: Options, progress: &dyn Progress)
         }
     }
     drop(lock);
+    for id in list::ids(paths)? {
+        // A project that cannot be written to keeps what lies in it.
+        guards::sweep(&BoxDir::new(paths, &id)).ok();
+    }
     pool::collect(paths)?;
     store.sweep(map)?;
     remove::empty_trash(paths, map, progress)?;

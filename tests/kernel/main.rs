@@ -13,6 +13,7 @@ mod install;
 mod limits;
 mod lock;
 mod machine;
+mod masks;
 mod network;
 mod profiles;
 mod sandbox;

@@ -116,6 +116,7 @@ pub fn run(
             staging: runtime.join("root"),
         },
         mounts,
+        guards: None,
         network: if net.own_namespace() { Network::Own } else { Network::Host },
         lifetime: Lifetime::Session,
         rlimits: Rlimits::default(),

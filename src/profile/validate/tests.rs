@@ -152,6 +152,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("[project]\npath = \"/a/../b\"", "2:8: the mount point of the project cannot contain `..`"),
     ("[project]\nmask = [\"/etc\"]", "2:9: a mask must be a path in the project"),
     ("[project]\nmask = [\"a/../../b\"]", "2:9: a mask must be a path in the project"),
+    ("[project]\nmask = [\".env*\"]", "2:9: a mask is a path, and no pattern"),
     ("[project]\nmask = [\"./\"]", "2:9: a mask cannot be the whole project"),
     ("[env]\n\"A=B\" = \"1\"", "2:1: this cannot be the name of a variable (it contains `=`)"),
     ("[env]\n\"\" = \"1\"", "2:1: this cannot be the name of a variable (it is empty)"),

@@ -1,0 +1,52 @@
+//! What is guarded in a project, and the placeholders that it takes.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use super::directory::BoxDir;
+use super::session::SessionError;
+use crate::profile::LoadedProfile;
+use crate::progress::Progress;
+use crate::sandbox::guard::placeholder::{self, Placeholders};
+use crate::sandbox::guard::{Guarded, Protection};
+use crate::sys::fs::open_directory;
+use crate::sys::{SysError, SysResult};
+
+/// What is guarded in the project.
+pub(super) fn guarded(loaded: &LoadedProfile) -> Vec<Guarded> {
+    let hidden = |path: &PathBuf| Guarded { path: path.clone(), protection: Protection::Hidden };
+    loaded.profile.project.mask.iter().map(hidden).collect()
+}
+
+/// Makes what is missing of that. What cannot be made is said: the host could make it nevertheless.
+pub(super) fn placeholders(
+    loaded: &LoadedProfile,
+    directory: &BoxDir,
+    progress: &dyn Progress,
+) -> Result<Option<(Placeholders, PathBuf)>, SessionError> {
+    let failed = |source: SysError| SessionError::Placeholders { path: loaded.project.clone(), source };
+    // What a killed supervisor left.
+    placeholder::sweep(directory.path(), &loaded.project).map_err(failed)?;
+    let guarded = guarded(loaded);
+    if guarded.is_empty() {
+        return Ok(None);
+    }
+    let project = open_directory(&loaded.project).map_err(failed)?;
+    let mut placeholders = Placeholders::new(directory.path()).map_err(failed)?;
+    for guarded in &guarded {
+        if let Err(error) = placeholders.reserve(project.as_fd(), guarded) {
+            let path = guarded.path.display();
+            progress.note(&format!("`{path}` cannot be reserved, and will be guarded only once it is there: {error}"));
+        }
+    }
+    Ok(Some((placeholders, loaded.project.clone())))
+}
+
+/// Removes the placeholders that killed supervisors of a box have left in its project.
+pub fn sweep(directory: &BoxDir) -> SysResult<()> {
+    match super::state::load(directory) {
+        Ok(record) => placeholder::sweep(directory.path(), &record.project),
+        // Nobody knows any more whose project it was.
+        Err(_) => Ok(()),
+    }
+}
