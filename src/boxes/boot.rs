@@ -40,6 +40,8 @@ pub struct Place {
     pub placeholders: Option<(Placeholders, PathBuf)>,
     /// The namespaces of the box whose network is shared, and its ids.
     pub join: Option<(NetTarget, IdMap)>,
+    /// Where refused system calls are written down.
+    pub denied: Option<PathBuf>,
 }
 
 /// Starts `spec` and runs `command` as its first session. `lock` is released once the command runs; `hold` is kept open
@@ -88,6 +90,7 @@ pub fn boot(
                 control: Some(control),
                 join: place.join,
                 placeholders: successor,
+                denied: place.denied,
             };
             let status = launch::detach(&keep)
                 .and_then(|()| launch::supervise(spec, net, resources, || drop(lock)))

@@ -106,6 +106,12 @@ impl BoxDir {
         self.log().join("net.jsonl")
     }
 
+    /// The system calls that the box's filter refused.
+    #[must_use]
+    pub fn denied(&self) -> PathBuf {
+        self.log().join("denied.jsonl")
+    }
+
     /// The directory of the running box's socket, short whatever the box's name is.
     #[must_use]
     pub fn runtime(&self) -> PathBuf {

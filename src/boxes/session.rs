@@ -382,6 +382,7 @@ fn launch_box(
         events: Some(directory.events()),
         placeholders: guards::placeholders(loaded, &directory, progress)?,
         join,
+        denied: Some(directory.denied()),
     };
     boot::boot(&spec, &net, place, command, Some(lock), hold, progress)
 }

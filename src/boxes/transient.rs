@@ -37,6 +37,7 @@ pub fn run(
         events: None,
         join: None,
         placeholders: None,
+        denied: None,
         runtime: runtime.clone(),
     };
     let running = at.running.clone();

@@ -74,6 +74,9 @@ pub enum Command {
     Clone(CloneArgs),
     /// Show what happened to a box
     Logs(Logs),
+    /// See what a box was refused
+    #[command(subcommand)]
+    Log(Log),
     /// See what a box reaches over the network, and what it may reach
     #[command(subcommand)]
     Net(Net),
@@ -425,6 +428,13 @@ pub struct Logs {
     /// How to print; with --follow, JSON is an object a line
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+}
+
+/// `log`.
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// Show the system calls and mounts that the box's filter refused
+    Denied(Logs),
 }
 
 /// `net`.

@@ -13,7 +13,7 @@ pub mod args;
 pub mod commands;
 pub mod complete;
 
-use args::{Cli, Command, Man, Net};
+use args::{Cli, Command, Log, Man, Net};
 
 /// What a command gives: the exit status.
 pub type Outcome = Result<i32, Error>;
@@ -72,6 +72,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Freeze(args) => freeze::run(&folder()?, &args),
         Command::Clone(args) => clone::run(&folder()?, &args),
         Command::Logs(args) => logs::run(&folder()?, &args),
+        Command::Log(Log::Denied(args)) => logs::denied(&folder()?, &args),
         Command::Net(Net::Log(args)) => net::log(&folder()?, &args),
         Command::Net(Net::Learn(args)) => net::learn(&folder().map_err(could_not_run)?, args),
         Command::Image(command) => image::run(&folder()?, &command),

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::channel::{Failure, Phase};
-use super::seccomp::Program;
+use super::seccomp::Filter;
 use super::session::{self, Outcome};
 use super::spec::{Lifetime, Network, SandboxSpec};
 use super::{caps as capability, mounts, overlay};
@@ -23,7 +23,7 @@ use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::fs::Root;
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
-use crate::sys::{Context, SysResult, mount, net};
+use crate::sys::{Context, SysResult, mount, net, socket};
 
 /// A leader's exit status that asks init to stop the box.
 const STOP_BOX: i32 = 77;
@@ -60,8 +60,8 @@ impl EventLog {
 pub struct Inheritance {
     /// One byte: the id map is written. A second: the network is ready.
     pub gate: OwnedFd,
-    /// Where failures are written; closed when the box is ready.
-    pub report: OwnedFd,
+    /// Where the filter's listener is sent, and failures are written; closed when the box is ready.
+    pub report: UnixStream,
     /// Where the mount of `fuse-overlayfs` comes from, if that stacks the layers.
     pub fuse: Option<UnixStream>,
     /// Where clients connect.
@@ -75,7 +75,7 @@ pub struct Inheritance {
 }
 
 /// Pid 1's whole life.
-pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 {
+pub fn run(spec: &SandboxSpec, filter: &Filter, inherited: Inheritance) -> i32 {
     let Inheritance { gate, report, fuse, listener, first, events, capabilities } = inherited;
     let keep = [
         gate.as_raw_fd(),
@@ -84,9 +84,9 @@ pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 
         first.as_raw_fd(),
         events.0.as_ref().map_or(-1, AsRawFd::as_raw_fd),
     ];
-    if let Err(failure) = build(spec, filter, &capabilities, gate, fuse, &keep) {
+    if let Err(failure) = build(spec, filter, &capabilities, gate, &report, fuse, &keep) {
         // Nobody listens if the supervisor is gone, and then nothing matters.
-        serde_json::to_writer(std::fs::File::from(report), &failure).ok();
+        serde_json::to_writer(report, &failure).ok();
         return 1;
     }
     drop(report);
@@ -101,9 +101,10 @@ pub fn run(spec: &SandboxSpec, filter: &Program, inherited: Inheritance) -> i32 
 
 fn build(
     spec: &SandboxSpec,
-    filter: &Program,
+    filter: &Filter,
     capabilities: &[Capability],
     gate: OwnedFd,
+    report: &UnixStream,
     fuse: Option<UnixStream>,
     keep: &[i32],
 ) -> Result<(), Failure> {
@@ -170,7 +171,10 @@ fn build(
     rustix::thread::set_keep_capabilities(false)
         .call(|| "prctl `PR_SET_KEEPCAPS`".to_owned())
         .map_err(at(Phase::Restrictions))?;
-    filter.install().map_err(at(Phase::Restrictions))?;
+    if let Some(listener) = filter.install().map_err(at(Phase::Restrictions))? {
+        // White space before a failure, if there is one.
+        socket::send_with_descriptors(report, b"\n", &[listener.as_fd()]).map_err(at(Phase::Restrictions))?;
+    }
     capability::reduce_to(capabilities).map_err(|error| Failure::new(Phase::Restrictions, &error))
 }
 

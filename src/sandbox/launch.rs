@@ -1,15 +1,18 @@
 //! The supervisor: makes the namespaces of a box, starts init in them, and outlives every client.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::bus::BusProxy;
 use super::caps;
 use super::channel::{Channel, Failure, Phase, Reply};
+use super::denied::Denials;
 use super::fuse::{self, Server};
 use super::guard::keeper::{Keeper, Namespaces};
 use super::guard::placeholder::Placeholders;
@@ -17,7 +20,7 @@ use super::init::{self, EventLog, Inheritance};
 use super::net::host::HostSide;
 use super::net::plan::{Driver, NetPlan};
 use super::net::{Helper, NetError, NetTarget};
-use super::seccomp::{Program, program_for};
+use super::seccomp::{Filter, policy_for};
 use super::spec::{Network, SandboxSpec};
 use super::watch::Watch;
 use crate::limits::group::Group;
@@ -26,7 +29,7 @@ use crate::limits::state::{self, State};
 use crate::limits::{Key, Plan, disk};
 use crate::sys::clone::{self, Forked, exit_now};
 use crate::sys::process::{self, Ended};
-use crate::sys::{Context, SysError, SysResult};
+use crate::sys::{Context, SysError, SysResult, socket};
 use crate::userns::idmap::IdMap;
 use crate::userns::mapper;
 
@@ -51,17 +54,19 @@ pub struct Resources {
     pub control: Option<UnixListener>,
     /// For the keeper of what is guarded.
     pub placeholders: Option<Placeholders>,
+    /// Where refused system calls are written down, if they are to be.
+    pub denied: Option<PathBuf>,
 }
 
 /// Starts the box and waits for its end. Called in the detached supervisor process; `ready` is called once the box
 /// accepts sessions.
 pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready: impl FnOnce()) -> SysResult<Ended> {
-    let Resources { listener, first, events, control, join, placeholders } = resources;
+    let Resources { listener, first, events, control, join, placeholders, denied } = resources;
     let limits = &spec.limits;
     let client = Channel::new(first.try_clone().call(|| "dup `socket`".to_owned())?);
     let log = EventLog::new(events.as_ref().map(|fd| fd.try_clone()).transpose().call(|| "dup `log`".to_owned())?);
     let (gate_read, gate_write) = pipe()?;
-    let (report_read, report_write) = pipe()?;
+    let (report, report_of_init) = UnixStream::pair().call(|| "socketpair".to_owned())?;
     let (fuse, fuse_init) = match spec.root.fuse_overlayfs {
         Some(_) => {
             UnixStream::pair().map(|(ours, theirs)| (Some(ours), Some(theirs))).call(|| "socketpair".to_owned())?
@@ -69,7 +74,11 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         None => (None, None),
     };
     // Compiled once per box: every session inherits it through fork.
-    let filter: Program = program_for(spec.id_map.mode);
+    let policy = policy_for(spec.id_map.mode);
+    let filter = match denied {
+        Some(_) => Filter::reporting(policy.clone()),
+        None => Filter::silent(policy.clone()),
+    };
 
     // Its socket is one of the mounts.
     let bus = match spec.bus.as_ref().map(BusProxy::start).transpose() {
@@ -100,11 +109,11 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     let pid = match clone::clone_into(namespaces, inside.as_ref().map(AsFd::as_fd)) {
         Err(error) => return fail(&client, &log, &Failure::new(Phase::Namespaces, &error)),
         Ok(Forked::Child) => {
-            drop((gate_write, report_read, fuse, client, log, control, placeholders));
+            drop((gate_write, report, fuse, client, log, control, placeholders));
             let events = EventLog::new(events);
             let inherited = Inheritance {
                 gate: gate_read,
-                report: report_write,
+                report: report_of_init,
                 fuse: fuse_init,
                 listener,
                 first,
@@ -115,7 +124,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         }
         Ok(Forked::Parent { pid, .. }) => pid,
     };
-    drop((gate_read, report_write, fuse_init, listener, first, events, inside));
+    drop((gate_read, report_of_init, fuse_init, listener, first, events, inside));
     let mut gate = std::fs::File::from(gate_write);
 
     // 2. The id map; then init mounts while the network helper configures its interface.
@@ -150,9 +159,8 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     // 3. Both done: the box is complete when init closes its report.
     gate.write_all(b"n").ok();
     drop(gate);
-    let mut text = Vec::new();
-    std::fs::File::from(report_read).read_to_end(&mut text).call(|| "read `report`".to_owned())?;
-    if !text.is_empty() {
+    let (text, denials) = read_report(&report, |listener| Some(Denials::new(listener, &policy, denied.as_deref()?)))?;
+    if !text.trim_ascii().is_empty() {
         let mut failure = serde_json::from_slice(&text).unwrap_or_else(|_| died(Phase::Mounts));
         process::wait(pid)?;
         // Init sees only that its root does not answer.
@@ -187,6 +195,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         .with_disk(disk, limits.runtime.as_deref())
         .with_network(host_side, control)?
         .with_keeper(keeper)
+        .with_denials(denials)
         .until_end()?;
     let ended = process::wait(pid)?;
     if let Some(helper) = helper.take() {
@@ -205,6 +214,31 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     }
     log.append("stopped", &[("status", &ended.status().to_string())]);
     Ok(ended)
+}
+
+/// What init reports, to its end, and the listener of its filter, which may be needed before: until it is restricted, init makes
+/// calls like any other program of the box.
+fn read_report(
+    report: &UnixStream,
+    listen: impl Fn(OwnedFd) -> Option<Denials>,
+) -> SysResult<(Vec<u8>, Option<Denials>)> {
+    let (mut text, mut denials) = (Vec::new(), None::<Denials>);
+    loop {
+        let mut set = vec![PollFd::new(report, PollFlags::IN)];
+        set.extend(denials.as_ref().and_then(Denials::poll_fd));
+        let pause = denials.as_ref().and_then(Denials::pause).and_then(|pause| Timespec::try_from(pause).ok());
+        poll(&mut set, pause.as_ref()).call(|| "poll".to_owned())?;
+        if !set[0].revents().is_empty() {
+            let (mut buffer, mut descriptors) = ([0; 4096], Vec::new());
+            let size = socket::receive_with_descriptors(report, &mut buffer, &mut descriptors)?;
+            if size == 0 {
+                return Ok((text, denials));
+            }
+            text.extend_from_slice(&buffer[..size]);
+            denials = descriptors.pop().and_then(&listen).or(denials);
+        }
+        denials.iter_mut().for_each(Denials::serve);
+    }
 }
 
 /// The cgroup, if a limit needs one; and what does not hold, which is an error only where the profile says so.

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::control;
+use super::denied::Denials;
 use super::fuse::Server;
 use super::guard::keeper::Keeper;
 use super::init::EventLog;
@@ -39,6 +40,7 @@ pub struct Watch<'a> {
     network: Option<HostSide<'a>>,
     keeper: Option<Keeper>,
     control: Option<UnixListener>,
+    denials: Option<Denials>,
 }
 
 /// The box's memory limit.
@@ -65,6 +67,7 @@ impl<'a> Watch<'a> {
             network: None,
             keeper: None,
             control: None,
+            denials: None,
         })
     }
 
@@ -108,6 +111,13 @@ impl<'a> Watch<'a> {
         Ok(self)
     }
 
+    /// Answers the system calls that the filter refuses.
+    #[must_use]
+    pub fn with_denials(mut self, denials: Option<Denials>) -> Self {
+        self.denials = denials;
+        self
+    }
+
     /// Returns when init has ended. A box that lost its root file system, or outgrew its disk limit, is ended.
     pub fn until_end(&mut self) -> SysResult<()> {
         let mut deadline = None;
@@ -138,6 +148,7 @@ impl<'a> Watch<'a> {
         }
         // What killed the last process may have been the limit.
         self.tell_killed();
+        self.denials.iter_mut().for_each(Denials::finish);
         self.network.as_mut().map_or(Ok(()), HostSide::finish)
     }
 
@@ -146,6 +157,7 @@ impl<'a> Watch<'a> {
         let pauses = [
             self.disk.as_ref().map(disk::Watch::pause),
             deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
+            self.denials.as_ref().and_then(Denials::pause),
         ];
         let pause = pauses.into_iter().flatten().min().and_then(|pause| Timespec::try_from(pause).ok());
         let mut set = vec![PollFd::new(&self.init, PollFlags::IN)];
@@ -154,6 +166,7 @@ impl<'a> Watch<'a> {
         set.extend(self.keeper.as_ref().map(|keeper| PollFd::from_borrowed_fd(keeper.process(), PollFlags::IN)));
         set.extend(self.control.as_ref().map(|control| PollFd::new(control, PollFlags::IN)));
         set.extend(self.network.as_ref().and_then(|network| network.poll_fd()));
+        set.extend(self.denials.as_ref().and_then(Denials::poll_fd));
         match poll(&mut set, pause.as_ref()) {
             Ok(_) => Ok(!set[0].revents().is_empty()),
             Err(Errno::INTR) => Ok(false),
@@ -173,8 +186,9 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Neither waits for anybody.
+    /// None of them waits for anybody.
     fn serve(&mut self) {
+        self.denials.iter_mut().for_each(Denials::serve);
         let Some(network) = &mut self.network else { return };
         network.serve();
         if let Some(control) = &self.control {

@@ -1,8 +1,25 @@
-//! Seccomp: putting a filter on the calling thread.
+//! Seccomp: putting a filter on the calling thread, and answering the calls that a filter passes on.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
 
 use super::{SysError, SysResult};
+
+/// A call that waits for an answer. All of it is what the caller wants it to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notification {
+    /// The call, among all that wait at a listener.
+    pub id: u64,
+    /// The calling thread, as this process's pid namespace numbers it; 0 if that does not have it.
+    pub thread: u32,
+    /// The number of the call.
+    pub number: i32,
+    /// `AUDIT_ARCH_*`: what the number means.
+    pub arch: u32,
+    /// The arguments; those that the call does not have are arbitrary.
+    pub arguments: [u64; 6],
+}
 
 /// Puts `filter` on the calling thread and everything it will start. There is no way back.
 ///
@@ -25,6 +42,45 @@ fn set_filter(filter: &[libc::sock_filter], flags: libc::c_ulong) -> SysResult<R
     // SAFETY: `program` points at `len` instructions that outlive the call; the kernel copies and only reads them.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     RawFd::try_from(result).ok().filter(|fd| *fd >= 0).ok_or_else(|| SysError::last(call()))
+}
+
+/// The next call that waits at `listener`; `None` if its caller has given up meanwhile.
+///
+/// Waits for a call if there was none since the last one: the caller has polled.
+pub fn receive(listener: impl AsFd) -> SysResult<Option<Notification>> {
+    // SAFETY: a structure of integers, for which zero is a value; the kernel insists on it.
+    let mut received: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    match command(listener, libc::SECCOMP_IOCTL_NOTIF_RECV, &mut received) {
+        Ok(()) => Ok(Some(Notification {
+            id: received.id,
+            thread: received.pid,
+            number: received.data.nr,
+            arch: received.data.arch,
+            arguments: received.data.args,
+        })),
+        Err(Errno::NOENT | Errno::INTR) => Ok(None),
+        Err(errno) => Err(SysError::new("ioctl `SECCOMP_IOCTL_NOTIF_RECV`", errno)),
+    }
+}
+
+/// Lets the call `id` fail with `errno`; with 0 it succeeds. One whose caller has given up meanwhile is not an error.
+pub fn refuse(listener: impl AsFd, id: u64, errno: u16) -> SysResult<()> {
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -i32::from(errno), flags: 0 };
+    match command(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(SysError::new("ioctl `SECCOMP_IOCTL_NOTIF_SEND`", errno)),
+    }
+}
+
+/// Whether the call `id` still waits: then what was read of its thread by number was not another's.
+pub fn is_waiting(listener: impl AsFd, id: u64) -> bool {
+    command(listener, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &mut { id }).is_ok()
+}
+
+fn command<T>(listener: impl AsFd, request: libc::Ioctl, argument: &mut T) -> Result<(), Errno> {
+    // SAFETY: each request is made with the structure that its number names, which lives until the call returns.
+    let result = unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), request, std::ptr::from_mut(argument)) };
+    if result == 0 { Ok(()) } else { Err(SysError::last("").errno) }
 }
 
 /// Makes any system call, for the tests of filters: what the kernel or a filter answered.

@@ -112,6 +112,7 @@ Commands:
   freeze       Write what was installed by hand in the box into devbox.toml
   clone        Make a box for another folder that begins as this one is now
   logs         Show what happened to a box
+  log          See what a box was refused
   net          See what a box reaches over the network, and what it may reach
   push         Make an image of a box, and give it to a registry
   image        Work with images and registries

@@ -6,6 +6,7 @@ mod support;
 
 mod bases;
 mod capture;
+mod denied;
 mod disk;
 mod egress;
 mod fuse;

@@ -1,14 +1,12 @@
 //! `devbox net`.
 
-use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::session as sessions;
-use crate::boxes::follow::{Follower, Woken};
+use super::{logs, session as sessions};
 use crate::boxes::session::{self, Options, What};
 use crate::boxes::{BoxDir, events, list};
-use crate::cli::args::{Format, Learn, Logs};
-use crate::cli::{Outcome, print, print_json};
+use crate::cli::args::{Learn, Logs};
+use crate::cli::{Outcome, print};
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::profile::Profile;
@@ -18,38 +16,7 @@ use crate::ui;
 
 /// Prints what a box reached and did not, the oldest first.
 pub fn log(folder: &Path, args: &Logs) -> Outcome {
-    let paths = Paths::from_environment()?;
-    let id = super::find(&paths, folder, &args.target)?;
-    let directory = BoxDir::new(&paths, &id);
-    if args.follow {
-        return follow(&directory, args.format);
-    }
-    let lines: Vec<Line> = events::read_lines(&directory.traffic())?;
-    if args.format == Format::Json {
-        return print_json(&lines);
-    }
-    print(&lines.iter().map(text).collect::<String>())
-}
-
-/// Prints what comes, until the box or the reader is gone.
-fn follow(directory: &BoxDir, format: Format) -> Outcome {
-    let mut follower: Follower<Line> = Follower::of(directory, &directory.traffic())?;
-    let mut woken = Woken::Changed;
-    loop {
-        let lines = follower.read()?;
-        let output: String = match format {
-            Format::Text => lines.iter().map(text).collect(),
-            Format::Json => lines.iter().filter_map(|line| Some(serde_json::to_string(line).ok()? + "\n")).collect(),
-        };
-        match ui::print(&output) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(0),
-            result => result.map_err(|error| Error::new(format!("cannot write to standard output: {error}")))?,
-        }
-        if woken != Woken::Changed {
-            return Ok(0);
-        }
-        woken = follower.wait(std::io::stdout().as_fd())?;
-    }
+    logs::show(folder, args, BoxDir::traffic, text)
 }
 
 fn text(line: &Line) -> String {

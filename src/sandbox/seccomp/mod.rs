@@ -1,7 +1,8 @@
 //! The seccomp filter of a box: which system calls its processes may make.
 //!
 //! ```text
-//! default_policy() --emulate_root(), single mode only--> Policy --compile()--> Program --install()--> kernel
+//! default_policy() --emulate_root(), single mode only--> Policy --reporting(), compile()--> Program --install()--> kernel
+//!                                                       Policy --decide()--> sandbox::denied <--listener-- kernel
 //! ```
 //!
 //! Everything but `install` is pure. The supervisor compiles once per box; init and the sessions inherit the filter by
@@ -118,6 +119,33 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
+impl Policy {
+    /// What happens to a call of the architecture this is built for.
+    #[must_use]
+    pub fn decide(&self, number: i64, arguments: &[u64; 6]) -> Action {
+        let holds = |test: &ArgTest| {
+            let equal = arguments[usize::from(test.argument)] & test.mask == test.value;
+            equal == (test.comparison == Comparison::Equal)
+        };
+        let matches = |rule: &&Rule| rule.syscall == number && rule.when.iter().all(holds);
+        self.rules.iter().find(matches).map_or(self.default, |rule| rule.action)
+    }
+
+    /// The same policy, with the calls that a rule refuses passed on to a listener, which answers as [`Self::decide`] says.
+    ///
+    /// Not passed on: calls that nobody knows, and `clone3`, which C libraries try at each start of a thread.
+    #[must_use]
+    pub fn reporting(&self) -> Self {
+        let mut policy = self.clone();
+        for rule in &mut policy.rules {
+            if matches!(rule.action, Action::Errno(1..)) && rule.syscall != libc::SYS_clone3 {
+                rule.action = Action::Notify;
+            }
+        }
+        policy
+    }
+}
+
 /// A policy as the kernel takes it: classic BPF instructions.
 #[derive(Clone)]
 pub struct Program(Vec<libc::sock_filter>);
@@ -148,12 +176,52 @@ impl Program {
     }
 }
 
-/// The filter of a box whose ids are mapped in this way.
+/// What a box may call whose ids are mapped in this way.
 #[must_use]
-pub fn program_for(mode: IdMode) -> Program {
+pub fn policy_for(mode: IdMode) -> Policy {
     let policy = default_policy();
-    Program::compile(&match mode {
+    match mode {
         IdMode::Single => emulate_root(policy),
         IdMode::Range | IdMode::Root => policy,
-    })
+    }
+}
+
+/// The filter of a box.
+#[derive(Clone)]
+pub struct Filter {
+    policy: Policy,
+    /// With refused calls passed on, if somebody is there to listen.
+    reporting: Option<Program>,
+}
+
+impl Filter {
+    /// What is refused fails at once.
+    #[must_use]
+    pub fn silent(policy: Policy) -> Self {
+        Self { policy, reporting: None }
+    }
+
+    /// What is refused is passed on first, where that is possible.
+    #[must_use]
+    pub fn reporting(policy: Policy) -> Self {
+        let reporting = Some(Program::compile(&policy.reporting()));
+        Self { policy, reporting }
+    }
+
+    /// Puts the filter on the calling thread and all it starts; gives the listener.
+    ///
+    /// There is none below a filter that has one already, as in a box within a container that emulates calls: the kernel allows one
+    /// listener for each process. What is refused then fails at once.
+    pub fn install(&self) -> SysResult<Option<OwnedFd>> {
+        match self.reporting.as_ref().map(Program::install_with_listener) {
+            Some(Ok(listener)) => Ok(Some(listener)),
+            Some(Err(_)) | None => Program::compile(&self.policy).install().map(|()| None),
+        }
+    }
+}
+
+/// The filter of a box whose ids are mapped in this way.
+#[cfg(test)]
+pub fn program_for(mode: IdMode) -> Program {
+    Program::compile(&policy_for(mode))
 }

@@ -3,7 +3,6 @@
 
 pub mod bind;
 pub mod forwards;
-pub mod journal;
 pub mod servers;
 
 use std::net::IpAddr;
@@ -17,7 +16,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use self::forwards::{Entry, Forward, Forwards, Origin};
-use self::journal::Journal;
 use self::servers::Servers;
 use super::agent;
 use super::agent::link::{Link, Received};
@@ -30,6 +28,7 @@ use crate::profile::ports::{HostPort, Published};
 use crate::sandbox::channel::{Failure, Phase};
 use crate::sandbox::control::{Answer, Request};
 use crate::sandbox::init::EventLog;
+use crate::sandbox::journal::Journal;
 use crate::sys::{Context, SysResult, process};
 
 /// How many messages of the agent are read before others get their turn.

@@ -1,11 +1,11 @@
-//! The file in which a box's traffic is written down, `net.jsonl`: never larger than a limit, and one older one beside it.
+//! A file in which what a box does is written down, such as `net.jsonl`: never larger than a limit, and one older one beside it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::sandbox::net::reached::Line;
+use serde::Serialize;
 
 /// The file becomes the older one when it has so many bytes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -33,7 +33,7 @@ impl Journal {
     }
 
     /// Appends a line. A full disk must not end a box, so failure is not an error.
-    pub fn append(&mut self, line: &Line) {
+    pub fn append(&mut self, line: &impl Serialize) {
         let Ok(mut text) = serde_json::to_vec(line) else { return };
         text.push(b'\n');
         self.write(&text).unwrap_or_default();
@@ -66,7 +66,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("net.jsonl");
         let mut journal = Journal { max: 100, ..Journal::new(&path) };
-        let line = Line { time: String::new(), traffic: None, process: None, more: Some(1) };
+        let line = serde_json::json!({ "time": "", "more": 1 });
         for _ in 0..9 {
             journal.append(&line);
         }
