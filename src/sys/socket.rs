@@ -21,7 +21,8 @@ pub fn peer_pid(socket: &UnixStream) -> SysResult<i32> {
     Ok(credentials.pid())
 }
 
-/// Sends `data` and `descriptors`; returns how many bytes went.
+/// Sends `data` and `descriptors`; returns how many bytes went. Without descriptors it does so by a plain `send`, which is all that
+/// some of our processes may do.
 pub fn send_with_descriptors(socket: &impl AsFd, data: &[u8], descriptors: &[BorrowedFd<'_>]) -> SysResult<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -29,7 +30,11 @@ pub fn send_with_descriptors(socket: &impl AsFd, data: &[u8], descriptors: &[Bor
         control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     loop {
-        match rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL) {
+        let sent = match descriptors {
+            [] => rustix::net::send(socket, data, SendFlags::NOSIGNAL),
+            _ => rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL),
+        };
+        match sent {
             Err(rustix::io::Errno::INTR) => {}
             other => return other.call(|| "sendmsg".to_owned()),
         }

@@ -2,22 +2,25 @@
 //! them says something.
 //!
 //! ```text
-//! client A ──┐                        ┌── socket A ──┐
-//!            ├── bound socket ────────┤              ├── service
-//! client B ──┘                        └── socket B ──┘
+//! client A ── own socket ──┐                     ┌── socket A ──┐
+//!                          ├── bound socket ─────┤              ├── service
+//! client B ── own socket ──┘                     └── socket B ──┘
 //! ```
 //!
-//! The bound socket is the host's and the others are the box's for a published port; the other way round for a port of
-//! the host's loopback, whose connected sockets the host side makes.
+//! The bound socket is the host's and the service the box's for a published port. Then each client has a connected socket on
+//! its side, too, which the host side makes when the kernel shows it a datagram of somebody new: so an answer cannot be sent
+//! to anybody else. For a port of the host's loopback the bound socket is the box's, whose clients are answered by the dialer.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
 use super::Shared;
+use super::dialer::{Dialer, Voice};
 use super::message::Report;
 use super::reactor::{Key, Part};
 use super::slab::Slab;
@@ -39,10 +42,11 @@ const TURN: usize = 64;
 /// What a bound socket leads to.
 #[derive(Debug)]
 enum Service {
-    /// The first of these addresses in the box that does not refuse. Published under this number.
-    Box { id: u32, targets: Vec<SocketAddr> },
-    /// This port of the host's loopback.
-    Host(u16),
+    /// The first of these addresses in the box that does not refuse. The bound socket is the host's, and this one of those
+    /// that were published under this number.
+    Box { id: u32, socket: usize, targets: Vec<SocketAddr> },
+    /// This port of the host's loopback. The bound socket is the box's.
+    Host { port: u16, voice: Voice },
 }
 
 /// A bound socket and the slots of its clients.
@@ -53,12 +57,22 @@ struct Bound {
     clients: HashMap<SocketAddr, usize>,
 }
 
-/// The other side of one client.
+/// How a client is answered.
+#[derive(Debug)]
+enum Back {
+    /// By a socket of the host that is connected to it.
+    Socket(UdpSocket),
+    /// By the dialer.
+    Voice(Voice),
+}
+
+/// One client.
 #[derive(Debug)]
 struct Client {
     bound: usize,
     address: SocketAddr,
-    /// Absent while the host side connects it.
+    back: Back,
+    /// The one to the service. Absent while the host side connects it.
     socket: Option<UdpSocket>,
     /// What it said last, until it is known to have arrived somewhere.
     waiting: Vec<u8>,
@@ -84,9 +98,10 @@ pub struct Datagrams {
     buffer: Vec<u8>,
 }
 
-fn key(slot: usize) -> Key {
+/// The number of a slot's first descriptor is even; that of a client's socket to its service is odd.
+fn key(slot: usize, second: u32) -> Key {
     // There are fewer slots than descriptors.
-    Key::new(Part::Datagrams, slot as u32)
+    Key::new(Part::Datagrams, (slot as u32) << 1 | second)
 }
 
 impl Datagrams {
@@ -97,7 +112,10 @@ impl Datagrams {
         for HostPort { port, .. } in tasks.host_ports.iter().filter(|port| port.protocol == Protocol::Udp) {
             for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
                 match UdpSocket::bind((address, *port)) {
-                    Ok(socket) => datagrams.add(socket, Service::Host(*port))?,
+                    Ok(socket) => {
+                        let voice = Voice(datagrams.slots.len() as u16);
+                        datagrams.add(socket, Service::Host { port: *port, voice })?;
+                    }
                     // A box without IPv6.
                     Err(_) if address.is_ipv6() => {}
                     Err(error) => return Err(error).call(|| format!("bind `{address}:{port}/udp` in the box")),
@@ -114,6 +132,14 @@ impl Datagrams {
         Ok(())
     }
 
+    /// The sockets of the box, in the order of their [`Voice`]s; to be asked before anything is published.
+    pub fn voices(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Bound(bound) => Some(bound.socket.as_fd()),
+            Slot::Client(_) => None,
+        })
+    }
+
     /// When [`Self::on_time`] wants to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -126,7 +152,7 @@ impl Datagrams {
         self.slots.settle();
         for slot in std::mem::take(&mut self.fresh) {
             if let Some(Slot::Bound(bound)) = self.slots.get_mut(slot) {
-                shared.reactor.add(&bound.socket, key(slot), EventFlags::IN)?;
+                shared.reactor.add(&bound.socket, key(slot, 0), EventFlags::IN)?;
             }
         }
         let now = Instant::now();
@@ -142,9 +168,9 @@ impl Datagrams {
 
     /// Serves `sockets`, which the host side has bound.
     pub fn publish(&mut self, id: u32, sockets: Vec<OwnedFd>, targets: &[SocketAddr]) -> SysResult<()> {
-        sockets
-            .into_iter()
-            .try_for_each(|socket| self.add(UdpSocket::from(socket), Service::Box { id, targets: targets.to_vec() }))
+        sockets.into_iter().enumerate().try_for_each(|(number, socket)| {
+            self.add(UdpSocket::from(socket), Service::Box { id, socket: number, targets: targets.to_vec() })
+        })
     }
 
     /// Serves what was published under `withdrawn` no longer; its clients are cut off.
@@ -168,7 +194,7 @@ impl Datagrams {
         let Some(Slot::Client(client)) = self.slots.get_mut(slot) else { return Ok(()) };
         match socket.map(UdpSocket::from) {
             Some(socket) if client.socket.is_none() => {
-                shared.reactor.add(&socket, key(slot), EventFlags::IN)?;
+                shared.reactor.add(&socket, key(slot, 1), EventFlags::IN)?;
                 // A datagram may get lost.
                 socket.send(&std::mem::take(&mut client.waiting)).unwrap_or_default();
                 client.socket = Some(socket);
@@ -179,13 +205,46 @@ impl Datagrams {
         Ok(())
     }
 
+    /// The host side's answer to [`Report::Client`]; the ticket is the bound socket's slot.
+    pub fn accepted(
+        &mut self,
+        ticket: u32,
+        client: Option<(SocketAddr, OwnedFd)>,
+        shared: &mut Shared,
+    ) -> SysResult<()> {
+        let index = ticket as usize;
+        let Some(Slot::Bound(Bound { socket, service: Service::Box { targets, .. }, clients, .. })) =
+            self.slots.get_mut(index)
+        else {
+            return Ok(());
+        };
+        shared.reactor.add(&*socket, key(index, 0), EventFlags::IN)?;
+        let targets = targets.clone();
+        match client {
+            Some((address, back)) if !clients.contains_key(&address) => {
+                let slot = self.slots.next();
+                let back = UdpSocket::from(back);
+                shared.reactor.add(&back, key(slot, 0), EventFlags::IN)?;
+                let (service, rest) = connect(targets, &shared.dialer)?;
+                if let Some(service) = &service {
+                    shared.reactor.add(service, key(slot, 1), EventFlags::IN)?;
+                }
+                self.add_client(index, address, Back::Socket(back), service, rest);
+                Ok(())
+            }
+            // Nothing to be done for whoever it was.
+            _ => socket.recv_from(&mut [0]).map(drop).or(Ok(())),
+        }
+    }
+
     /// A descriptor is ready.
     pub fn on_ready(&mut self, id: u32, shared: &mut Shared) -> SysResult<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(DATAGRAM_BYTES, 0);
-        let index = id as usize;
+        let index = (id >> 1) as usize;
         let done = match self.slots.get_mut(index) {
-            Some(Slot::Bound(_)) => self.hear_clients(index, &mut buffer, shared),
+            Some(Slot::Bound(_)) => self.hear_bound(index, &mut buffer, shared),
+            Some(Slot::Client(_)) if id & 1 == 0 => self.hear_client(index, &mut buffer, shared),
             Some(Slot::Client(_)) => self.answer(index, &mut buffer, shared),
             None => Ok(()),
         };
@@ -193,55 +252,73 @@ impl Datagrams {
         done
     }
 
-    /// Clients have said something.
-    fn hear_clients(&mut self, index: usize, buffer: &mut [u8], shared: &mut Shared) -> SysResult<()> {
+    /// A bound socket got something.
+    fn hear_bound(&mut self, index: usize, buffer: &mut [u8], shared: &mut Shared) -> SysResult<()> {
         for _ in 0..TURN {
             let Some(Slot::Bound(bound)) = self.slots.get_mut(index) else { return Ok(()) };
-            let (size, address) = match bound.socket.recv_from(buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+            let address = match bound.socket.peek_from(&mut buffer[..1]) {
+                Ok((_, address)) => address,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 // The answer to something that was sent from here: a client that is gone.
                 Err(_) => continue,
             };
             let slot = match bound.clients.get(&address) {
-                Some(slot) => *slot,
-                None => match self.new_client(index, address, shared)? {
-                    Some(slot) => slot,
-                    None => continue,
+                Some(slot) => Some(*slot),
+                None if self.clients >= MAX_CLIENTS => None,
+                None => match bound.service {
+                    Service::Box { id, socket, .. } => {
+                        // It is read again when the answer is there.
+                        shared.reactor.remove(&bound.socket)?;
+                        return shared.link.send(&Report::Client { ticket: index as u32, id, socket }, Vec::new());
+                    }
+                    Service::Host { port, voice } => {
+                        let slot = self.add_client(index, address, Back::Voice(voice), None, Vec::new());
+                        let connect = Report::Connect { ticket: slot as u32, protocol: Protocol::Udp, port };
+                        shared.link.send(&connect, Vec::new())?;
+                        Some(slot)
+                    }
                 },
             };
-            self.say(slot, &buffer[..size], shared)?;
+            let Some(Slot::Bound(bound)) = self.slots.get_mut(index) else { return Ok(()) };
+            if let (Ok((size, _)), Some(slot)) = (bound.socket.recv_from(buffer), slot) {
+                self.say(slot, &buffer[..size], shared)?;
+            }
         }
         Ok(())
     }
 
-    /// The slot of a client that is new. `None`: there are too many.
-    fn new_client(&mut self, index: usize, address: SocketAddr, shared: &mut Shared) -> SysResult<Option<usize>> {
-        if self.clients >= MAX_CLIENTS {
-            return Ok(None);
+    fn add_client(
+        &mut self,
+        bound: usize,
+        address: SocketAddr,
+        back: Back,
+        socket: Option<UdpSocket>,
+        rest: Vec<SocketAddr>,
+    ) -> usize {
+        let client = Client { bound, address, back, socket, waiting: Vec::new(), rest, heard: Instant::now() };
+        let slot = self.slots.insert(Slot::Client(client));
+        if let Some(Slot::Bound(bound)) = self.slots.get_mut(bound) {
+            bound.clients.insert(address, slot);
         }
-        let slot = self.slots.next();
-        let Some(Slot::Bound(bound)) = self.slots.get_mut(index) else { return Ok(None) };
-        let (socket, rest) = match &bound.service {
-            Service::Box { targets, .. } => match connect(targets.clone()) {
-                (None, _) => return Ok(None),
-                connected => connected,
-            },
-            Service::Host(port) => {
-                let connect = Report::Connect { ticket: slot as u32, protocol: Protocol::Udp, port: *port };
-                shared.link.send(&connect, Vec::new())?;
-                (None, Vec::new())
-            }
-        };
-        if let Some(socket) = &socket {
-            shared.reactor.add(socket, key(slot), EventFlags::IN)?;
-        }
-        bound.clients.insert(address, slot);
-        let heard = Instant::now();
-        self.slots.insert(Slot::Client(Client { bound: index, address, socket, waiting: Vec::new(), rest, heard }));
         self.clients += 1;
         self.sweep.get_or_insert_with(|| Instant::now() + SWEEP_INTERVAL);
-        Ok(Some(slot))
+        slot
+    }
+
+    /// A client's own socket got something.
+    fn hear_client(&mut self, slot: usize, buffer: &mut [u8], shared: &Shared) -> SysResult<()> {
+        for _ in 0..TURN {
+            let Some(Slot::Client(Client { address, back: Back::Socket(back), .. })) = self.slots.get_mut(slot) else {
+                return Ok(());
+            };
+            match back.recv_from(buffer) {
+                Ok((size, from)) if from == *address => self.say(slot, &buffer[..size], shared)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                // Somebody else, from before it was connected; or the client does not listen any more.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Passes on what a client said.
@@ -261,8 +338,8 @@ impl Datagrams {
     /// Nobody is there: says it to the next target.
     fn refused(&mut self, slot: usize, shared: &Shared) -> SysResult<()> {
         let Some(Slot::Client(client)) = self.slots.get_mut(slot) else { return Ok(()) };
-        if let (Some(next), rest) = connect(std::mem::take(&mut client.rest)) {
-            shared.reactor.add(&next, key(slot), EventFlags::IN)?;
+        if let (Some(next), rest) = connect(std::mem::take(&mut client.rest), &shared.dialer)? {
+            shared.reactor.add(&next, key(slot, 1), EventFlags::IN)?;
             next.send(&client.waiting).unwrap_or_default();
             (client.socket, client.rest) = (Some(next), rest);
         }
@@ -282,9 +359,9 @@ impl Datagrams {
             // It is there: no other one is tried from now on.
             client.rest.clear();
             client.waiting = Vec::new();
-            let (bound, address) = (client.bound, client.address);
-            if let Some(Slot::Bound(bound)) = self.slots.get_mut(bound) {
-                bound.socket.send_to(&buffer[..size], address).unwrap_or_default();
+            match &client.back {
+                Back::Socket(back) => drop(back.send(&buffer[..size])),
+                Back::Voice(voice) => shared.dialer.say(*voice, client.address, &buffer[..size])?,
             }
         }
         Ok(())
@@ -301,19 +378,15 @@ impl Datagrams {
 }
 
 fn is_refusal(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::ConnectionRefused
+    error.kind() == ErrorKind::ConnectionRefused
 }
 
 /// A socket that is connected to the first of `targets` that there is a way to, and those behind it.
-fn connect(mut targets: Vec<SocketAddr>) -> (Option<UdpSocket>, Vec<SocketAddr>) {
+fn connect(mut targets: Vec<SocketAddr>, dialer: &Dialer) -> SysResult<(Option<UdpSocket>, Vec<SocketAddr>)> {
     while !targets.is_empty() {
-        let target = targets.remove(0);
-        let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let connected = UdpSocket::bind((any, 0))
-            .and_then(|socket| socket.connect(target).and_then(|()| socket.set_nonblocking(true)).map(|()| socket));
-        if let Ok(socket) = connected {
-            return (Some(socket), targets);
+        if let Some(socket) = dialer.connect(Protocol::Udp, targets.remove(0))? {
+            return Ok((Some(socket.into()), targets));
         }
     }
-    (None, targets)
+    Ok((None, targets))
 }

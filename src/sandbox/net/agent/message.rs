@@ -35,6 +35,13 @@ pub enum Order {
         /// As it was asked for.
         protocol: Protocol,
     },
+    /// The answer to [`Report::Client`]: a socket that is bound as that one is and connected to the client, or nothing.
+    Client {
+        /// The agent's number for it.
+        ticket: u32,
+        /// The client's.
+        address: Option<SocketAddr>,
+    },
     /// Tell what was not told yet of the box's traffic; [`Report::Flushed`] is the answer.
     Flush,
     /// The answer to [`Report::Resolve`]: a socket to a name server, or nothing if there is none.
@@ -75,6 +82,15 @@ pub enum Report {
         protocol: Protocol,
         /// Which port.
         port: u16,
+    },
+    /// Somebody new has sent a datagram to a published socket, and it is the next one to be read there.
+    Client {
+        /// The agent's number for it.
+        ticket: u32,
+        /// As published.
+        id: u32,
+        /// Which of its sockets.
+        socket: usize,
     },
     /// The resolver wants to ask a name server of the host.
     Resolve {

@@ -11,7 +11,7 @@
 //! It is a fork of the supervisor that joins the box's user and network namespace and nothing else of the box, so that the
 //! box cannot see it; it dies with the supervisor. What it needs of the host's network it asks the host side for
 //! ([`super::host`]), which compares every wish with the profile. Once it is set up it gives up the file system,
-//! capabilities and most system calls ([`confine`]).
+//! capabilities and most system calls ([`confine`]); connections in the box are made for it by the [`dialer`].
 //!
 //! One thread, one loop ([`reactor`]); each task is a part of it with a file of its own:
 //!
@@ -21,6 +21,7 @@
 
 pub mod confine;
 pub mod datagrams;
+pub mod dialer;
 pub mod dns;
 pub mod egress;
 pub mod link;
@@ -29,7 +30,7 @@ pub mod ports;
 pub mod reactor;
 pub mod slab;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use caps::Capability;
@@ -38,7 +39,9 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
+use self::confine::Role;
 use self::datagrams::Datagrams;
+use self::dialer::{Dialer, Voice};
 use self::dns::Resolver;
 use self::egress::Gate;
 use self::link::{Link, Received};
@@ -68,11 +71,12 @@ pub fn start(tasks: &Tasks, target: &NetTarget, empty: &Path) -> SysResult<(Pid,
             let ended = enter(tasks, target, &agent, supervisor).and_then(|()| {
                 let reactor = Reactor::new()?;
                 let parts = Agent::new(tasks)?;
-                confine::confine(empty, kept)?;
-                Ok((parts, reactor))
+                let dialer = Dialer::start(&parts.voices(), empty)?;
+                confine::confine(empty, kept, Role::Agent)?;
+                Ok((parts, reactor, dialer))
             });
             let ended = match ended {
-                Ok((parts, reactor)) => parts.run(&mut Shared { reactor, link: agent }),
+                Ok((parts, reactor, dialer)) => parts.run(&mut Shared { reactor, dialer, link: agent }),
                 Err(error) => give_up(&mut agent, &error),
             };
             exit_now(i32::from(ended.is_err()))
@@ -113,6 +117,8 @@ fn enter(tasks: &Tasks, target: &NetTarget, link: &Link, supervisor: rustix::pro
 pub struct Shared {
     /// Where descriptors are registered.
     pub reactor: Reactor,
+    /// Who connects in the box's network.
+    pub dialer: Dialer,
     /// The connection to the host side.
     pub link: Link,
 }
@@ -131,12 +137,19 @@ impl Agent {
     fn new(tasks: &Tasks) -> SysResult<Self> {
         // Init does so as well, but perhaps later: an interface that is down has no `::1`.
         net::bring_up_loopback()?;
+        let datagrams = Datagrams::new(tasks)?;
+        let resolver = tasks.resolver.then(|| Resolver::new(Voice(datagrams.voices().count() as u16))).transpose()?;
         Ok(Self {
             ports: Ports::new(tasks)?,
-            datagrams: Datagrams::new(tasks)?,
-            resolver: tasks.resolver.then(Resolver::new).transpose()?,
+            datagrams,
+            resolver,
             gate: tasks.filter.as_ref().map(|filter| Gate::new(&filter.egress, &filter.nft)).transpose()?,
         })
+    }
+
+    /// The sockets of the box that answer whoever asks, in the order of their [`Voice`]s.
+    fn voices(&self) -> Vec<BorrowedFd<'_>> {
+        self.datagrams.voices().chain(self.resolver.as_ref().map(Resolver::voice)).collect()
     }
 
     /// Until the supervisor is gone.
@@ -206,6 +219,10 @@ impl Agent {
                     Protocol::Tcp => self.ports.connected(ticket, socket, shared),
                     Protocol::Udp => self.datagrams.connected(ticket, socket, shared),
                 }
+            }
+            Order::Client { ticket, address } => {
+                let client = address.zip(descriptors.into_iter().next());
+                self.datagrams.accepted(ticket, client, shared)
             }
             Order::Flush => {
                 if let Some(gate) = &mut self.gate {

@@ -54,6 +54,11 @@ impl<T> Slab<T> {
         self.free.append(&mut self.resting);
     }
 
+    /// All values, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().flatten()
+    }
+
     /// All values and their numbers.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
         self.places.iter_mut().enumerate().filter_map(|(index, place)| Some((index, place.as_mut()?)))

@@ -1,8 +1,8 @@
 //! Sockets of the host's network that a box's agent may have.
 //!
-//! The agent gets them for good, and could do with them what it likes: a listening socket, say, can be disconnected and
-//! connected to somewhere else. So each has a filter that cannot be taken off, and that lets it be used for what it is for
-//! alone. Some kernels leave filters to the host's root: for others' boxes the confinement of the agent stands alone there.
+//! The agent gets them for good, and must not turn them to another address. It has no call that could (`agent/confine.rs`);
+//! and each connected or listening socket has a filter that cannot be taken off and lets it be used for what it is for alone, a second wall
+//! where the kernel lets ordinary users filter.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,7 +10,9 @@ use std::os::fd::OwnedFd;
 
 use libc::sock_filter;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, bind, connect, listen, recvfrom, socket_with, sockopt,
+};
 
 use crate::profile::ports::{HostPort, Protocol, Published};
 use crate::sys::socket::lock_filter;
@@ -119,6 +121,35 @@ pub fn connect_only_to(protocol: Protocol, address: SocketAddr) -> SysResult<Opt
     }
 }
 
+/// The sender of the next datagram that is to be read from `bound`, and a socket that is bound as that one is and connected to
+/// the sender, whose further datagrams it gets. `None`: there is none, or the sender has such a socket.
+pub fn client_of(bound: &OwnedFd) -> SysResult<Option<(SocketAddr, OwnedFd)>> {
+    let call = || "make a socket for a client".to_owned();
+    let address = |any| SocketAddr::try_from(any).map_err(|_| Errno::AFNOSUPPORT).call(call);
+    let sender = match recvfrom(bound, &mut [0][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((_, _, Some(sender))) => address(sender)?,
+        Ok(_) | Err(Errno::AGAIN) => return Ok(None),
+        Err(errno) => return Err(errno).call(call),
+    };
+    let own = address(rustix::net::getsockname(bound).call(call)?)?;
+    let socket = new_socket(Protocol::Udp, own).call(call)?;
+    if own.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true).call(call)?;
+    }
+    dedicate(&socket, &only_from(sender.port()))?;
+    sockopt::set_socket_reuseaddr(&socket, true).call(call)?;
+    // For this moment alone: else every program could listen here.
+    sockopt::set_socket_reuseaddr(bound, true).call(call)?;
+    let done = bind(&socket, &own);
+    sockopt::set_socket_reuseaddr(bound, false).call(call)?;
+    match done {
+        Err(Errno::ADDRINUSE) => return Ok(None),
+        other => other.call(call)?,
+    }
+    connect(&socket, &sender).call(call)?;
+    Ok(Some((sender, socket)))
+}
+
 fn new_socket(protocol: Protocol, address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let kind = match protocol {
@@ -168,7 +199,7 @@ const fn only_from(port: u16) -> [sock_filter; 4] {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::time::Duration;
 
     use super::*;
@@ -203,9 +234,36 @@ mod tests {
     }
 
     #[test]
+    fn a_client_of_a_datagram_socket_has_a_socket_of_its_own() {
+        let published = Published { address: None, host_port: None, box_port: 1, protocol: Protocol::Udp };
+        let bound = publish(&published).unwrap();
+        let (address, main) = (bound.addresses[0], &bound.sockets[0]);
+        assert!(client_of(main).unwrap().is_none(), "nobody has said anything");
+        let clients = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let own = clients.each_ref().map(|client| {
+            client.send_to(b"first", address).unwrap();
+            let (sender, socket) = client_of(main).unwrap().unwrap();
+            assert_eq!(sender, client.local_addr().unwrap());
+            assert_eq!(rustix::net::recv(main, &mut [0; 9], RecvFlags::DONTWAIT).unwrap().0, 5);
+            UdpSocket::from(socket)
+        });
+        for (client, own) in clients.iter().zip(&own) {
+            client.send_to(b"next", address).unwrap();
+            let mut said = [0; 9];
+            assert_eq!(own.recv_from(&mut said).unwrap(), (4, client.local_addr().unwrap()));
+            own.send(b"answer").unwrap();
+            assert_eq!(client.recv_from(&mut said).unwrap(), (6, address));
+        }
+        // Nobody else comes in between.
+        let thief = new_socket(Protocol::Udp, address).unwrap();
+        sockopt::set_socket_reuseaddr(&thief, true).unwrap();
+        assert_eq!(bind(&thief, &address), Err(Errno::ADDRINUSE));
+    }
+
+    #[test]
     fn what_is_handed_out_serves_one_purpose() {
         // Some kernels leave filters to root.
-        if lock_filter(&std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), &[PASS]).is_err() {
+        if lock_filter(&UdpSocket::bind("127.0.0.1:0").unwrap(), &[PASS]).is_err() {
             return;
         }
         let (other, elsewhere) = server();

@@ -82,6 +82,13 @@ impl Forwards {
         self.entries.iter().map(|entry| &entry.forward)
     }
 
+    /// The UDP socket `number` of the entry `id`.
+    #[must_use]
+    pub fn datagrams(&self, id: u32, number: usize) -> Option<&OwnedFd> {
+        let entry = self.entries.iter().find(|entry| entry.id == id && entry.forward.protocol == Protocol::Udp)?;
+        entry.sockets.get(number)
+    }
+
     /// Binds what `published` names.
     pub fn publish(&mut self, published: &Published, origin: Origin) -> SysResult<&Entry> {
         let Bound { sockets, addresses } = bind::publish(published)?;

@@ -206,6 +206,15 @@ impl<'a> HostSide<'a> {
                 bind::connect_to(port)
                     .and_then(|socket| self.order(Order::Connected { ticket, protocol }, socket.into_iter().collect()))
             }
+            Report::Client { ticket, id, socket } => match self.forwards.datagrams(id, socket).map(bind::client_of) {
+                // It was withdrawn meanwhile.
+                None => Ok(()),
+                Some(client) => {
+                    // A host without a descriptor to spare has none for this client.
+                    let (address, socket) = client.ok().flatten().unzip();
+                    self.order(Order::Client { ticket, address }, socket.into_iter().collect())
+                }
+            },
             Report::Resolve { .. } if !tasks.resolver => return beyond(),
             Report::Resolve { ticket, protocol, attempt } => self
                 .servers

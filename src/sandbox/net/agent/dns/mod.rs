@@ -14,13 +14,14 @@ pub mod message;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
 use self::message::{Malformed, Query, Refusal};
 use super::Shared;
+use super::dialer::Voice;
 use super::egress::Gate;
 use super::message::Report;
 use super::reactor::{Key, Part};
@@ -105,6 +106,7 @@ enum Slot {
 #[derive(Debug)]
 pub struct Resolver {
     udp: UdpSocket,
+    voice: Voice,
     tcp: TcpListener,
     registered: bool,
     slots: Slab<Slot>,
@@ -114,8 +116,8 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Binds the box's address; the caller may bind low ports.
-    pub fn new() -> SysResult<Self> {
+    /// Binds the box's address; the caller may bind low ports. `voice` is what the dialer knows the socket by.
+    pub fn new(voice: Voice) -> SysResult<Self> {
         // Init does so too, but later.
         net::bring_up_loopback()?;
         let address = SocketAddrV4::new(ADDRESS, PORT);
@@ -126,6 +128,7 @@ impl Resolver {
         tcp.set_nonblocking(true).call(call)?;
         Ok(Self {
             udp,
+            voice,
             tcp,
             registered: false,
             slots: Slab::default(),
@@ -133,6 +136,11 @@ impl Resolver {
             tickets: HashMap::new(),
             next_number: 0,
         })
+    }
+
+    /// What answers over UDP.
+    pub fn voice(&self) -> BorrowedFd<'_> {
+        self.udp.as_fd()
     }
 
     /// When [`Self::on_time`] wants to be called.
@@ -246,8 +254,7 @@ impl Resolver {
                 }
                 None => {
                     gate.refused(name, Reason::NotListed, shared)?;
-                    self.reply(asker, &message::refuse(&query, bytes, Refusal::NameError));
-                    return Ok(());
+                    return self.reply(asker, &message::refuse(&query, bytes, Refusal::NameError), shared);
                 }
             },
         };
@@ -411,27 +418,23 @@ impl Resolver {
         };
         let asker = question.asker;
         self.slots.remove(slot);
-        self.reply(asker, &reply);
-        Ok(())
+        self.reply(asker, &reply, shared)
     }
 
     /// An asker who does not take the answer is left alone.
-    fn reply(&mut self, asker: Asker, message: &[u8]) {
-        match asker {
-            Asker::Udp(to) => {
-                self.udp.send_to(message, to).unwrap_or_default();
-            }
-            Asker::Tcp(slot, number) => {
-                let Some(Slot::Client(client)) = self.slots.get_mut(slot) else { return };
-                if client.number != number {
-                    return;
-                }
-                let whole = [&(message.len() as u16).to_be_bytes()[..], message].concat();
-                if !matches!(client.stream.write(&whole), Ok(size) if size == whole.len()) {
-                    self.leave(slot);
-                }
+    fn reply(&mut self, asker: Asker, message: &[u8], shared: &Shared) -> SysResult<()> {
+        let (slot, number) = match asker {
+            Asker::Udp(to) => return shared.dialer.say(self.voice, to, message),
+            Asker::Tcp(slot, number) => (slot, number),
+        };
+        let Some(Slot::Client(client)) = self.slots.get_mut(slot) else { return Ok(()) };
+        if client.number == number {
+            let whole = [&(message.len() as u16).to_be_bytes()[..], message].concat();
+            if !matches!(client.stream.write(&whole), Ok(size) if size == whole.len()) {
+                self.leave(slot);
             }
         }
+        Ok(())
     }
 }
 

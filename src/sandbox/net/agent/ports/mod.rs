@@ -3,7 +3,7 @@
 //! ```text
 //! host port (bound by the host side) ──accept──┐
 //!                                              ├── Stream: two sockets, data by splice
-//! a target in the box (connected here) ────────┘
+//! a target in the box (connected by the dialer) ┘
 //!
 //! port at the box's loopback (bound here) ──accept──┐
 //!                                                   ├── Stream
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+use rustix::net::{SocketFlags, sockopt};
 use rustix::process::Resource;
 
 use self::scan::Scanner;
@@ -285,17 +285,8 @@ impl Ports {
     /// Connects `client` to the first of `targets` that does not refuse.
     fn connect(&mut self, client: TcpStream, mut targets: Vec<SocketAddr>, shared: &Shared) -> SysResult<()> {
         while !targets.is_empty() {
-            let target = targets.remove(0);
-            let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let Ok(server) = socket_with(family, SocketType::STREAM, flags, None) else { break };
-            match rustix::net::connect(&server, &target) {
-                Ok(()) => return self.join(client, server.into(), shared),
-                Err(Errno::INPROGRESS) => {
-                    let server = TcpStream::from(server);
-                    return self.await_connection(client, server, targets, shared);
-                }
-                Err(_) => {}
+            if let Some(server) = shared.dialer.connect(Protocol::Tcp, targets.remove(0))? {
+                return self.await_connection(client, server.into(), targets, shared);
             }
         }
         stream::reset(&client);
