@@ -103,7 +103,7 @@ impl Error {
 
     /// Adds a hint if the disk is full. Some causes crossed a process boundary as text, so the text is what counts.
     fn explain_full_disk(self) -> Self {
-        const SIGNS: [&str; 4] = ["No space left on device", "ENOSPC", "Disk quota exceeded", "EDQUOT"];
+        const SIGNS: [&str; 5] = ["No space left on device", "ENOSPC", "Disk quota exceeded", "EDQUOT", "` is full"];
         let message = match &self.message {
             Message::Sentence(text) => text,
             Message::Report(diagnostic) => &diagnostic.message,
@@ -305,8 +305,12 @@ impl From<TransferError> for Error {
 impl From<BuildError> for Error {
     fn from(error: BuildError) -> Self {
         match error {
-            BuildError::Step { diagnostic, causes } => {
-                Self { message: Message::Report(diagnostic), causes, ..Self::new("") }.explain_full_disk()
+            BuildError::Step { diagnostic, causes, phase } => {
+                let mut shown = Self { message: Message::Report(diagnostic), causes, ..Self::new("") };
+                if let Some(phase) = phase {
+                    shown.hints = crate::doctor::explain(phase, &shown.causes);
+                }
+                shown.explain_full_disk()
             }
             BuildError::Checks { first, rules } => {
                 let shown = Self { message: Message::Report(first), ..Self::new("") };

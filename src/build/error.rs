@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::copy::select::SelectError;
 use super::copy::write::CopyError;
+use crate::base::driver::FuseError;
 use crate::boxes::BoxesError;
 use crate::boxes::session::SessionError;
 use crate::image::digest::{Digest, DigestError};
@@ -13,6 +14,7 @@ use crate::image::store::StoreError;
 use crate::process::ProcessError;
 use crate::profile::Diagnostic;
 use crate::registry::RegistryError;
+use crate::sandbox::channel::Phase;
 use crate::sandbox::net::NetError;
 use crate::sys::SysError;
 use crate::sys::process::Ended;
@@ -56,6 +58,17 @@ pub enum BuildError {
     /// A system call failed.
     #[error(transparent)]
     System(#[from] SysError),
+    /// `fuse-overlayfs` is to stack the layers of a `RUN`, and cannot.
+    #[error("cannot stack the layers with `fuse-overlayfs`")]
+    Fuse(#[from] FuseError),
+    /// A command ended with a failure, and there is no room for what it writes.
+    #[error("the command ended with status {status}, and the disk of `{}` is full", path.display())]
+    FullDisk {
+        /// Its exit status.
+        status: i32,
+        /// The store.
+        path: PathBuf,
+    },
     /// A command ended with a failure.
     #[error("the command ended with status {status}")]
     Failed {
@@ -193,6 +206,8 @@ pub enum BuildError {
         diagnostic: Box<Diagnostic>,
         /// Its causes, the nearest first.
         causes: Vec<String>,
+        /// In which phase a sandbox could not be started, if that is why.
+        phase: Option<Phase>,
     },
     /// A stage that this one needs was not built.
     #[error("a stage that this one needs was not built")]
@@ -227,6 +242,7 @@ impl BuildError {
             Self::DamagedImage { .. } => Some("`devbox image pull` fetches what is missing".into()),
             Self::NotHere { .. } => Some("`devbox image pull` fetches it".into()),
             Self::NoFile { .. } => Some("name it with `--file`".into()),
+            Self::Fuse(error) => Some(error.remedy().to_owned()),
             Self::NoGit => Some("install the package `git`".into()),
             Self::NoContext { .. } => {
                 Some("name a directory, `-`, or a git repository like `https://host/x.git#main`".into())

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BuildError;
 use super::language::Step;
+use crate::boxes::session::SessionError;
 use crate::profile::Diagnostic;
+use crate::sandbox::channel::Phase;
 
 /// Why a stage could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,7 @@ pub struct Failure {
     label: String,
     help: Option<String>,
     causes: Vec<String>,
+    phase: Option<Phase>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +36,12 @@ impl Failure {
         if let BuildError::Language(diagnostic) = error {
             return diagnostic.clone().into();
         }
-        let mut causes = Vec::new();
+        let (mut message, mut causes, mut phase) = (error.to_string(), Vec::new(), None);
+        if let BuildError::Session(SessionError::Start(failure)) = error {
+            message = "cannot start the sandbox of the command".to_owned();
+            causes.clone_from(&failure.causes);
+            phase = Some(failure.phase);
+        }
         let mut next = std::error::Error::source(error);
         while let Some(cause) = next {
             causes.push(cause.to_string());
@@ -42,7 +50,7 @@ impl Failure {
         // The drawing shows where it begins: of an instruction of many lines the first one.
         let end = text[span.clone()].find('\n').map_or(span.end, |end| span.start + end);
         let place = Place { file, span: span.start..end, text };
-        Box::new(Self { place, message: error.to_string(), label: String::new(), help: error.hint(), causes })
+        Box::new(Self { place, message, label: String::new(), help: error.hint(), causes, phase })
     }
 
     /// As [`Failure::at`], at a step.
@@ -57,13 +65,13 @@ impl Failure {
         let mut diagnostic = Diagnostic::new(self.place.file, &self.place.text, self.place.span, self.message);
         diagnostic.label = self.label;
         diagnostic.help = self.help;
-        BuildError::Step { diagnostic: Box::new(diagnostic), causes: self.causes }
+        BuildError::Step { diagnostic: Box::new(diagnostic), causes: self.causes, phase: self.phase }
     }
 }
 
 impl From<Box<Diagnostic>> for Box<Failure> {
     fn from(diagnostic: Box<Diagnostic>) -> Self {
         let Diagnostic { file, text, span, message, label, help } = *diagnostic;
-        Self::new(Failure { place: Place { file, text, span }, message, label, help, causes: Vec::new() })
+        Self::new(Failure { place: Place { file, text, span }, message, label, help, causes: Vec::new(), phase: None })
     }
 }

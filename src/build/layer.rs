@@ -1,5 +1,7 @@
 //! The writable layer of one step while it is being made.
 
+use std::fs::File;
+use std::io::Seek;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +12,10 @@ use super::cache::records::BuiltLayer;
 use super::copy::select::Mounted;
 use super::error::{At, BuildError};
 use super::run::Tree;
+use crate::base::OverlayDriver;
 use crate::boxes::pool;
-use crate::image::layer::Compression;
-use crate::image::layer::pack::{PackSpec, pack_layer};
+use crate::image::layer::pack::{PackReport, PackSpec, pack_layer};
+use crate::image::layer::{Compression, UnpackOptions, Whiteouts, unpack_layer};
 use crate::image::store::{LayerBuild, LayerRecord, Store, layer_name};
 use crate::sandbox::overlay::{Stack, Writable};
 use crate::sys::SysError;
@@ -26,11 +29,13 @@ pub struct StepLayer {
     scratch: LayerBuild,
     map: IdMap,
     lower: Vec<PathBuf>,
+    driver: OverlayDriver,
 }
 
 impl StepLayer {
-    /// A layer to be made above `lower`. The caller must be single-threaded.
-    pub fn begin(store: &Store, map: &IdMap, lower: &[PathBuf]) -> Result<Self, BuildError> {
+    /// A layer to be made above `lower`; `driver` stacks them below what the step writes. The caller must be
+    /// single-threaded.
+    pub fn begin(store: &Store, map: &IdMap, lower: &[PathBuf], driver: OverlayDriver) -> Result<Self, BuildError> {
         let scratch = store.begin(map)?;
         // The root directory of the merged tree has the attributes of the topmost layer's.
         pool::make_layer(&scratch.path().join("upper"), map, lower.first().map(PathBuf::as_path))?;
@@ -38,7 +43,13 @@ impl StepLayer {
             let path = scratch.path().join(name);
             std::fs::create_dir(&path).at("create", &path)?;
         }
-        Ok(Self { scratch, map: map.clone(), lower: lower.to_vec() })
+        Ok(Self { scratch, map: map.clone(), lower: lower.to_vec(), driver })
+    }
+
+    /// Who stacks the layers.
+    #[must_use]
+    pub fn driver(&self) -> OverlayDriver {
+        self.driver
     }
 
     /// A directory for what the step needs and does not keep.
@@ -97,15 +108,24 @@ impl StepLayer {
     pub fn finish(self, store: &Store, source: &str) -> Result<Option<BuiltLayer>, BuildError> {
         let build = store.begin(&self.map)?;
         let (upper, tree) = (self.upper(), build.tree());
-        let spec = PackSpec { layers: vec![upper.clone()], below: self.lower.clone(), ..PackSpec::default() };
-        std::fs::remove_dir(&tree).at("remove", &tree)?;
-        // Of the archive only its digest is needed. Who renames the tree must be able to write to it.
-        let report = run_mapped(&self.map, || {
-            let report = pack_layer(&spec, Compression::None, std::io::sink(), None).map_err(|error| chain(&error))?;
-            if report.contents.entries > 0 {
-                std::fs::rename(&upper, &tree).map_err(|error| chain(&error))?;
+        let marks = self.driver.into();
+        let spec = PackSpec { layers: vec![upper.clone()], below: self.lower.clone(), marks, ..PackSpec::default() };
+        let archive = self.scratch().join("layer.tar");
+        // Who renames the tree must be able to write to it.
+        let report = run_mapped(&self.map, || match self.driver {
+            // Of the archive only its digest is needed.
+            OverlayDriver::Kernel => {
+                let report =
+                    pack_layer(&spec, Compression::None, std::io::sink(), None).map_err(|error| chain(&error))?;
+                if report.contents.entries > 0 {
+                    std::fs::remove_dir(&tree)
+                        .and_then(|()| std::fs::rename(&upper, &tree))
+                        .map_err(|error| chain(&error))?;
+                }
+                Ok(report)
             }
-            Ok(report)
+            // The kernel does not understand how the program says that something is gone: it is said anew.
+            OverlayDriver::Fuse => repack(&spec, &archive, &tree).map_err(|error| chain(&*error)),
         })
         .map_err(BuildError::Stage)?;
         if report.contents.entries == 0 {
@@ -118,6 +138,16 @@ impl StepLayer {
         build.commit(record)?;
         Ok(Some(BuiltLayer { diff_id: report.diff_id, size_bytes: report.tar_bytes }))
     }
+}
+
+/// Packs `spec` into the file `archive`, and unpacks that into the directory `tree`.
+fn repack(spec: &PackSpec, archive: &Path, tree: &Path) -> Result<PackReport, Box<dyn std::error::Error>> {
+    let mut file = File::options().read(true).write(true).create_new(true).open(archive)?;
+    let report = pack_layer(spec, Compression::None, &mut file, None)?;
+    file.rewind()?;
+    let tree = open_directory(tree)?;
+    unpack_layer(file, tree.as_fd(), UnpackOptions { whiteouts: Whiteouts::Convert, ..UnpackOptions::default() })?;
+    Ok(report)
 }
 
 /// An error and its causes in one line, as it leaves a process.

@@ -91,6 +91,7 @@ fn request(loaded: &LoadedProfile) -> Result<Option<Request>, BuildError> {
         caches: Vec::new(),
         pull: Pull::Missing,
         no_cache: false,
+        driver: loaded.driver.unwrap_or_default(),
         platform: Platform::host(),
         epoch_seconds: None,
     }))

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::base::OverlayDriver;
 use crate::image::platform::Platform;
 
 /// How a named context says that it is an image.
@@ -32,6 +33,8 @@ pub struct Request {
     pub pull: Pull,
     /// Nothing is taken from earlier builds.
     pub no_cache: bool,
+    /// Who stacks the layers of a `RUN`.
+    pub driver: OverlayDriver,
     /// What the image is for.
     pub platform: Platform,
     /// Seconds since 1970 that take the place of the current time (`SOURCE_DATE_EPOCH`).

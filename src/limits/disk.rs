@@ -119,6 +119,17 @@ pub fn usage(upper: &Path, map: &IdMap) -> Result<u64, StageError> {
     })
 }
 
+/// Whether next to nothing can be written any more to the file system that `path` is on.
+#[must_use]
+pub fn is_full(path: &Path) -> bool {
+    const NOTHING_BYTES: u64 = 1 << 20;
+    // Some file systems do not count files.
+    let is_full = |stat: rustix::fs::StatVfs| {
+        stat.f_bavail * stat.f_frsize < NOTHING_BYTES || (stat.f_files > 0 && stat.f_favail == 0)
+    };
+    rustix::fs::statvfs(path).is_ok_and(is_full)
+}
+
 fn free(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map(|stat| stat.f_bfree * stat.f_frsize).unwrap_or_default()
 }

@@ -26,6 +26,7 @@ pub mod share;
 pub mod shipped;
 pub mod show;
 pub mod trust;
+pub mod user;
 pub mod validate;
 
 use std::collections::BTreeMap;

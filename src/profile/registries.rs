@@ -8,8 +8,7 @@ use serde::Deserialize;
 
 use super::diagnostic::Diagnostic;
 use super::error::ProfileError;
-use super::load::{exists, read};
-use super::schema::{At, RawConfig};
+use super::schema::At;
 use crate::paths::Paths;
 use crate::registry::settings::{Settings, SettingsError, check_alias, check_registry, parse_mirror};
 
@@ -40,14 +39,7 @@ pub struct RawImages {
 
 /// What the user's `config.toml` says of registries; nothing when there is none.
 pub fn load(paths: &Paths) -> Result<Settings, ProfileError> {
-    let path = paths.config.join("config.toml");
-    if !exists(&path)? {
-        return Ok(Settings::default());
-    }
-    let text = read(&path)?.text;
-    let raw: RawConfig =
-        toml::from_str(&text).map_err(|error| Box::new(Diagnostic::from_toml(&path, &text, &error)))?;
-    Ok(check(&path, &text, raw.registries, raw.images)?)
+    Ok(super::user::load(paths)?.registries)
 }
 
 /// Checks the sections of `file`, whose whole text is `text`.
@@ -82,6 +74,7 @@ pub fn check(file: &Path, text: &str, raw: RawRegistries, images: RawImages) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::schema::RawConfig;
 
     fn read(text: &str) -> Result<Settings, String> {
         let file = Path::new("config.toml");

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::registries::{RawImages, RawRegistries};
 use super::share::Cache;
+use super::user::RawBuildCache;
 use super::{ForwardMode, Lifetime, NetworkMode};
 use crate::base::OverlayDriver;
 
@@ -368,6 +369,9 @@ pub struct RawConfig {
     /// How layers are stacked.
     #[serde(default)]
     pub overlay: RawOverlay,
+    /// What is kept of builds.
+    #[serde(default)]
+    pub build_cache: RawBuildCache,
 }
 
 /// `[overlay]`

@@ -8,6 +8,7 @@ mod support;
 mod checks;
 mod config;
 mod copying;
+mod machines;
 mod options;
 mod own;
 mod pair;

@@ -120,7 +120,7 @@ pub fn lasting() -> tempfile::TempDir {
 }
 
 /// The context of the base.
-fn base() -> &'static Path {
+pub fn base() -> &'static Path {
     static BASE_CONTEXT: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = BASE_CONTEXT.get_or_init(|| {
         let directory = lasting();

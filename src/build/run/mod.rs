@@ -14,7 +14,8 @@ pub use mounts::{Mount, MountKind, Sharing, Tree};
 
 use super::error::{At, BuildError};
 use super::layer::StepLayer;
-use crate::base::RootLayers;
+use crate::base::driver::find_fuse_overlayfs;
+use crate::base::{OverlayDriver, RootLayers};
 use crate::boxes::generated::host_trust;
 use crate::boxes::transient;
 use crate::boxes::view::View;
@@ -76,6 +77,10 @@ pub fn run(
     let net = plan_network(run.network, &net::probe(&path))?;
     let view = View::new(layer.lower(), &RootLayers::default());
     paths::create_private(&paths.runtime).map_err(crate::boxes::BoxesError::from)?;
+    let fuse_overlayfs = match layer.driver() {
+        OverlayDriver::Kernel => None,
+        OverlayDriver::Fuse => Some(find_fuse_overlayfs()?),
+    };
     let secrets = secrets::Secrets::prepare(paths, map, &run.mounts)?;
 
     let mut mounts = vec![
@@ -110,7 +115,7 @@ pub fn run(
             data_only: Vec::new(),
             host_directories: Vec::new(),
             read_only_binds: Vec::new(),
-            fuse_overlayfs: None,
+            fuse_overlayfs,
             upper: layer.upper(),
             work: layer.scratch().join("work"),
             staging: runtime.join("root"),

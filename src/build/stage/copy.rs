@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::{StageBuilder, State};
-use crate::base::RootLayers;
+use crate::base::{OverlayDriver, RootLayers};
 use crate::boxes::view::View;
 use crate::build::cache::files::KnownFiles;
 use crate::build::config;
@@ -196,7 +196,7 @@ impl StageBuilder<'_> {
             self.state.key.then(keyword, &fields)
         };
         let lower = if plan.link { Vec::new() } else { self.state.lower() };
-        self.cached_above(key, &step.text, &lower, |builder, layer| builder.fill(layer, &plan))
+        self.cached_above(key, &step.text, &lower, OverlayDriver::Kernel, |builder, layer| builder.fill(layer, &plan))
     }
 
     /// What names the content of a part: the digest of the files, whatever their times.

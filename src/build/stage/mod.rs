@@ -27,6 +27,7 @@ use super::language::{
 use super::layer::StepLayer;
 use super::request::Request;
 use super::workers::Coordinator;
+use crate::base::OverlayDriver;
 use crate::image::platform::Platform;
 use crate::image::store::{LayerBuild, Store};
 use crate::paths::Paths;
@@ -294,15 +295,16 @@ impl StageBuilder<'_> {
         work: impl FnOnce(&mut Self, &StepLayer) -> Result<(), BuildError>,
     ) -> Result<Outcome, BuildError> {
         let lower = self.state.lower();
-        self.cached_above(key, created_by, &lower, work)
+        self.cached_above(key, created_by, &lower, OverlayDriver::Kernel, work)
     }
 
-    /// As [`Self::cached`], for a step that does not see the layers of its stage but only `lower`.
+    /// As [`Self::cached`], for a step that sees only `lower`, and whose layers are stacked by `driver`.
     fn cached_above(
         &mut self,
         key: Key,
         created_by: &str,
         lower: &[PathBuf],
+        driver: OverlayDriver,
         work: impl FnOnce(&mut Self, &StepLayer) -> Result<(), BuildError>,
     ) -> Result<Outcome, BuildError> {
         let build = self.build;
@@ -312,7 +314,7 @@ impl StageBuilder<'_> {
             self.state.add(key, &record, &build.records, created_by);
             return Ok(Outcome::Cached);
         }
-        let layer = StepLayer::begin(&build.store, &build.map, lower)?;
+        let layer = StepLayer::begin(&build.store, &build.map, lower, driver)?;
         work(self, &layer)?;
         let made = layer.finish(&build.store, created_by)?;
         let record = build.records.remember(&key, made, build.now.clone())?;

@@ -11,6 +11,7 @@ use crate::build::events::Outcome;
 use crate::build::images::Telling;
 use crate::build::language::{self, Command, Network, RunCommand, Step};
 use crate::build::run::{self, MountKind, Sharing, Tree};
+use crate::limits;
 use crate::sandbox::net::plan::Mode;
 
 /// Where a script of a heredoc appears.
@@ -61,7 +62,8 @@ impl StageBuilder<'_> {
                 &inputs.join("\n"),
             ],
         );
-        self.cached(key, &shown, |builder, layer| {
+        let (lower, driver) = (self.state.lower(), self.build.request.driver);
+        self.cached_above(key, &shown, &lower, driver, |builder, layer| {
             let build = builder.build;
             let tell = |event| builder.tell(event);
             let progress = Telling::new(&builder.step, &tell);
@@ -70,6 +72,9 @@ impl StageBuilder<'_> {
             crate::sys::signal::unblock_all()?;
             match ended.status() {
                 0 => Ok(()),
+                status if limits::disk::is_full(build.store.path()) => {
+                    Err(BuildError::FullDisk { status, path: build.store.path().to_owned() })
+                }
                 status => Err(BuildError::Failed { status }),
             }
         })

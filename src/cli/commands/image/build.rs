@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use crate::base::OverlayDriver;
 use crate::build::language::lint::Warning;
 use crate::build::request::{ContextSource, IMAGE_CONTEXT, Pull, Request};
 use crate::build::{self, EPOCH};
@@ -11,7 +12,7 @@ use crate::cli::{Outcome, print, print_json};
 use crate::error::{Error, FAILED};
 use crate::image::platform::Platform;
 use crate::paths::{Paths, variable};
-use crate::profile::registries;
+use crate::profile::user::{self, UserConfig};
 use crate::registry::Settings;
 use crate::ui;
 use crate::ui::build::{Display, Screen};
@@ -19,9 +20,9 @@ use crate::ui::build::{Display, Screen};
 /// Builds, and prints the digest of the image.
 pub fn run(folder: &Path, args: &Build) -> Outcome {
     let paths = Paths::from_environment()?;
-    let settings = registries::load(&paths)?;
+    let UserConfig { registries: settings, driver, .. } = user::load(&paths)?;
     let names = args.tags.iter().map(|name| settings.reference(name)).collect::<Result<Vec<_>, _>>()?;
-    let request = request(folder, args)?;
+    let request = Request { driver: driver.unwrap_or_default(), ..request(folder, args)? };
     if args.check {
         return check(&paths, &settings, &request, args.progress == BuildProgress::Json);
     }
@@ -95,6 +96,7 @@ fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
             BuildPull::Never => Pull::Never,
         },
         no_cache: args.no_cache,
+        driver: OverlayDriver::default(),
         platform,
         epoch_seconds: epoch,
     })
