@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
+use crate::limits::amount::parse_size;
+use crate::profile::user::parse_age;
 
 pub mod image;
 
@@ -400,9 +403,26 @@ pub struct GcArgs {
     /// Remove the caches of builds, too
     #[arg(long)]
     pub all: bool,
+    /// Remove the caches of builds alone: all, or the part that the next two name
+    #[arg(long, conflicts_with = "all")]
+    pub build_cache: bool,
+    /// What no build has needed for so long, like 7d or 12h
+    #[arg(long, value_name = "AGE", requires = "build_cache", value_parser = age)]
+    pub older_than: Option<Duration>,
+    /// What is more than so much, like 10GiB; what was needed last stays
+    #[arg(long, value_name = "SIZE", requires = "build_cache", value_parser = size)]
+    pub larger_than: Option<u64>,
     /// How to print
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+}
+
+fn age(text: &str) -> Result<Duration, &'static str> {
+    parse_age(text).ok_or("an age is written like `7d` or `12h`")
+}
+
+fn size(text: &str) -> Result<u64, &'static str> {
+    parse_size(text).ok_or("a size is written like `10GiB`")
 }
 
 /// `freeze`.

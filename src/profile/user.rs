@@ -1,6 +1,5 @@
 //! What the user's `config.toml` says beside `[profile]`.
 
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use super::diagnostic::Diagnostic;
 use super::error::ProfileError;
 use super::load::{exists, read};
 use super::registries;
-use super::schema::RawConfig;
+use super::schema::{At, RawConfig};
 use crate::base::OverlayDriver;
+use crate::limits::amount::parse_size;
 use crate::paths::Paths;
 use crate::registry::Settings;
 
@@ -35,7 +35,12 @@ pub struct BuildCache {
     pub max_size_bytes: Option<u64>,
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+impl BuildCache {
+    /// Everything is kept.
+    pub const UNLIMITED: Self = Self { max_age: Duration::MAX, max_size_bytes: None };
+    /// Nothing is kept.
+    pub const NOTHING: Self = Self { max_age: Duration::ZERO, max_size_bytes: None };
+}
 
 impl Default for BuildCache {
     fn default() -> Self {
@@ -43,23 +48,31 @@ impl Default for BuildCache {
     }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The keys of `[build_cache]` as they are written.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawBuildCache {
-    /// Days.
-    max_age_days: Option<u32>,
-    /// GiB.
-    max_size_gib: Option<NonZeroU32>,
+    /// Such as `"30d"`.
+    max_age: Option<At<String>>,
+    /// Such as `"20GiB"`.
+    max_size: Option<At<String>>,
 }
 
-impl From<RawBuildCache> for BuildCache {
-    fn from(raw: RawBuildCache) -> Self {
-        Self {
-            max_age: raw.max_age_days.map_or(Self::default().max_age, |days| days * DAY),
-            max_size_bytes: raw.max_size_gib.map(|gib| u64::from(gib.get()) << 30),
-        }
-    }
+/// A number of days, hours, minutes or seconds: `30d`, `12h`, `5m`, `10s`.
+#[must_use]
+pub fn parse_age(text: &str) -> Option<Duration> {
+    let unit = match text.chars().last()? {
+        'd' => 24 * 60 * 60,
+        'h' => 60 * 60,
+        'm' => 60,
+        's' => 1,
+        _ => return None,
+    };
+    let digits = &text[..text.len() - 1];
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    Some(Duration::from_secs(digits.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(unit)?))
 }
 
 /// Reads and checks `config.toml`; the defaults when there is none.
@@ -76,8 +89,26 @@ fn parse(file: &Path, text: &str) -> Result<UserConfig, Box<Diagnostic>> {
     Ok(UserConfig {
         registries: registries::check(file, text, raw.registries, raw.images)?,
         driver: raw.overlay.driver.into(),
-        build_cache: raw.build_cache.into(),
+        build_cache: build_cache(file, text, raw.build_cache)?,
     })
+}
+
+/// Checks `[build_cache]` of `file`, whose whole text is `text`.
+pub fn build_cache(file: &Path, text: &str, raw: RawBuildCache) -> Result<BuildCache, Box<Diagnostic>> {
+    let mut cache = BuildCache::default();
+    if let Some(At { value, span }) = raw.max_age {
+        cache.max_age = parse_age(&value).ok_or_else(|| {
+            let error = Diagnostic::new(file, text, span, format!("`{value}` is no age"));
+            Box::new(error.help("write it like `\"30d\"` or `\"12h\"`"))
+        })?;
+    }
+    if let Some(At { value, span }) = raw.max_size {
+        cache.max_size_bytes = Some(parse_size(&value).ok_or_else(|| {
+            let error = Diagnostic::new(file, text, span, format!("`{value}` is no size"));
+            Box::new(error.help("write it like `\"20GiB\"`"))
+        })?);
+    }
+    Ok(cache)
 }
 
 #[cfg(test)]
@@ -89,13 +120,16 @@ mod tests {
         let read = |text: &str| parse(Path::new("config.toml"), text).map(|config| config.build_cache);
         let default = BuildCache::default();
         assert_eq!(read(""), Ok(default));
-        assert_eq!(read("[build_cache]\nmax_age_days = 0"), Ok(BuildCache { max_age: Duration::ZERO, ..default }));
-        let sized = BuildCache { max_size_bytes: Some(20 << 30), ..default };
-        assert_eq!(read("[build_cache]\nmax_size_gib = 20"), Ok(sized));
+        let read_ok = |text: &str| read(&format!("[build_cache]\n{text}")).expect(text);
+        assert_eq!(read_ok("max_age = \"12h\""), BuildCache { max_age: DAY / 2, ..default });
+        assert_eq!(read_ok("max_size = \"20GiB\"\nmax_age = \"0s\"").max_age, Duration::ZERO);
+        assert_eq!(read_ok("max_size = \"20GiB\"").max_size_bytes, Some(20 << 30));
         for (text, expected) in [
-            ("max_size_gb = 1", "config.toml:2:1: unknown key `max_size_gb` (did you mean `max_size_gib`?)"),
-            ("max_age_days = -1", "config.toml:2:16: "),
-            ("max_size_gib = 0", "config.toml:2:16: "),
+            ("max_siz = 1", "config.toml:2:1: unknown key `max_siz` (did you mean `max_size`?)"),
+            ("max_age = \"1\"", "config.toml:2:11: `1` is no age"),
+            ("max_age = \"+1d\"", "config.toml:2:11: `+1d` is no age"),
+            ("max_age = \"ü\"", "config.toml:2:11: `ü` is no age"),
+            ("max_size = \"5\"", "config.toml:2:12: `5` is no size"),
         ] {
             let error = read(&format!("[build_cache]\n{text}")).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");

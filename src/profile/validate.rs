@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 pub use self::network::NetworkLayer;
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
-use super::{Build, Cache, Grant, Lifetime, NetworkMode, limits, registries, share};
+use super::{Build, Cache, Grant, Lifetime, NetworkMode, limits, registries, share, user};
 use crate::base::OverlayDriver;
 use crate::image::reference::Reference;
 use crate::limits::Key;
@@ -149,6 +149,7 @@ pub fn parse_config(origin: &Origin) -> Checked<Layer> {
         return Err(origin.wrong(name, "`name` cannot be a default: every project would have the same").into());
     }
     registries::check(origin.file, origin.text, raw.registries, raw.images)?;
+    user::build_cache(origin.file, origin.text, raw.build_cache)?;
     let driver = raw.overlay.driver.into();
     Ok(Layer { driver, ..origin.check(raw.profile)? })
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +12,7 @@ use super::{UpkeepError, children, name};
 use crate::boxes::directory;
 use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
+use crate::profile::user::BuildCache;
 use crate::progress::Silent;
 use crate::userns::idmap::IdMap;
 
@@ -64,20 +64,21 @@ pub struct Usage {
     pub reclaimable_bytes: u64,
 }
 
-/// Counts. What never changes is counted once and remembered. The caller must be single-threaded.
-pub fn df(paths: &Paths, map: &IdMap) -> Result<Usage, UpkeepError> {
+/// Counts; `cache` is what `gc` keeps of builds. What never changes is counted once and remembered. The caller must be single-threaded.
+pub fn df(paths: &Paths, map: &IdMap, cache: BuildCache) -> Result<Usage, UpkeepError> {
     let store = Store::open(&paths.store())?;
-    let parts = parts(paths, &store)?;
+    let parts = parts(paths, &store, map)?;
     let trees: Vec<Tree> = parts.iter().map(|(_, tree)| tree.clone()).collect();
     let mut whole = trees.clone();
     whole.extend(skeleton(paths, &trees)?);
     let sizes = measure(paths, map, &whole)?;
-    let garbage: BTreeMap<PathBuf, u64> = gc(paths, map, Options { dry_run: true, all: false }, &Silent)?
-        .items
-        .into_iter()
-        .filter(|item| item.kind != Garbage::BuildCache || item.path.exists())
-        .map(|item| (item.path, item.size_bytes))
-        .collect();
+    let garbage: BTreeMap<PathBuf, u64> =
+        gc(paths, map, Options { dry_run: true, cache, ..Options::default() }, &Silent)?
+            .items
+            .into_iter()
+            .filter(|item| item.kind != Garbage::BuildCache || item.path.exists())
+            .map(|item| (item.path, item.size_bytes))
+            .collect();
     let mut lines = BTreeMap::new();
     for kind in ALL {
         lines.insert(kind, Line { kind, count: 0, size_bytes: 0, reclaimable_bytes: 0 });
@@ -115,8 +116,8 @@ const ALL: [Kind; 9] = [
 ];
 
 /// The trees that have a kind of their own.
-fn parts(paths: &Paths, store: &Store) -> Result<Vec<(Kind, Tree)>, UpkeepError> {
-    let roots = Roots::find(paths, store, Duration::MAX)?;
+fn parts(paths: &Paths, store: &Store, map: &IdMap) -> Result<Vec<(Kind, Tree)>, UpkeepError> {
+    let roots = Roots::find(paths, store, map, BuildCache::UNLIMITED)?;
     let imaged = image_layers(store)?;
     let mut parts = Vec::new();
     for (name, path) in layers(store)? {

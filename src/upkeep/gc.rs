@@ -1,11 +1,10 @@
 //! `devbox gc`: removing what nothing needs.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::roots::{CACHE_AGE, Roots, layers};
+use super::roots::{Roots, layers};
 use super::usage::{Extent, Tree, measure};
 use super::{At, UpkeepError, children, name};
 use crate::base::host;
@@ -13,6 +12,7 @@ use crate::boxes::pool::{self, Unneeded};
 use crate::boxes::{BoxDir, directory, guards, list, remove};
 use crate::image::store::Store;
 use crate::paths::Paths;
+use crate::profile::user::BuildCache;
 use crate::progress::Progress;
 use crate::userns::idmap::IdMap;
 
@@ -21,8 +21,20 @@ use crate::userns::idmap::IdMap;
 pub struct Options {
     /// Nothing; only say what.
     pub dry_run: bool,
-    /// The caches of builds, too, however young.
-    pub all: bool,
+    /// How much is looked at.
+    pub scope: Scope,
+    /// What is kept of builds.
+    pub cache: BuildCache,
+}
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    #[default]
+    Everything,
+    /// What builds remember, and the layers that only that needs.
+    BuildCache,
 }
 
 /// What a piece of garbage was.
@@ -80,29 +92,35 @@ pub fn gc(paths: &Paths, map: &IdMap, options: Options, progress: &dyn Progress)
     let lock = store.try_lock_exclusive()?;
     report.busy = lock.is_none();
     if lock.is_some() {
-        let roots = Roots::find(paths, &store, if options.all { Duration::ZERO } else { CACHE_AGE })?;
+        let roots = Roots::find(paths, &store, map, options.cache)?;
         report.unreadable.extend(roots.unknown_boxes.iter().map(ToString::to_string));
         report.unreadable.extend(roots.unknown_images.iter().map(|path| path.display().to_string()));
         if !roots.are_unknown() {
-            find_layers(&store, &roots, &mut report.items)?;
-            find_blobs(&store, &roots, &mut report.items)?;
-            for path in roots.old_images {
-                add(&mut report.items, Kind::Image, path);
+            find_layers(paths, &store, map, &roots, options.scope, &mut report.items)?;
+            if options.scope == Scope::Everything {
+                find_blobs(&store, &roots, &mut report.items)?;
+                for path in roots.old_images {
+                    add(&mut report.items, Kind::Image, path);
+                }
+                if !options.dry_run {
+                    host::collect(paths, map, roots.host).map_err(|error| UpkeepError::Host(Box::new(error)))?;
+                }
             }
-            for path in roots.old_steps {
+            for path in roots.old_cache {
                 add(&mut report.items, Kind::BuildCache, path);
             }
-            if !options.dry_run {
-                host::collect(paths, map, roots.host).map_err(|error| UpkeepError::Host(Box::new(error)))?;
-            }
         }
-        find_leftovers(&store, options.all, &mut report.items)?;
+        if options.scope == Scope::Everything {
+            find_leftovers(&store, &mut report.items)?;
+        }
     }
-    if let Unneeded::Trees(trees) = pool::unneeded(paths)? {
-        trees.into_iter().for_each(|path| add(&mut report.items, Kind::BoxLayer, path));
-    }
-    for path in children(&directory::trash(&paths.data))? {
-        add(&mut report.items, Kind::Trash, path);
+    if options.scope == Scope::Everything {
+        if let Unneeded::Trees(trees) = pool::unneeded(paths)? {
+            trees.into_iter().for_each(|path| add(&mut report.items, Kind::BoxLayer, path));
+        }
+        for path in children(&directory::trash(&paths.data))? {
+            add(&mut report.items, Kind::Trash, path);
+        }
     }
     weigh(paths, map, &mut report)?;
     if options.dry_run {
@@ -131,9 +149,21 @@ fn add(items: &mut Vec<Item>, kind: Kind, path: PathBuf) {
     items.push(Item { kind, name: name(&path).to_owned(), size_bytes: 0, path });
 }
 
-fn find_layers(store: &Store, roots: &Roots, items: &mut Vec<Item>) -> Result<(), UpkeepError> {
+fn find_layers(
+    paths: &Paths,
+    store: &Store,
+    map: &IdMap,
+    roots: &Roots,
+    scope: Scope,
+    items: &mut Vec<Item>,
+) -> Result<(), UpkeepError> {
+    let with_cache = match scope {
+        Scope::Everything => None,
+        Scope::BuildCache => Some(Roots::find(paths, store, map, BuildCache::UNLIMITED)?),
+    };
     for (name, path) in layers(store)? {
-        if !roots.keep(&name) {
+        let is_looked_at = with_cache.as_ref().is_none_or(|roots| roots.keep(&name));
+        if is_looked_at && !roots.keep(&name) {
             add(items, Kind::Layer, path);
         }
     }
@@ -153,19 +183,13 @@ fn find_blobs(store: &Store, roots: &Roots, items: &mut Vec<Item>) -> Result<(),
 }
 
 /// What commands that are over have left. Nobody is at it: the store's lock is held.
-fn find_leftovers(store: &Store, all: bool, items: &mut Vec<Item>) -> Result<(), UpkeepError> {
+fn find_leftovers(store: &Store, items: &mut Vec<Item>) -> Result<(), UpkeepError> {
     for path in children(&store.path().join("partial"))? {
         add(items, Kind::Download, path);
     }
     let tmp = store.path().join("tmp");
     for path in children(&tmp)?.into_iter().filter(|path| *path != tmp.join("lock")) {
         add(items, Kind::Trash, path);
-    }
-    let caches: &[&str] = if all { &["build/sources", "build/mounts", "build/downloads"] } else { &[] };
-    for cache in caches {
-        for path in children(&store.path().join(cache))? {
-            add(items, Kind::BuildCache, path);
-        }
     }
     Ok(())
 }

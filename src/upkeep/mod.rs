@@ -4,7 +4,7 @@
 //! roots:   images/*.json           their layers and blobs
 //!          boxes/*/lower.json      the layers that the box was last started on; also of each `run --rm`
 //!          boxes/*/box.json        frozen layers (`boxes::pool` collects those)
-//!          build/steps/*           the layers of steps, for a month after they were needed last
+//!          build/steps/*           the layers of steps, as long as `[build_cache]` of the user's configuration says
 //! garbage: every other layer, blob, download and dropped tree
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! nor in the moment in which a start claims its layers. What is garbage goes to the trash by one rename, so that a killed
 //! collection leaves no half layer; nothing is written before something is removed.
 
+mod cache;
 pub mod check;
 pub mod df;
 pub mod gc;

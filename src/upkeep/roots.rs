@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use super::{At, UpkeepError, children, name};
+use super::cache::{self, Division};
+use super::{UpkeepError, children, name};
 use crate::base::image::is_from_file;
 use crate::boxes::{BoxDir, BoxId, list, lower};
-use crate::build::cache::records::step_layer;
 use crate::image::digest::Digest;
 use crate::image::manifest::{Document, parse_document};
 use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
-
-/// How long the layers of a build's steps are kept for the next build.
-pub const CACHE_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+use crate::profile::user::BuildCache;
+use crate::userns::idmap::IdMap;
 
 /// The layers and blobs that must stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,8 +23,8 @@ pub struct Roots {
     pub blobs: BTreeSet<Digest>,
     /// Records of images from files that no box stands on any more.
     pub old_images: Vec<PathBuf>,
-    /// Records of steps that count no longer.
-    pub old_steps: Vec<PathBuf>,
+    /// What builds remember and need not any longer.
+    pub old_cache: Vec<PathBuf>,
     /// Some box stands on the host base.
     pub host: bool,
     /// Some box does not say what it stands on: what was made on this machine must stay.
@@ -38,8 +36,8 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Reads them. `cache_age`: see [`CACHE_AGE`].
-    pub fn find(paths: &Paths, store: &Store, cache_age: Duration) -> Result<Self, UpkeepError> {
+    /// Reads them. `cache`: what is kept of builds. The caller must be single-threaded.
+    pub fn find(paths: &Paths, store: &Store, map: &IdMap, cache: BuildCache) -> Result<Self, UpkeepError> {
         let mut roots = Self::default();
         let mut from_files = Vec::new();
         for path in children(&store.path().join("images"))? {
@@ -55,7 +53,9 @@ impl Roots {
             let base_id = listed.record.as_ref().map(|record| record.base_id.as_str()).ok();
             roots.add_box(&listed.directory, base_id, listed.is_running(paths));
         }
-        roots.add_steps(store, cache_age)?;
+        let Division { kept, surplus } = cache::divide(paths, store, map, &roots.layers, cache)?;
+        roots.layers.extend(kept.into_iter().filter_map(|entry| entry.layer));
+        roots.old_cache = surplus;
         for (path, record) in from_files {
             if roots.made_here || layer_directories(&record).any(|layer| roots.layers.contains(&layer)) {
                 roots.add_image(store, &record)?;
@@ -99,20 +99,6 @@ impl Roots {
             // It was not started since claims are written: what cannot be fetched again must stay.
             None => self.made_here = true,
         }
-    }
-
-    fn add_steps(&mut self, store: &Store, cache_age: Duration) -> Result<(), UpkeepError> {
-        let now = SystemTime::now();
-        for path in children(&store.path().join("build/steps"))? {
-            let modified = path.symlink_metadata().and_then(|meta| meta.modified()).at("read", &path)?;
-            // A clock that was set back makes nothing old.
-            let is_old = now.duration_since(modified).is_ok_and(|age| age >= cache_age);
-            match step_layer(&path).filter(|_| !is_old) {
-                Some(layer) => self.layers.extend(layer),
-                None => self.old_steps.push(path),
-            }
-        }
-        Ok(())
     }
 }
 

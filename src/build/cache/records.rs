@@ -83,7 +83,10 @@ impl Records {
     /// The digest of what the step `key` copied from a stage or an image.
     #[must_use]
     pub fn source(&self, key: &Key) -> Option<String> {
-        std::fs::read_to_string(self.source_path(key)).ok().filter(|digest| digest.len() == 64)
+        let path = self.source_path(key);
+        let digest = std::fs::read_to_string(&path).ok().filter(|digest| digest.len() == 64)?;
+        note_use(&path);
+        Some(digest)
     }
 
     /// Remembers the digest of what the step `key` copied.

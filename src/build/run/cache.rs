@@ -65,6 +65,8 @@ pub fn open(paths: &Paths, map: &IdMap, layer: &StepLayer, wanted: &Cache<'_>) -
                 Err(TryLockError::Error(error)) => return Err(error).at("lock", &path),
             },
         }
+        // The garbage collection goes by the time of the last use.
+        lock.set_modified(std::time::SystemTime::now()).at("touch", &path)?;
         let tree = directory.join("fs");
         if !tree.is_dir() {
             fill(map, layer, wanted, &directory, &tree)?;

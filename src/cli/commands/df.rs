@@ -3,6 +3,7 @@
 use crate::cli::args::Format;
 use crate::cli::{Outcome, print, print_json};
 use crate::paths::Paths;
+use crate::profile::user;
 use crate::ui;
 use crate::upkeep::df::{Kind, Usage, df};
 use crate::userns::mapper::Offer;
@@ -10,7 +11,7 @@ use crate::userns::mapper::Offer;
 /// Shows what takes how much space in the data directory.
 pub fn run(format: Format) -> Outcome {
     let paths = Paths::from_environment()?;
-    let usage = df(&paths, &Offer::probe().map(0))?;
+    let usage = df(&paths, &Offer::probe().map(0), user::load(&paths)?.build_cache)?;
     match format {
         Format::Json => print_json(&usage),
         Format::Text => print(&text(&usage)),

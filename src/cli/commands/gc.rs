@@ -2,16 +2,18 @@
 
 use crate::cli::args::{Format, GcArgs};
 use crate::cli::{Outcome, print, print_json};
+use crate::error::Error;
 use crate::paths::Paths;
+use crate::profile::user::{self, BuildCache};
 use crate::text::sanitize;
 use crate::ui;
-use crate::upkeep::gc::{Kind, Options, Report, gc};
+use crate::upkeep::gc::{Kind, Options, Report, Scope, gc};
 use crate::userns::mapper::Offer;
 
 /// Removes what no image, box, snapshot or running session needs.
 pub fn run(args: &GcArgs) -> Outcome {
     let paths = Paths::from_environment()?;
-    let options = Options { dry_run: args.dry_run, all: args.all };
+    let options = options(&paths, args)?;
     let report = gc(&paths, &Offer::probe().map(0), options, &ui::Terminal::default())?;
     if report.busy {
         ui::say("devbox: something is being pulled, built or installed: layers and blobs were left alone");
@@ -26,6 +28,20 @@ pub fn run(args: &GcArgs) -> Outcome {
         Format::Json => print_json(&report),
         Format::Text => print(&text(&report, args.dry_run)),
     }
+}
+
+fn options(paths: &Paths, args: &GcArgs) -> Result<Options, Error> {
+    let cache = match (args.older_than, args.larger_than) {
+        _ if args.all => BuildCache::NOTHING,
+        (None, None) if args.build_cache => BuildCache::NOTHING,
+        _ if args.build_cache => BuildCache {
+            max_age: args.older_than.unwrap_or(BuildCache::UNLIMITED.max_age),
+            max_size_bytes: args.larger_than,
+        },
+        _ => user::load(paths)?.build_cache,
+    };
+    let scope = if args.build_cache { Scope::BuildCache } else { Scope::Everything };
+    Ok(Options { dry_run: args.dry_run, scope, cache })
 }
 
 fn text(report: &Report, dry_run: bool) -> String {
