@@ -1,4 +1,4 @@
-//! Helper programs: their life is tied to ours, their environment is clean, and the end of what they said on standard
+//! Helper programs and processes of our own beside the caller's. Programs: their life is tied to ours, their environment is clean, and the end of what they said on standard
 //! error becomes part of the error.
 //!
 //! A helper dies with the thread that started it (`PR_SET_PDEATHSIG`), so start it from the main thread of the process
@@ -7,16 +7,22 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sys::process::{close_all_but, wait};
+use crate::sys::signal::Signals;
 use crate::sys::spawn::die_with_parent;
+use crate::sys::terminal::install_as_standard;
+use crate::sys::{Context, SysResult};
 
 /// How much of a helper's standard error is kept, in bytes.
 const TAIL_SIZE: usize = 4096;
@@ -381,6 +387,36 @@ impl Tail {
         let text = String::from_utf8_lossy(&self.0);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+}
+
+/// Detaches from the caller: a new session, no working directory, nothing open that is not `keep`.
+pub fn detach(keep: &[RawFd]) -> SysResult<()> {
+    rustix::process::setsid().call(|| "setsid".to_owned())?;
+    rustix::process::chdir("/").call(|| "chdir `/`".to_owned())?;
+    close_all_but(keep)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).call(|| "open `/dev/null`".to_owned())?;
+    for number in 0..3 {
+        install_as_standard(null.as_fd(), number)?;
+    }
+    Ok(())
+}
+
+/// Does `work` in a process of its own that nobody waits for, that holds nothing of ours open but `keep` (a pipe of the
+/// caller's output would not end otherwise), and that is not asked to end with the user's session. The caller must be
+/// single-threaded.
+pub fn in_background(keep: &[RawFd], work: impl FnOnce()) -> SysResult<()> {
+    match fork()? {
+        Forked::Parent { pid, .. } => wait(pid).map(drop),
+        Forked::Child => {
+            // Forked twice: the caller must not find a child that it does not know.
+            if matches!(fork(), Ok(Forked::Child)) && detach(keep).is_ok() {
+                let signals = Signals::receive(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT]);
+                work();
+                drop(signals);
+            }
+            exit_now(0)
+        }
     }
 }
 

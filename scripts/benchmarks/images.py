@@ -1,5 +1,6 @@
 """Images: pull and push of a large one, and a store with many."""
 
+import os
 import shutil
 import subprocess
 
@@ -23,11 +24,13 @@ class Puller:
         self.peak_mib = 0
 
     def forget(self):
+        """Also waits until the disk has it: nobody is to wait for what the one before has written."""
         for args in [["rm", "--force"], ["gc", "--all"]]:
             self.bench.user.output([self.bench.binary, *args], self.folder)
         for name in ["big", "changed", "alone"]:
             self.bench.user.output([self.bench.binary, "image", "rm", f"{self.registry}/{name}"], self.folder)
         self.bench.user.output([self.bench.binary, "gc", "--all"], self.folder)
+        os.sync()
 
     def pull(self, name):
         answer = self.bench.user.measure([self.bench.binary, "image", "pull", f"{self.registry}/{name}"], self.folder)
@@ -50,6 +53,7 @@ def pull(bench):
         def podman():
             base = bench.podman_base(bench.user)
             bench.user.output([*base, "rmi", "--all", "--force"])
+            os.sync()
             return bench.user.time([*base, "pull", "--quiet", "--tls-verify=false", f"{address}/big"])
 
         def docker():
@@ -60,6 +64,7 @@ def pull(bench):
         def changed():
             puller.forget()
             puller.pull("big")
+            os.sync()  # nobody waits for what the one before has written
             return puller.pull("changed")
 
         def alone():

@@ -176,7 +176,7 @@ fn unpack(
     store.sweep(map)?;
     let build = store.begin(map)?;
     let report = unpack_into(&build, map, archive, file, limits, progress)?;
-    if report.blob != format!("sha256:{digest}") {
+    if report.blob != Some(format!("sha256:{digest}")) {
         return Err(BaseError::Changed { path: archive.to_owned() });
     }
     let mut record = LayerRecord::new(&layer_name(digest), map, &archive.display().to_string());
@@ -213,7 +213,8 @@ pub(super) fn unpack_into(
                 progress.advance(done);
             }
         };
-        let options = UnpackOptions { owners, whiteouts: Whiteouts::Literal, limits, advance: Some(&advance) };
+        let advance: Option<&dyn Fn(u64)> = Some(&advance);
+        let options = UnpackOptions { owners, whiteouts: Whiteouts::Literal, limits, advance, names_blob: true };
         let unpacked = unpack_layer(file, tree.as_fd(), options);
         progress.end();
         unpacked.map_err(|error| chain(&error))

@@ -11,6 +11,7 @@ use super::lock::{BoxLock, Sharing};
 use super::running::SocketAddress;
 use super::session::{SessionError, io};
 use crate::paths;
+use crate::process;
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome};
 use crate::sandbox::channel::{Channel, Command, Failure, Phase};
@@ -92,7 +93,7 @@ pub fn boot(
                 placeholders: successor,
                 denied: place.denied,
             };
-            let status = launch::detach(&keep)
+            let status = process::detach(&keep)
                 .and_then(|()| launch::supervise(spec, net, resources, || drop(lock)))
                 .map_or(1, Ended::status);
             for socket in [&place.socket, &place.control] {

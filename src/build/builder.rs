@@ -79,7 +79,9 @@ pub fn build(
     if state.config.created.is_none() {
         state.config.created = Some(build.now.clone());
     }
-    images.keep(&state, names)
+    let image = images.keep(&state, names)?;
+    store.settle_later()?;
+    Ok(image)
 }
 
 /// What the checks find in what `request` asks for; nothing is built. The caller must be single-threaded.

@@ -135,7 +135,7 @@ impl StepLayer {
         record.diff_id = Some(report.diff_id.to_string());
         record.entries = report.contents.entries;
         record.size_bytes = report.contents.size_bytes;
-        build.commit(record)?;
+        build.commit_unsettled(record)?;
         Ok(Some(BuiltLayer { diff_id: report.diff_id, size_bytes: report.tar_bytes }))
     }
 }

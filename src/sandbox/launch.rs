@@ -365,16 +365,3 @@ fn died(phase: Phase) -> Failure {
 fn pipe() -> Result<(OwnedFd, OwnedFd), SysError> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())
 }
-
-/// Detaches from the client: a new session, no working directory, nothing open that is not `keep`.
-pub fn detach(keep: &[std::os::fd::RawFd]) -> SysResult<()> {
-    rustix::process::setsid().call(|| "setsid".to_owned())?;
-    rustix::process::chdir("/").call(|| "chdir `/`".to_owned())?;
-    process::close_all_but(keep)?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
-        .call(|| "open `/dev/null`".to_owned())?;
-    for number in 0..3 {
-        crate::sys::terminal::install_as_standard(null.as_fd(), number)?;
-    }
-    Ok(())
-}

@@ -1,10 +1,14 @@
 //! New processes: `fork`, and `clone3` into new namespaces.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
 use super::{Context, SysError, SysResult};
+
+/// How long a thread that has ended may take to go.
+const ENDING: Duration = Duration::from_millis(200);
 
 /// Which namespaces a child gets of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,9 +92,17 @@ pub fn fork() -> SysResult<Forked> {
     }
 }
 
-/// The child of a fork would inherit locks held by threads that do not exist in it.
+/// The child of a fork would inherit locks held by threads that do not exist in it. A thread that has ended, also one that
+/// was joined, is counted until the kernel has removed it.
 fn require_single_thread(call: impl Fn() -> String) -> SysResult<()> {
-    if is_single_threaded() { Ok(()) } else { Err(SysError::new(call(), rustix::io::Errno::BUSY)) }
+    let deadline = Instant::now() + ENDING;
+    while !is_single_threaded() {
+        if Instant::now() > deadline {
+            return Err(SysError::new(call(), rustix::io::Errno::BUSY));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// `/proc/self/task` has one sub-directory per thread, and a directory's link count counts them.

@@ -98,7 +98,7 @@ pub(super) fn commit(
                     })?;
                 }
                 let name = if changed || store.tree(&plain, &layout).is_some() { chained } else { plain };
-                build.commit(record(&name, map, layer, &report)).map_err(|error| chain(&error))?;
+                build.commit_unsettled(record(&name, map, layer, &report)).map_err(|error| chain(&error))?;
                 name
             }
         };

@@ -46,12 +46,13 @@ pub trait Source: Sync {
     /// The archive of layer `number` of the image, counted from 0, from byte `offset` on.
     fn open(&self, number: usize, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
 
-    /// Whether a next try should begin with what this one got.
+    /// Whether a next try should begin with what this one got: it comes from far away, and can be had again.
     fn is_worth_keeping(&self) -> bool;
 }
 
 /// Brings `layers` (the lowest first) into the store for the ids of `map`, unless they are there; returns their names.
-/// The caller must be single-threaded, and hold the store's shared lock until an image names the layers.
+/// The caller must be single-threaded, and hold the store's shared lock until an image names the layers. What can be
+/// fetched again is unsettled.
 pub fn install(
     store: &Store,
     map: &IdMap,
@@ -83,7 +84,11 @@ pub fn install(
         let work = Work { store, map, layers, source, limits, slots: &slots };
         work.perform(&what, progress)
     });
-    result.map_err(|source: StageError| TransferError::Layers { image: image.to_owned(), source })
+    let names = result.map_err(|source: StageError| TransferError::Layers { image: image.to_owned(), source })?;
+    if !source.is_worth_keeping() {
+        store.settle()?;
+    }
+    Ok(names)
 }
 
 /// A layer that is to be made.
@@ -146,7 +151,7 @@ impl Work<'_> {
         if !report.implied.is_empty() {
             return Ok(Outcome::Implies(build, Box::new(report)));
         }
-        build.commit(record(&name, self.map, layer, &report)).map_err(|error| within(chain(&error)))?;
+        build.commit_unsettled(record(&name, self.map, layer, &report)).map_err(|error| within(chain(&error)))?;
         Ok(Outcome::Made)
     }
 
@@ -164,19 +169,27 @@ impl Work<'_> {
         let (pieces_in, pieces) = sync_channel(PIECES);
         let (unpacked, digest) = std::thread::scope(|scope| {
             let fetching = scope.spawn(move || self.feed(number, &layer.blob, partial, &pieces_in, meter));
-            let options = UnpackOptions { owners, whiteouts: Whiteouts::Convert, limits: self.limits, advance: None };
+            let options = UnpackOptions {
+                owners,
+                whiteouts: Whiteouts::Convert,
+                limits: self.limits,
+                advance: None,
+                names_blob: false,
+            };
             let unpacked = unpack_layer(Pieces { pieces, current: Vec::new(), used: 0 }, tree.as_fd(), options);
             (unpacked, fetching.join())
         });
         let found = match digest {
-            Ok(Some(found)) => found,
-            // The reason travelled through the channel.
-            Ok(None) | Err(_) => {
+            Ok(Fed::Whole(found)) => found,
+            fed => {
+                // What was kept may be what is wrong.
+                if matches!(fed, Ok(Fed::Refused)) {
+                    remove(partial)?;
+                }
                 return Err(unpacked.err().map_or("the download ended".to_owned(), |error| chain(&error)));
             }
         };
         if found != layer.blob.digest {
-            // What was kept of an earlier try may be what is wrong.
             remove(partial)?;
             return Err(format!("its archive has the digest {found}, not {}", layer.blob.digest));
         }
@@ -188,22 +201,15 @@ impl Work<'_> {
         Ok(report)
     }
 
-    /// Sends the archive in pieces, first what an earlier try has kept; returns its digest when all was sent.
-    fn feed(
-        &self,
-        number: usize,
-        blob: &Descriptor,
-        partial: &Path,
-        pieces: &Feed,
-        meter: &Meter<'_>,
-    ) -> Option<Digest> {
-        let result = self.try_feed(number, blob, partial, pieces, meter);
-        match result {
-            Ok(digest) => digest,
+    /// Sends the archive in pieces, first what an earlier try has kept.
+    fn feed(&self, number: usize, blob: &Descriptor, partial: &Path, pieces: &Feed, meter: &Meter<'_>) -> Fed {
+        match self.try_feed(number, blob, partial, pieces, meter) {
+            Ok(Some(digest)) => Fed::Whole(digest),
+            Ok(None) => Fed::Refused,
             Err(error) => {
                 // A receiver that is gone has failed itself.
                 pieces.send(Err(error)).unwrap_or_default();
-                None
+                Fed::Broken
             }
         }
     }
@@ -264,6 +270,16 @@ impl Work<'_> {
         }
         Ok(Some(hasher.digest()))
     }
+}
+
+/// How the way of an archive to the unpacker ended.
+enum Fed {
+    /// All of it was sent; it has this digest.
+    Whole(Digest),
+    /// The unpacker wanted no more, and says why.
+    Refused,
+    /// It cannot be read; the reason was sent.
+    Broken,
 }
 
 /// Takes the pieces of one archive.

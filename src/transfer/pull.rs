@@ -50,6 +50,7 @@ pub fn pull(
     let names = install(&store, map, &image, &layers, &source, client.settings().limits, progress)?;
     record.layers.insert(map.layout(), names);
     store.put_image(&record)?;
+    store.settle_later()?;
     Ok(record)
 }
 

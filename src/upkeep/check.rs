@@ -150,6 +150,8 @@ impl Check<'_> {
                 self.drop_tree(&path, "the record is that of another layer")?;
             } else if !path.join("fs").is_dir() {
                 self.drop_tree(&path, "there is no tree")?;
+            } else if self.store.layer(&record.name, &record.layout).is_none() {
+                self.drop_tree(&path, "it was not on the disk when the machine stopped")?;
             } else if record.layout.starts_with(&map.layout()) {
                 trees.push(Sealed { name, path, created: record.created });
             }

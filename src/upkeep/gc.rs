@@ -142,6 +142,8 @@ pub fn gc(paths: &Paths, map: &IdMap, options: Options, progress: &dyn Progress)
     pool::collect(paths)?;
     store.sweep(map)?;
     remove::empty_trash(paths, map, progress)?;
+    // Should whoever made layers have been killed before the disk had them.
+    store.settle_later()?;
     Ok(report)
 }
 

@@ -42,7 +42,7 @@
 //! are not. Hard links of the host are separate files.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -53,9 +53,9 @@ use serde::{Deserialize, Serialize};
 use super::RootLayers;
 use super::driver::{FuseError, OverlayDriver};
 use crate::paths::{self, Paths, PathsError};
+use crate::process::in_background;
 use crate::progress::Progress;
-use crate::sys::clone::{self, Forked};
-use crate::sys::{Context, SysError, process, terminal};
+use crate::sys::{Context, SysError};
 use crate::userns::idmap::{IdMap, IdMode};
 use crate::userns::stage::{self, StageError};
 
@@ -398,29 +398,6 @@ impl Source {
         let name = format!("{prefix}{}", random.rsplit('+').next().unwrap_or_default());
         rustix::fs::rename(temporary, self.store.join(&name)).call(|| format!("rename `{}`", temporary.display()))?;
         Ok(name)
-    }
-}
-
-/// Runs `work` in a process of its own that nobody waits for and that holds nothing of ours open but `keep` (a pipe of
-/// the caller's output would not end otherwise). Removing an old layer takes longer than making a new one.
-fn in_background(keep: &[RawFd], work: impl FnOnce()) -> Result<(), SysError> {
-    match clone::fork()? {
-        Forked::Child => {
-            // Forked twice: the caller must not find a child that it does not know.
-            let alone = || {
-                let null = File::options().read(true).write(true).open("/dev/null")?;
-                for number in 0..3 {
-                    terminal::install_as_standard(null.as_fd(), number)?;
-                }
-                rustix::process::setsid()?;
-                process::close_all_but(keep).map_err(std::io::Error::from)
-            };
-            if matches!(clone::fork(), Ok(Forked::Child)) && alone().is_ok() {
-                work();
-            }
-            clone::exit_now(0)
-        }
-        Forked::Parent { pid, .. } => process::wait(pid).map(drop),
     }
 }
 

@@ -11,9 +11,8 @@ use crate::cli::args::{Format, Snapshot, SnapshotArgs, StatusArgs};
 use crate::cli::{Outcome, print, print_json};
 use crate::error::Error;
 use crate::paths::Paths;
+use crate::process::in_background;
 use crate::progress::Silent;
-use crate::sandbox::launch;
-use crate::sys::clone::{Forked, exit_now, fork};
 use crate::text::sanitize;
 use crate::ui;
 use crate::userns::idmap::IdMap;
@@ -55,13 +54,9 @@ fn change(
 ///
 /// Should that process be killed, the next one finds the rest.
 pub(super) fn empty_trash_later(paths: &Paths, map: &IdMap) -> Outcome {
-    match fork().map_err(|error| Error::new(error.to_string()))? {
-        Forked::Parent { .. } => Ok(0),
-        Forked::Child => {
-            let done = launch::detach(&[]).is_ok() && remove::empty_trash(paths, map, &Silent).is_ok();
-            exit_now(i32::from(!done))
-        }
-    }
+    in_background(&[], || remove::empty_trash(paths, map, &Silent).unwrap_or_default())
+        .map_err(|error| Error::new(error.to_string()))?;
+    Ok(0)
 }
 
 fn list(folder: &Path, args: &StatusArgs) -> Outcome {

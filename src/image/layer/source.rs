@@ -63,14 +63,16 @@ pub(super) fn detect(reader: &mut impl Read) -> Result<(Compression, Vec<u8>), U
 /// Counts and hashes what passes.
 struct Counting<'a, R> {
     reader: R,
-    digest: Hasher,
+    digest: Option<Hasher>,
     count: &'a AtomicU64,
 }
 
 impl<R: Read> Read for Counting<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
-        self.digest.update(&buffer[..count]);
+        if let Some(digest) = &mut self.digest {
+            digest.update(&buffer[..count]);
+        }
         self.count.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
@@ -79,18 +81,19 @@ impl<R: Read> Read for Counting<'_, R> {
 /// Pieces of the uncompressed archive, or why there are no more. Ends when the sender is gone.
 pub(super) type Pieces = Receiver<io::Result<Vec<u8>>>;
 
-/// Sends the uncompressed archive in pieces until it ends, fails, or nobody wants more; gives the blob's digest.
+/// Sends the uncompressed archive in pieces until it ends, fails, or nobody wants more; `digest` is given the blob.
 ///
 /// `used` gives buffers back; `count` follows the position in the blob.
 pub(super) fn pump(
     reader: impl Read,
     compression: Compression,
+    digest: Option<Hasher>,
     limits: UnpackLimits,
     pieces: &SyncSender<io::Result<Vec<u8>>>,
     used: &Receiver<Vec<u8>>,
     count: &AtomicU64,
-) -> Hasher {
-    let mut counting = Counting { reader, digest: Hasher::default(), count };
+) -> Option<Hasher> {
+    let mut counting = Counting { reader, digest, count };
     match decoder(&mut counting, compression) {
         Ok(reader) => send(&mut Limited { reader, limits, packed: count, unpacked: 0 }, pieces, used),
         Err(error) => report(pieces, Err(error)),
@@ -125,7 +128,7 @@ pub fn decompress<E: From<UnpackError>>(
 ) -> Result<(), E> {
     let (compression, magic) = detect(&mut reader)?;
     let count = AtomicU64::new(0);
-    let counting = Counting { reader: magic.chain(reader), digest: Hasher::default(), count: &count };
+    let counting = Counting { reader: magic.chain(reader), digest: None, count: &count };
     let failed = |bytes| move |source| UnpackError::Read { bytes, source };
     let decoder = decoder(counting, compression).map_err(failed(0))?;
     let mut limited = Limited { reader: decoder, limits, packed: &count, unpacked: 0 };

@@ -15,10 +15,11 @@ use super::entry::{Entry, Kind, beneath};
 use super::error::{EntryError, UnpackError, printable};
 use super::ids::Ids;
 use super::limits::UnpackLimits;
-use super::source::{self, detect};
+use super::source::{self, Compression, detect};
 use super::tree::{Owner, Tree, times};
 pub use super::whiteout::Whiteouts;
 use super::whiteout::{Meaning, parse};
+use crate::image::digest::Hasher;
 use crate::sys::{Context, SysError};
 
 /// What becomes of the owners in an archive.
@@ -42,13 +43,15 @@ pub struct UnpackOptions<'a> {
     pub limits: UnpackLimits,
     /// Is told how many bytes of the (compressed) archive are done.
     pub advance: Option<&'a dyn Fn(u64)>,
+    /// Whether the report names the digest of a compressed archive, too: who has computed it need not do it again.
+    pub names_blob: bool,
 }
 
 /// What was unpacked, and what was left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpackReport {
-    /// `sha256:<hex>` of the archive as it was read.
-    pub blob: String,
+    /// `sha256:<hex>` of the archive as it was read, if it was asked for.
+    pub blob: Option<String>,
     /// `sha256:<hex>` of the uncompressed archive.
     pub diff_id: String,
     /// Size of the archive as it was read.
@@ -88,8 +91,9 @@ pub fn unpack_layer(
     let (unpacked, blob) = std::thread::scope(|scope| {
         let whole = magic.chain(reader);
         let count = &count;
+        let hasher = (options.names_blob || compression == Compression::None).then(Hasher::default);
         let pumping =
-            scope.spawn(move || source::pump(whole, compression, options.limits, &pieces_in, &used_out, count));
+            scope.spawn(move || source::pump(whole, compression, hasher, options.limits, &pieces_in, &used_out, count));
         let archive = Archive::new(pieces, used, compression);
         let unpacked = Unpacker::new(root, options).run(archive, count);
         (unpacked, pumping.join())
@@ -99,8 +103,9 @@ pub fn unpack_layer(
         bytes: count.load(Ordering::Relaxed),
         source: std::io::Error::other("the decompressor failed"),
     })?;
-    report.blob = blob.digest().to_string();
-    report.diff_id = diff.unwrap_or_else(|| report.blob.clone());
+    let blob = blob.map(|hasher| hasher.digest().to_string());
+    report.diff_id = diff.or_else(|| blob.clone()).unwrap_or_default();
+    report.blob = blob.filter(|_| options.names_blob);
     report.blob_bytes = count.into_inner();
     Ok(report)
 }

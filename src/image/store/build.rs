@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::files::{sync_directory, write_durably};
+use super::settle::{mark, sync_all};
 use super::{At, Layer, LayerRecord, Store, StoreError, load_record};
 use crate::image::remove::remove_tree;
 use crate::userns::idmap::IdMap;
@@ -48,21 +49,40 @@ impl LayerBuild {
         self.path.join("fs")
     }
 
-    /// Makes the tree the layer `record.name` for `record.layout`. If another process was first, its layer is returned
-    /// and this one removed.
+    /// Makes the tree the layer `record.name` for `record.layout`, on the disk when this returns. If another process was
+    /// first, its layer is returned and this one removed.
     pub fn commit(self, record: LayerRecord) -> Result<Layer, StoreError> {
-        let target = self.store.layer_path(&record.name, &record.layout)?;
-        let tree = self.tree();
-        // One call for the whole file system is faster than an fsync for each of thousands of files.
-        let handle = File::open(&tree).at("open", &tree)?;
-        rustix::fs::syncfs(&handle).at("sync", &tree)?;
         self.remove_scratch()?;
-        let text = serde_json::to_vec_pretty(&record)
-            .map_err(|source| StoreError::Record { path: self.path.join("layer.json"), source })?;
-        write_durably(&self.path.join("layer.json"), &text)?;
+        sync_all(&self.path)?;
+        write_durably(&self.record(), &self.text(&record)?)?;
+        let layer = self.publish(record)?;
+        sync_directory(&self.store.path().join("layers"))?;
+        Ok(layer)
+    }
+
+    /// As [`LayerBuild::commit`], for a layer that can be had again. Somebody has to call [`Store::settle`], or
+    /// [`Store::settle_later`], after it.
+    pub fn commit_unsettled(self, record: LayerRecord) -> Result<Layer, StoreError> {
+        self.remove_scratch()?;
+        mark(&self.path)?;
+        std::fs::write(self.record(), self.text(&record)?).at("write", &self.record())?;
+        self.publish(record)
+    }
+
+    fn record(&self) -> PathBuf {
+        self.path.join("layer.json")
+    }
+
+    fn text(&self, record: &LayerRecord) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec_pretty(record).map_err(|source| StoreError::Record { path: self.record(), source })
+    }
+
+    /// Gives the directory its name.
+    fn publish(&self, record: LayerRecord) -> Result<Layer, StoreError> {
+        let target = self.store.layer_path(&record.name, &record.layout)?;
         loop {
             match rustix::fs::rename(&self.path, &target) {
-                Ok(()) => break,
+                Ok(()) => return Ok(Layer { path: target, record }),
                 Err(Errno::EXIST | Errno::NOTEMPTY) => {
                     if let Ok(theirs) = load_record(&target) {
                         return Ok(Layer { path: target, record: theirs });
@@ -72,8 +92,6 @@ impl LayerBuild {
                 Err(errno) => return Err(errno).at("rename", &self.path),
             }
         }
-        sync_directory(&self.store.path().join("layers"))?;
-        Ok(Layer { path: target, record })
     }
 
     /// Everything but the tree: lock, scratch files. The lock itself lives on in the open file.

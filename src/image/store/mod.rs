@@ -6,6 +6,7 @@
 //!   lock                         shared: a layer is being made or used; exclusive: garbage collection
 //!   layers/<name>.<layout>/      one unpacked layer; `layout` is `IdMap::layout()`
 //!     fs/                        the tree, whiteouts as overlayfs has them
+//!     unsettled                  a mark: the disk may not have all of it yet (see `settle`)
 //!     layer.json                 LayerRecord; written last, so a directory without it is garbage
 //!   blobs/<algorithm>/<digits>   manifests, indexes and configurations as they were hashed, and archives of layers
 //!                                that were packed here (see `transfer::archives`)
@@ -25,6 +26,7 @@ mod blobs;
 mod build;
 mod files;
 mod images;
+mod settle;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -77,6 +79,12 @@ pub enum StoreError {
         path: PathBuf,
         /// What is wrong with it.
         source: serde_json::Error,
+    },
+    /// The machine ended before all of a layer was on the disk.
+    #[error("the layer `{}` was not on the disk when the machine stopped", path.display())]
+    Unsettled {
+        /// Its directory.
+        path: PathBuf,
     },
     /// A tree could not be removed.
     #[error(transparent)]
@@ -216,11 +224,11 @@ impl Store {
         Ok(self.path.join("layers").join(both))
     }
 
-    /// The tree of the layer `name` for `layout`, if it is complete. Reads nothing: for the start-up path.
+    /// The tree of the layer `name` for `layout`, if it is complete. Reads no record: for the start-up path.
     #[must_use]
     pub fn tree(&self, name: &str, layout: &str) -> Option<PathBuf> {
         let path = self.layer_path(name, layout).ok()?;
-        path.join("layer.json").exists().then(|| path.join("fs"))
+        (path.join("layer.json").exists() && settle::is_sound(&path)).then(|| path.join("fs"))
     }
 
     /// The layer `name` for `layout`, if it is complete and its record can be read.
@@ -323,6 +331,9 @@ impl Store {
 fn load_record(layer: &Path) -> Result<LayerRecord, StoreError> {
     let path = layer.join("layer.json");
     let text = std::fs::read(&path).at("read", &path)?;
+    if !settle::is_sound(layer) {
+        return Err(StoreError::Unsettled { path: layer.to_owned() });
+    }
     serde_json::from_slice(&text).map_err(|source| StoreError::Record { path, source })
 }
 

@@ -172,3 +172,34 @@ fn small_files_are_private() {
         assert_eq!(std::fs::read_dir(store.path().join("archives")).unwrap().count(), 1);
     });
 }
+
+#[test]
+fn a_layer_that_may_not_be_on_the_disk_lasts_as_long_as_the_boot() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    let (map, layout) = (own_map(), own_map().layout());
+    let commit = |text: &str| {
+        let build = store.begin(&map).unwrap();
+        std::fs::write(build.tree().join("file"), text).unwrap();
+        build.commit_unsettled(LayerRecord::new("abc", &map, text)).unwrap()
+    };
+    let layer = commit("first");
+    assert_eq!(store.tree("abc", &layout), Some(layer.tree()));
+    assert_eq!(store.layer("abc", &layout), Some(layer.clone()));
+
+    let mark = layer.path.join("unsettled");
+    let (this, other) = (std::fs::read_link(&mark).unwrap(), "00000000-0000-0000-0000-000000000000");
+    std::fs::remove_file(&mark).unwrap();
+    std::os::unix::fs::symlink(other, &mark).unwrap();
+    assert_eq!((store.tree("abc", &layout), store.layer("abc", &layout)), (None, None));
+    assert_eq!(store.layers().unwrap(), []);
+    store.settle().unwrap();
+    assert!(mark.is_symlink(), "what an earlier boot left is not settled");
+
+    assert_eq!(commit("second").record.source, "second");
+    assert_eq!(std::fs::read_to_string(store.tree("abc", &layout).unwrap().join("file")).unwrap(), "second");
+    assert_eq!(std::fs::read_link(&mark).unwrap(), this);
+    store.settle().unwrap();
+    assert!(!mark.is_symlink());
+    assert!(store.layer("abc", &layout).is_some());
+}

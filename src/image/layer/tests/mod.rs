@@ -125,7 +125,11 @@ impl Place {
     fn unpack_with(&self, archive: &[u8], whiteouts: Whiteouts) -> Result<UnpackReport, UnpackError> {
         let owners = if rustix::process::getuid().is_root() { Owners::Keep } else { Owners::Squash };
         let root = crate::sys::fs::open_directory(&self.root()).unwrap();
-        unpack_layer(archive, root.as_fd(), UnpackOptions { owners, whiteouts, ..UnpackOptions::default() })
+        unpack_layer(
+            archive,
+            root.as_fd(),
+            UnpackOptions { owners, whiteouts, names_blob: true, ..UnpackOptions::default() },
+        )
     }
 
     fn unpack(&self, tar: Tar) -> Result<UnpackReport, UnpackError> {
