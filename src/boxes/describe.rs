@@ -33,6 +33,13 @@ pub fn text(spec: &SandboxSpec, net: &NetPlan, command: &Command) -> String {
     for (key, value) in &spec.limits.limits.values {
         line(format!("limit      {key} {}", key.format(*value)));
     }
+    for (what, changes) in [("capability", &spec.security.capabilities), ("call", &spec.security.seccomp)] {
+        changes.more.iter().for_each(|name| line(format!("{what:<10} {name}")));
+        changes.less.iter().for_each(|name| line(format!("{what:<10} no {name}")));
+    }
+    if spec.security.no_new_privileges {
+        line("setuid     means nothing".to_owned());
+    }
     for path in &spec.root.lower {
         line(format!("layer      {}", path.display()));
     }

@@ -17,7 +17,7 @@ use crate::image::store::{Layer, LayerRecord, Store, StoreError};
 use crate::limits::Plan;
 use crate::paths::{self, Paths};
 use crate::profile::lock::{self, LOCK_FILE};
-use crate::profile::{Grant, LoadedProfile, Profile};
+use crate::profile::{Grant, LoadedProfile, Profile, Security};
 use crate::progress::Progress;
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::etc::{hosts, resolv};
@@ -262,6 +262,7 @@ fn install(
             staging: runtime.join("root"),
             network: if net.own_namespace() { Network::Own } else { Network::Host },
             lifetime: Lifetime::Session,
+            security: Security::default(),
             limits: Plan::default(),
             project: None,
             guarded: Vec::new(),

@@ -490,6 +490,7 @@ fn sandbox(
         staging: directory.runtime().join("root"),
         network: if net.own_namespace() { Network::Own } else { Network::Host },
         lifetime: if keep && scratch.is_none() { Lifetime::Keep } else { Lifetime::Session },
+        security: profile.security.clone(),
         limits,
         project: Some((
             loaded.project.clone(),

@@ -91,6 +91,14 @@ pub enum ProfileError {
         /// The folder.
         path: PathBuf,
     },
+    /// One key gives what another forbids.
+    #[error("{grant} would let the box undo `{wall}`")]
+    Undone {
+        /// What `[security]` gives: "the capability `CAP_NET_ADMIN`".
+        grant: String,
+        /// The key: "egress".
+        wall: &'static str,
+    },
     /// The memory of trusted profiles could not be read or written.
     #[error("cannot {operation} `{}`", path.display())]
     TrustStore {

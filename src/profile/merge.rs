@@ -37,6 +37,17 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
             one(&format!("limits.{key}"));
             whole.limits.insert(*key, *value);
         }
+        let security = &layer.security;
+        replace(&mut whole.security.no_new_privileges, &security.no_new_privileges, || {
+            one("security.no_new_privileges")
+        });
+        for (kind, all, more) in [
+            ("capabilities", &mut whole.security.capabilities, &security.capabilities),
+            ("seccomp", &mut whole.security.seccomp, &security.seccomp),
+        ] {
+            more.more.iter().chain(&more.less).for_each(|name| one(&format!("security.{kind}.{name}")));
+            all.extend(more);
+        }
         replace(&mut whole.network.forward, &layer.network.forward, || one("network.forward"));
         replace(&mut whole.network.join, &layer.network.join, || one("network.join"));
         replace(&mut whole.network.bandwidth, &layer.network.bandwidth, || one("network.bandwidth"));

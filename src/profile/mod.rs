@@ -22,6 +22,7 @@ pub mod ports;
 pub mod registries;
 pub mod resolve;
 pub mod schema;
+pub mod security;
 pub mod share;
 pub mod shipped;
 pub mod show;
@@ -42,6 +43,7 @@ pub use diagnostic::Diagnostic;
 pub use error::ProfileError;
 pub use load::Found;
 pub use resolve::{Listed, LoadedProfile, Source};
+pub use security::Security;
 pub use share::{Cache, Grant, Share};
 pub use trust::HostWish;
 
@@ -78,6 +80,8 @@ pub struct Profile {
     pub network: Network,
     /// What the box may use at most.
     pub limits: Limits,
+    /// What its processes may do.
+    pub security: Security,
     /// `devbox run NAME`: name to shell command.
     pub tasks: BTreeMap<String, String>,
     /// Shell commands that run in the box on their own.

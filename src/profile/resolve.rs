@@ -26,7 +26,7 @@ use super::validate::{
     BaseChoice, Extends, Layer, Origin, ProjectPath, default_name, is_kernel_path, name_fault, parse_config,
     parse_profile,
 };
-use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Share, registries, share};
+use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Security, Share, registries, share};
 use crate::base::{BaseSpec, OverlayDriver};
 use crate::limits::Limits;
 use crate::paths::Paths;
@@ -353,6 +353,8 @@ fn complete(
     origins: &Origins,
     registries: &Settings,
 ) -> Result<Profile, ProfileError> {
+    let security = Security::from(merged.security.clone());
+    require_walls(&security, &merged)?;
     let project_path = match merged.project_path {
         Some(ProjectPath::Absolute(path)) => path,
         Some(ProjectPath::Same) | None if is_kernel_path(project) => {
@@ -404,10 +406,28 @@ fn complete(
             join: merged.network.join,
             egress: merged.network.egress,
         },
+        security,
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,
         hooks: Hooks { create: merged.create, enter: merged.enter },
     })
+}
+
+/// What one key gives must not undo what another forbids.
+fn require_walls(security: &Security, merged: &Layer) -> Result<(), ProfileError> {
+    let network = &merged.network;
+    let filter = if network.egress.is_some() { Some("egress") } else { network.join.as_ref().map(|_| "join") };
+    let shaped = network.bandwidth.is_some().then_some("bandwidth");
+    let mounts =
+        if merged.mask.is_empty() { merged.read_only.filter(|on| *on).map(|_| "read_only") } else { Some("mask") };
+    let broken = [
+        (filter.or(shaped), security.breaks_network(filter.is_some(), shaped.is_some())),
+        (mounts, security.breaks_mounts()),
+    ];
+    match broken.into_iter().find_map(|(wall, grant)| wall.zip(grant)) {
+        Some((wall, grant)) => Err(ProfileError::Undone { grant, wall }),
+        None => Ok(()),
+    }
 }
 
 /// The repository of the images that projects build; the tag is made from the project's path.

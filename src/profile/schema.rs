@@ -117,6 +117,9 @@ pub struct RawProfile {
     /// What the box may use at most.
     #[serde(default)]
     pub limits: RawLimits,
+    /// What processes of the box may do.
+    #[serde(default)]
+    pub security: RawSecurity,
     /// Shell commands by name, for `devbox run NAME`.
     #[serde(default)]
     pub tasks: BTreeMap<At<String>, At<String>>,
@@ -283,6 +286,47 @@ pub struct RawLimits {
     pub require: Option<At<bool>>,
 }
 
+/// `[security]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawSecurity {
+    /// Changes of the capabilities of the box's root: `{ add = ["NET_ADMIN"], drop = ["NET_RAW"] }`.
+    #[serde(default)]
+    pub capabilities: RawCapabilities,
+    /// No program gains anything by its setuid bit or its file capabilities. Default: false.
+    pub no_new_privileges: Option<At<bool>>,
+    /// Changes of the list of allowed system calls: `{ allow = ["keyctl"], deny = ["ptrace"] }`.
+    #[serde(default)]
+    pub seccomp: RawSeccomp,
+}
+
+/// `security.capabilities`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawCapabilities {
+    /// Given besides those that every box has.
+    #[serde(default)]
+    pub add: Vec<At<String>>,
+    /// Taken away.
+    #[serde(default)]
+    pub drop: Vec<At<String>>,
+}
+
+/// `security.seccomp`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawSeccomp {
+    /// Whatever their arguments.
+    #[serde(default)]
+    pub allow: Vec<At<String>>,
+    /// They fail with EPERM.
+    #[serde(default)]
+    pub deny: Vec<At<String>>,
+}
+
 /// `[hooks]`
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -444,6 +488,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
             "require",
         ],
     ),
+    ("security", &["capabilities", "no_new_privileges", "seccomp"]),
     ("env", &["pass"]),
     ("hooks", &["create", "enter"]),
     ("mounts", &["source", "target"]),
@@ -451,7 +496,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
         "",
         &[
             "name", "extends", "base", "image", "distro", "rootfs", "build", "packages", "shell", "user", "lifetime",
-            "project", "env", "mounts", "share", "network", "limits", "tasks", "hooks",
+            "project", "env", "mounts", "share", "network", "limits", "security", "tasks", "hooks",
         ],
     ),
 ];
@@ -494,7 +539,8 @@ mod tests {
         let reference = include_str!("../../docs/profile.md");
         for (section, keys) in SECTIONS {
             for key in *keys {
-                let tables = ["build", "project", "env", "mounts", "share", "network", "limits", "tasks", "hooks"];
+                let tables =
+                    ["build", "project", "env", "mounts", "share", "network", "limits", "security", "tasks", "hooks"];
                 let name = match *section {
                     "" if tables.contains(key) => format!("[{key}]"),
                     "" => format!("### `{key}`"),

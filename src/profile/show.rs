@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Grant;
 use super::bandwidth::format_rate;
 use super::resolve::LoadedProfile;
+use super::{Grant, Security};
 use crate::base::BaseSpec;
 use crate::limits::Unit;
 use crate::text::sanitize;
@@ -97,6 +97,22 @@ pub fn show(loaded: &LoadedProfile) -> String {
             page.line(&format!("{key} = {text}"), Some(&format!("limits.{key}")));
         }
         page.key("require", "limits.require", limits.require);
+    }
+
+    let security = &profile.security;
+    if *security != Security::default() {
+        page.section("[security]");
+        for (kind, more, less, changes) in
+            [("capabilities", "add", "drop", &security.capabilities), ("seccomp", "allow", "deny", &security.seccomp)]
+        {
+            for (key, names) in [(more, &changes.more), (less, &changes.less)] {
+                let names: Vec<&String> = names.iter().collect();
+                if !names.is_empty() {
+                    page.list(&format!("{kind}.{key}"), &format!("security.{kind}."), &names, ToString::to_string);
+                }
+            }
+        }
+        page.key("no_new_privileges", "security.no_new_privileges", security.no_new_privileges);
     }
 
     if !profile.tasks.is_empty() {

@@ -107,6 +107,18 @@ pub enum HostWish {
         /// Relative to the project.
         path: PathBuf,
     },
+    /// A capability that boxes do not have.
+    Capability {
+        /// In the kernel's words.
+        name: String,
+    },
+    /// A system call that boxes cannot make.
+    SystemCall {
+        /// Its name.
+        name: String,
+    },
+    /// Programs that gain privileges, which one of these forbids.
+    NewPrivileges,
     /// To be obeyed although the file belongs to another user.
     ForeignFile {
         /// The file.
@@ -144,6 +156,9 @@ impl std::fmt::Display for HostWish {
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
             Self::ChangeProject => f.write_str("change the project, which is set to be read-only"),
             Self::Unmask { path } => write!(f, "see `{}`, which is set to be hidden", clean(path)),
+            Self::Capability { name } => write!(f, "have the capability `{name}`"),
+            Self::SystemCall { name } => write!(f, "make the system call `{name}`, which boxes cannot"),
+            Self::NewPrivileges => f.write_str("run setuid programs, which is forbidden"),
             Self::ForeignFile { path, owner } => {
                 write!(f, "be used although `{}` belongs to uid {owner}, not to you", clean(path))
             }
@@ -183,6 +198,11 @@ pub(super) fn restrict(baseline: &mut Layer, stated: &Layer) {
     baseline.mask.extend(stated.mask.iter().cloned());
     for (key, value) in &stated.limits {
         baseline.limits.entry(*key).and_modify(|own| *own = (*own).min(*value)).or_insert(*value);
+    }
+    baseline.security.capabilities.restrict(&stated.security.capabilities);
+    baseline.security.seccomp.restrict(&stated.security.seccomp);
+    if stated.security.no_new_privileges == Some(true) {
+        baseline.security.no_new_privileges = Some(true);
     }
     if stated.require_limits == Some(true) {
         baseline.require_limits = Some(true);
@@ -255,6 +275,14 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
     for path in baseline.mask.iter().filter(|path| !profile.project.mask.contains(path)) {
         wish(true, HostWish::Unmask { path: path.clone() });
     }
+    let (security, granted) = (&profile.security, &baseline.security);
+    for name in security.capabilities.beyond(&granted.capabilities) {
+        wish(true, HostWish::Capability { name: name.clone() });
+    }
+    for name in security.seccomp.beyond(&granted.seccomp) {
+        wish(true, HostWish::SystemCall { name: name.clone() });
+    }
+    wish(granted.no_new_privileges == Some(true) && !security.no_new_privileges, HostWish::NewPrivileges);
     wants
 }
 

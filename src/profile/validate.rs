@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 pub use self::network::NetworkLayer;
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
+use super::security::{self, SecurityLayer};
 use super::{Build, Cache, Grant, Lifetime, NetworkMode, limits, registries, share, user};
 use crate::base::OverlayDriver;
 use crate::image::reference::Reference;
@@ -65,6 +66,8 @@ pub struct Layer {
     pub limits: BTreeMap<Key, u64>,
     /// Whether a limit that does not hold is an error.
     pub require_limits: Option<bool>,
+    /// What processes may do.
+    pub security: SecurityLayer,
     /// Tasks.
     pub tasks: BTreeMap<String, String>,
     /// Hooks that run once.
@@ -194,6 +197,7 @@ impl Origin<'_> {
             network: self.network(raw.network)?,
             require_limits: raw.limits.require.as_ref().map(|on| on.value),
             limits: limits::check(self, raw.limits)?,
+            security: security::check(self, raw.security)?,
             tasks,
             create: self.each(raw.hooks.create, Self::command)?,
             enter: self.each(raw.hooks.enter, Self::command)?,

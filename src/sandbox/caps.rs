@@ -9,6 +9,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
+use crate::profile::security::Changes;
 use crate::sys::{Context, SysError};
 
 /// The capabilities could not be given up.
@@ -63,11 +64,18 @@ pub fn apply() -> Result<(), CapsError> {
     reduce_to(kept())
 }
 
-/// What the root of a box keeps. Behind a packet filter it has no `CAP_NET_RAW`: a packet that a program writes as a whole
-/// goes past the filter.
+/// What the root of a box keeps, changed as its profile says. Behind a packet filter it has no `CAP_NET_RAW`, for a packet
+/// that a program writes as a whole goes past the filter, and no `CAP_NET_ADMIN`.
 #[must_use]
-pub fn of_box(behind_filter: bool) -> Vec<Capability> {
-    kept().iter().copied().filter(|kept| !behind_filter || *kept != Capability::CAP_NET_RAW).collect()
+pub fn of_box(behind_filter: bool, changes: &Changes) -> Vec<Capability> {
+    let more = changes.more.iter().filter_map(|name| name.parse().ok());
+    let mut capabilities: Vec<Capability> = kept().to_vec();
+    capabilities.extend(more.filter(|more| !kept().contains(more)));
+    capabilities.retain(|capability| {
+        let passes_filter = matches!(capability, Capability::CAP_NET_RAW | Capability::CAP_NET_ADMIN);
+        !(changes.less.contains(&capability.to_string()) || behind_filter && passes_filter)
+    });
+    capabilities
 }
 
 /// Reduces the calling thread to `kept`, for itself and for all it will start, and checks what the kernel made of it.
@@ -151,6 +159,20 @@ mod tests {
         ] {
             assert!(!kept().contains(&dangerous), "{dangerous}");
         }
+    }
+
+    #[test]
+    fn the_profile_changes_the_list() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let changes =
+            Changes { more: names(&["CAP_SYS_NICE", "CAP_NET_ADMIN", "CAP_KILL"]), less: names(&["CAP_MKNOD"]) };
+        let open = of_box(false, &changes);
+        assert_eq!(open.len(), kept().len() + 1);
+        assert!(open.contains(&Capability::CAP_SYS_NICE) && open.contains(&Capability::CAP_NET_ADMIN));
+        assert!(!open.contains(&Capability::CAP_MKNOD));
+        let filtered = of_box(true, &changes);
+        assert!(!filtered.contains(&Capability::CAP_NET_ADMIN) && !filtered.contains(&Capability::CAP_NET_RAW));
+        assert_eq!(of_box(false, &Changes::default()), kept());
     }
 
     #[test]

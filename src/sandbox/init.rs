@@ -171,6 +171,9 @@ fn build(
     rustix::thread::set_keep_capabilities(false)
         .call(|| "prctl `PR_SET_KEEPCAPS`".to_owned())
         .map_err(at(Phase::Restrictions))?;
+    if spec.security.no_new_privileges {
+        process::set_no_new_privileges().map_err(at(Phase::Restrictions))?;
+    }
     if let Some(listener) = filter.install().map_err(at(Phase::Restrictions))? {
         // White space before a failure, if there is one.
         socket::send_with_descriptors(report, b"\n", &[listener.as_fd()]).map_err(at(Phase::Restrictions))?;

@@ -74,7 +74,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         None => (None, None),
     };
     // Compiled once per box: every session inherits it through fork.
-    let policy = policy_for(spec.id_map.mode);
+    let policy = policy_for(spec.id_map.mode, &spec.security.seccomp);
     let filter = match denied {
         Some(_) => Filter::reporting(policy.clone()),
         None => Filter::silent(policy.clone()),
@@ -118,7 +118,10 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
                 listener,
                 first,
                 events,
-                capabilities: caps::of_box(net.tasks.filter.is_some() || net.driver == Driver::Joined),
+                capabilities: caps::of_box(
+                    net.tasks.filter.is_some() || net.driver == Driver::Joined,
+                    &spec.security.capabilities,
+                ),
             };
             exit_now(init::run(spec, &filter, inherited))
         }

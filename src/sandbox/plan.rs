@@ -6,6 +6,7 @@ use super::guard::{Guarded, Guards};
 use super::spec::{Lifetime, MountOp, Network, Rlimits, RootSpec, SandboxSpec};
 use crate::base::RootLayers;
 use crate::limits::{self, Key};
+use crate::profile::Security;
 use crate::userns::idmap::IdMap;
 
 /// Kernel interfaces that are hidden: they tell of the host, or reach its hardware (the OCI runtime's default list).
@@ -49,6 +50,8 @@ pub struct Wanted {
     pub network: Network,
     /// When the box stops.
     pub lifetime: Lifetime,
+    /// What its processes may do.
+    pub security: Security,
     /// What it may use.
     pub limits: limits::Plan,
     /// The project's folder on the host, and where it appears.
@@ -122,6 +125,7 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
         lifetime: wanted.lifetime,
         rlimits: Rlimits { files: limit(Key::Files), processes: wanted.limits.process_limit },
         limits: wanted.limits,
+        security: wanted.security,
         bus: None,
     }
 }
@@ -146,6 +150,7 @@ mod tests {
             staging: "/s".into(),
             network: Network::Own,
             lifetime: Lifetime::Session,
+            security: Security::default(),
             limits: limits::Plan {
                 limits: Limits { values: [(Key::Shm, 4096), (Key::Files, 99)].into(), require: false },
                 ..limits::Plan::default()

@@ -8,6 +8,7 @@ use super::bus::BusProxy;
 use super::guard::{Guarded, Guards};
 use super::overlay::Writable;
 use crate::limits::Plan;
+use crate::profile::Security;
 use crate::userns::idmap::IdMap;
 
 /// Everything about a box's sandbox.
@@ -29,6 +30,8 @@ pub struct SandboxSpec {
     pub lifetime: Lifetime,
     /// Limits that each process inherits from init.
     pub rlimits: Rlimits,
+    /// What its processes may do beyond, or short of, what every box may.
+    pub security: Security,
     /// What all of them together may use.
     pub limits: Plan,
     /// The way to the host's session bus, if the box has one.

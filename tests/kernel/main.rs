@@ -10,6 +10,7 @@ mod denied;
 mod disk;
 mod egress;
 mod fuse;
+mod hardening;
 mod install;
 mod limits;
 mod lock;

@@ -21,6 +21,7 @@ use crate::boxes::transient;
 use crate::boxes::view::View;
 use crate::limits::Plan;
 use crate::paths::{self, Paths};
+use crate::profile::Security;
 use crate::progress::Progress;
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::etc::{ca, hosts, proxy::proxy_environment, resolv, resolve};
@@ -125,6 +126,7 @@ pub fn run(
         network: if net.own_namespace() { Network::Own } else { Network::Host },
         lifetime: Lifetime::Session,
         rlimits: Rlimits::default(),
+        security: Security::default(),
         limits: Plan::default(),
         bus: None,
     };

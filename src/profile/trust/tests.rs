@@ -101,6 +101,46 @@ fn a_project_cannot_choose_a_profile_of_the_users_to_get_its_grants() {
 }
 
 #[test]
+fn privileges_are_asked_for_and_giving_them_up_is_not() {
+    let capability = |name: &str| HostWish::Capability { name: name.into() };
+    let call = |name: &str| HostWish::SystemCall { name: name.into() };
+    let keyctl = "seccomp = { allow = [\"keyctl\"] }";
+    for (config, project, wants) in [
+        ("", "capabilities = { add = [\"NET_ADMIN\"] }", vec![capability("CAP_NET_ADMIN")]),
+        ("capabilities = { add = [\"NET_ADMIN\"] }", "capabilities = { add = [\"NET_ADMIN\"] }", vec![]),
+        (
+            "",
+            "capabilities = { drop = [\"NET_RAW\"] }\nno_new_privileges = true\nseccomp = { deny = [\"bpf\"] }",
+            vec![],
+        ),
+        (
+            "capabilities = { drop = [\"NET_RAW\"] }",
+            "capabilities = { add = [\"NET_RAW\"] }",
+            vec![capability("CAP_NET_RAW")],
+        ),
+        ("", keyctl, vec![call("keyctl")]),
+        (keyctl, keyctl, vec![]),
+        ("seccomp = { deny = [\"ptrace\"] }", "seccomp = { allow = [\"ptrace\"] }", vec![call("ptrace")]),
+        ("no_new_privileges = true", "no_new_privileges = false", vec![HostWish::NewPrivileges]),
+    ] {
+        let world = World::new();
+        world
+            .write("config/config.toml", &format!("[profile.security]\n{config}"))
+            .write("shop/devbox.toml", &format!("[security]\n{project}"));
+        assert_eq!(world.load().wants, wants, "{config} / {project}");
+    }
+    // A local file may not loosen what the profile forbids.
+    let world = World::new();
+    world
+        .write("shop/devbox.toml", "[security]\nno_new_privileges = true\ncapabilities = { drop = [\"NET_RAW\"] }")
+        .write(
+            "shop/devbox.local.toml",
+            "[security]\nno_new_privileges = false\ncapabilities = { add = [\"NET_RAW\"] }",
+        );
+    assert_eq!(world.load().wants, [capability("CAP_NET_RAW"), HostWish::NewPrivileges]);
+}
+
+#[test]
 fn a_local_file_may_have_come_with_the_project() {
     let world = World::new();
     world.write("shop/devbox.local.toml", "[share]\nssh_agent = true");

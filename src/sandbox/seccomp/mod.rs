@@ -13,6 +13,7 @@
 //! other calls.
 
 mod compiler;
+mod custom;
 mod default;
 mod emulate;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use emulate::emulate_root;
 
 use std::os::fd::OwnedFd;
 
+use crate::profile::security::Changes;
 use crate::sys::SysResult;
 use crate::sys::seccomp;
 use crate::userns::idmap::IdMode;
@@ -176,14 +178,15 @@ impl Program {
     }
 }
 
-/// What a box may call whose ids are mapped in this way.
+/// What a box may call whose ids are mapped in this way, and whose profile changes the list.
 #[must_use]
-pub fn policy_for(mode: IdMode) -> Policy {
-    let policy = default_policy();
-    match mode {
+pub fn policy_for(mode: IdMode, changes: &Changes) -> Policy {
+    let policy = custom::allow(default_policy(), changes);
+    let policy = match mode {
         IdMode::Single => emulate_root(policy),
         IdMode::Range | IdMode::Root => policy,
-    }
+    };
+    custom::deny(policy, changes)
 }
 
 /// The filter of a box.
@@ -223,5 +226,5 @@ impl Filter {
 /// The filter of a box whose ids are mapped in this way.
 #[cfg(test)]
 pub fn program_for(mode: IdMode) -> Program {
-    Program::compile(&policy_for(mode))
+    Program::compile(&policy_for(mode, &Changes::default()))
 }
