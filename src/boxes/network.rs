@@ -29,10 +29,7 @@ pub(super) fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPl
         if egress.is_some() {
             return Err(NetError::EgressInHostNetwork.into());
         }
-        let mut plan = plan_network(mode, &net::probe(&path))?;
-        // The resolvers of the other box are those that it would have itself.
-        plan.driver = Driver::Joined;
-        return Ok(plan);
+        return Ok(plan_network(mode, &net::probe(&path))?.joined());
     }
     let mode = match (mode, &egress) {
         // Fallbacks are for who does not mind.

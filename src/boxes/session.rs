@@ -340,9 +340,7 @@ fn launch_box(
 ) -> Result<Outcome, SessionError> {
     let mut net = network(loaded, options)?;
     let join = join_network(paths, loaded, &net)?;
-    if let Some(note) = &net.note {
-        progress.note(note);
-    }
+    net.notes.iter().for_each(|note| progress.note(note));
     let hold = hold(&loaded.profile.base, base)?;
     let packages = packages_layer::prepare(paths, loaded, &locked.record.id_map, base, progress)?;
     locking::refresh(loaded, base, packages.as_deref(), &locked.record.id_map, progress)?;

@@ -109,8 +109,29 @@ fn only_what_is_listed_is_reached() {
         "denied   dns  forbidden.test  not in the egress list",
         "denied   tcp  allowed.test  198.51.100.10:81",
     ] {
-        assert!(log.lines().any(|own| own == line), "{line}\n{log}");
+        assert!(log.lines().any(|own| own.split("  by ").next() == Some(line)), "{line}\n{log}");
     }
+}
+
+#[test]
+fn the_process_of_a_connection_is_named() {
+    require!(Root, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("egress = [\"allowed.test\"]");
+    // A connection may be over before its socket can be asked about, but not each of these.
+    let client = "import os, urllib.request\n\
+        open('/proc/self/comm', 'w').write('\\x1b[31mhostile')\n\
+        for _ in range(20):\n\
+        \x20   urllib.request.urlopen('http://allowed.test/').read()\n\
+        print('pid', os.getpid())\n";
+    lab.test.file("client.py", client);
+    let output = lab.run("python3 client.py");
+    let pid = output.lines().find_map(|line| line.strip_prefix("pid ")).unwrap_or_else(|| panic!("{output}"));
+    let log = log(&lab.test);
+    assert!(log.contains(&format!("hostile ({pid})")) && !log.contains('\x1b'), "{log}");
+    let lines = lab.test.args(["net", "log", "--format", "json"]).any_stdout().run().stdout;
+    let lines: Vec<serde_json::Value> = serde_json::from_str(&lines).expect("JSON");
+    let named = lines.iter().find(|line| line["process"]["pid"].to_string() == pid).expect("a process");
+    assert_eq!((&named["traffic"]["port"], &named["traffic"]["name"]), (&80.into(), &"allowed.test".into()));
 }
 
 #[test]

@@ -397,9 +397,20 @@ fn a_box_in_the_network_of_another() {
         .sh("python3 client.py; cat /sys/class/net/eth0/mtu >/dev/null 2>&1; id -u; touch /root/mine")
         .stdout("box hello\nend\n0\n")
         .run();
+    // When that box stops, the one that shares its network is left with the loopback.
+    let script = "import socket\nprint('up', flush=True)\ninput()\nown = socket.create_server(('127.0.0.1', 0))\n\
+        socket.create_connection(own.getsockname())\nprint('own', flush=True)\ntry:\n    \
+        socket.create_connection(('192.0.2.1', 80))\nexcept OSError as error:\n    print(error.strerror, flush=True)\n";
+    other.file("left.py", script);
+    let mut left = other.background("python3 left.py");
+    left.expect("up");
     server.close_stdin();
     server.wait();
     one.args(["stop"]).any_stdout().any_stderr().run();
+    left.say("go");
+    left.expect("own");
+    left.expect("Network is unreachable");
+    left.wait();
     let output = other.sh("true").output();
     assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
     assert!(

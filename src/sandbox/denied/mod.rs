@@ -147,7 +147,7 @@ fn describe(call: &Notification, errno: u16) -> Line {
     Line {
         time: jiff::Timestamp::now().to_string(),
         denied: Some(Denied { call, arguments, errno }),
-        process: process_of(thread),
+        process: Process::of(thread),
         more: None,
     }
 }
@@ -158,29 +158,4 @@ fn text_at(memory: &File, address: u64) -> Option<String> {
     let size = memory.read_at(&mut buffer, address).ok().filter(|size| *size > 0)?;
     let end = buffer[..size].iter().position(|byte| *byte == 0).unwrap_or(size);
     Some(String::from_utf8_lossy(&buffer[..end]).into_owned())
-}
-
-/// The process of a thread, as the box numbers it.
-fn process_of(thread: u32) -> Option<Process> {
-    let status = std::fs::read(format!("/proc/{thread}/status")).ok()?;
-    parse_status(&String::from_utf8_lossy(&status))
-}
-
-fn parse_status(status: &str) -> Option<Process> {
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
-    // One number for each pid namespace, the innermost last.
-    let pid = field("NStgid")?.split_whitespace().last()?.parse().ok()?;
-    Some(Process { pid, command: field("Name")?.to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_is_numbered_by_the_box() {
-        let status = "Name:\tsh\\n\nUmask:\t0022\nNgid:\t0\nNStgid:\t4711\t12\nNSpid:\t4712\t13\n";
-        assert_eq!(parse_status(status), Some(Process { pid: 12, command: "sh\\n".to_owned() }));
-        assert_eq!(parse_status("Name:\tsh\n"), None);
-    }
 }

@@ -41,7 +41,7 @@ mod tests {
             nameservers: vec!["192.0.2.1".parse().unwrap(), "fd00::1".parse().unwrap()],
             search: vec!["a.example".to_owned(), "b.example".to_owned()],
             options: vec!["edns0".to_owned()],
-            note: None,
+            notes: Vec::new(),
             tasks: crate::sandbox::net::Tasks::default(),
             bandwidth: crate::profile::bandwidth::Bandwidth::default(),
             journal: None,

@@ -89,8 +89,8 @@ pub struct NetPlan {
     pub search: Vec<String>,
     /// Its `options` line.
     pub options: Vec<String>,
-    /// A fallback that the user should know of, one line.
-    pub note: Option<String>,
+    /// What the user should know: a fallback, or what of the profile does not hold; a line each.
+    pub notes: Vec<String>,
     /// What the network agent is for.
     pub tasks: Tasks,
     /// How fast the box sends and receives.
@@ -149,7 +149,7 @@ impl NetPlan {
     }
 
     /// Gives the box's agent its tasks. In the host's network there are none, for every port is there already; nor are
-    /// there any without a network.
+    /// there any without a network. What cannot be had there is noted.
     pub fn assign(&mut self, tasks: Tasks) {
         match self.driver {
             Driver::Pasta(_) | Driver::Slirp(_) => {
@@ -158,14 +158,29 @@ impl NetPlan {
                 }
                 self.tasks = tasks;
             }
-            Driver::Host if tasks.published.iter().any(|port| port.host_port != Some(port.box_port)) => {
-                self.note.get_or_insert_with(|| {
-                    "the box is in the host's network: its ports are the host's, none is published under another number"
-                        .to_owned()
-                });
+            Driver::Host => {
+                if tasks.published.iter().any(|port| port.host_port != Some(port.box_port)) {
+                    self.note("the box is in the host's network: its ports are the host's, none is published under another number");
+                }
+                if self.bandwidth != Bandwidth::default() {
+                    self.note("the box is in the host's network: its `bandwidth` is not limited");
+                }
             }
-            Driver::Host | Driver::Loopback | Driver::Joined => {}
+            Driver::Loopback if !tasks.published.is_empty() || !tasks.host_ports.is_empty() => {
+                self.note("the box has no network: `ports` and `host_ports` of its profile are not reachable");
+            }
+            Driver::Loopback | Driver::Joined => {}
         }
+    }
+
+    fn note(&mut self, note: &str) {
+        self.notes.push(note.to_owned());
+    }
+
+    /// The plan of a box in the network of another one, whose resolver it asks.
+    #[must_use]
+    pub fn joined(self) -> Self {
+        Self { driver: Driver::Joined, nameservers: vec![dns::ADDRESS.into()], notes: Vec::new(), ..self }
     }
 }
 
@@ -178,7 +193,7 @@ pub fn plan(mode: Mode, found: &Found) -> Result<NetPlan, NetError> {
             nameservers: Vec::new(),
             search: Vec::new(),
             options: Vec::new(),
-            note: None,
+            notes: Vec::new(),
             tasks: Tasks::default(),
             bandwidth: Bandwidth::default(),
             journal: None,
@@ -236,7 +251,7 @@ fn with_pasta(pasta: PathBuf, resolver: &HostResolver) -> NetPlan {
         nameservers,
         search: resolver.search.clone(),
         options,
-        note: None,
+        notes: Vec::new(),
         tasks: Tasks::default(),
         bandwidth: Bandwidth::default(),
         journal: None,
@@ -249,7 +264,7 @@ fn with_slirp(slirp: PathBuf, resolver: &HostResolver) -> NetPlan {
         nameservers: vec![IpAddr::V4(SLIRP_DNS)],
         search: resolver.search.clone(),
         options: resolver.options.clone(),
-        note: None,
+        notes: Vec::new(),
         tasks: Tasks::default(),
         bandwidth: Bandwidth::default(),
         journal: None,
@@ -262,7 +277,7 @@ fn host(found: &Found, note: Option<String>) -> NetPlan {
         nameservers: found.resolver.nameservers.iter().map(|server| server.address).collect(),
         search: found.resolver.search.clone(),
         options: found.resolver.options.clone(),
-        note,
+        notes: note.into_iter().collect(),
         tasks: Tasks::default(),
         bandwidth: Bandwidth::default(),
         journal: None,
@@ -272,6 +287,7 @@ fn host(found: &Found, note: Option<String>) -> NetPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::ports::Protocol;
 
     fn found(pasta: bool, slirp: bool, tun: Tun, default_route: bool, resolv_conf: &str) -> Found {
         Found {
@@ -304,11 +320,11 @@ mod tests {
         ];
         for (mode, (pasta, slirp, tun, route), expected) in table {
             let got = match plan(mode, &found(pasta, slirp, tun, route, "nameserver 192.0.2.1")) {
-                Ok(NetPlan { driver: Driver::Pasta(_), note: None, .. }) => "pasta",
-                Ok(NetPlan { driver: Driver::Slirp(_), note: None, .. }) => "slirp",
-                Ok(NetPlan { driver: Driver::Host, note: Some(_), .. }) => "host!",
-                Ok(NetPlan { driver: Driver::Host, note: None, .. }) => "host",
-                Ok(NetPlan { driver: Driver::Loopback, note: None, .. }) => "loopback",
+                Ok(NetPlan { driver: Driver::Pasta(_), .. }) => "pasta",
+                Ok(NetPlan { driver: Driver::Slirp(_), .. }) => "slirp",
+                Ok(NetPlan { driver: Driver::Host, notes, .. }) if !notes.is_empty() => "host!",
+                Ok(NetPlan { driver: Driver::Host, .. }) => "host",
+                Ok(NetPlan { driver: Driver::Loopback, .. }) => "loopback",
                 Err(NetError::NoHelper) => "no helper",
                 Err(NetError::NoTun) => "no tun",
                 Err(NetError::TunDenied) => "denied",
@@ -320,10 +336,27 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_hold_is_said() {
+        let port = |host_port| Published { address: None, host_port, box_port: 80, protocol: Protocol::Tcp };
+        let with = |mode, published: &[Published], bandwidth: Option<u64>| {
+            let mut plan = plan(mode, &found(false, false, Tun::Usable, true, "")).unwrap();
+            plan.bandwidth = Bandwidth { up: bandwidth, down: None };
+            plan.assign(Tasks { published: published.to_vec(), ..Tasks::default() });
+            plan.notes.join("\n")
+        };
+        assert_eq!(with(Mode::Host, &[port(Some(80))], None), "");
+        assert!(with(Mode::Host, &[port(None)], None).contains("none is published under another number"));
+        let both = with(Mode::Auto, &[], Some(1));
+        assert!(both.contains("neither `pasta`") && both.contains("its `bandwidth` is not limited"), "{both}");
+        assert_eq!(with(Mode::None, &[], Some(1)), "");
+        assert!(with(Mode::None, &[port(Some(80))], None).starts_with("the box has no network: `ports`"));
+    }
+
+    #[test]
     fn the_note_names_the_package() {
         let plan = plan(Mode::Auto, &found(false, false, Tun::Usable, true, "")).unwrap();
         assert_eq!(
-            plan.note.unwrap(),
+            plan.notes[0],
             "the box shares the host's network: neither `pasta` nor `slirp4netns` is installed; \
              install the package `passt` for a private one"
         );

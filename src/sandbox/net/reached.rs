@@ -96,6 +96,22 @@ pub struct Process {
     pub command: String,
 }
 
+impl Process {
+    /// That of a thread of a box, by the thread's number here.
+    #[must_use]
+    pub fn of(thread: u32) -> Option<Self> {
+        let status = std::fs::read(format!("/proc/{thread}/status")).ok()?;
+        Self::parse_status(&String::from_utf8_lossy(&status))
+    }
+
+    fn parse_status(status: &str) -> Option<Self> {
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        // One number for each pid namespace, the innermost last.
+        let pid = field("NStgid")?.split_whitespace().last()?.parse().ok()?;
+        Some(Self { pid, command: field("Name")?.to_owned() })
+    }
+}
+
 impl std::fmt::Display for TrafficProtocol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -137,6 +153,13 @@ pub fn needed<'a>(traffic: impl IntoIterator<Item = &'a Traffic>) -> Vec<Rule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_numbered_by_the_box() {
+        let status = "Name:\tsh\\n\nUmask:\t0022\nNgid:\t0\nNStgid:\t4711\t12\nNSpid:\t4712\t13\n";
+        assert_eq!(Process::parse_status(status), Some(Process { pid: 12, command: "sh\\n".to_owned() }));
+        assert_eq!(Process::parse_status("Name:\tsh\n"), None);
+    }
 
     #[test]
     fn what_was_reached_is_what_is_needed() {

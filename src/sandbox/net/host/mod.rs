@@ -3,6 +3,7 @@
 
 pub mod bind;
 pub mod forwards;
+pub mod owners;
 pub mod servers;
 
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use self::forwards::{Entry, Forward, Forwards, Origin};
+use self::owners::Owners;
 use self::servers::Servers;
 use super::agent;
 use super::agent::link::{Link, Received};
@@ -49,6 +51,7 @@ pub struct HostSide<'a> {
     orders: Vec<(Order, Vec<OwnedFd>)>,
     servers: Servers,
     journal: Option<Journal>,
+    owners: Option<Owners>,
     /// How often a port's coming and going may still be written to the log: a box must not fill it.
     lines_left: u32,
 }
@@ -69,7 +72,6 @@ impl<'a> HostSide<'a> {
     ) -> Result<Self, NetError> {
         let mut host_side = Self {
             plan,
-            namespaces,
             log,
             empty,
             agent: None,
@@ -77,6 +79,8 @@ impl<'a> HostSide<'a> {
             orders: Vec::new(),
             servers: Servers::new(Path::new("/etc/resolv.conf")),
             journal: plan.journal.as_deref().map(Journal::new),
+            owners: namespaces.as_ref().and_then(|namespaces| Owners::new(&namespaces.net)),
+            namespaces,
             lines_left: MAX_PORT_LINES,
         };
         if host_side.namespaces.is_some() {
@@ -236,7 +240,9 @@ impl<'a> HostSide<'a> {
 
     fn write_down(&mut self, traffic: Option<Traffic>, more: Option<u64>) {
         if let Some(journal) = &mut self.journal {
-            journal.append(&Line { time: jiff::Timestamp::now().to_string(), traffic, process: None, more });
+            let socket = traffic.as_ref().and_then(|traffic| traffic.socket);
+            let process = socket.zip(self.owners.as_mut()).and_then(|(socket, owners)| owners.find(socket));
+            journal.append(&Line { time: jiff::Timestamp::now().to_string(), traffic, process, more });
         }
     }
 

@@ -6,11 +6,12 @@
 
 pub mod packets;
 pub mod sets;
+pub mod sockets;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use rustix::io::Errno;
 
 use self::packets::{Packet, Packets};
 use self::sets::Sets;
+use self::sockets::Sockets;
 use super::Shared;
 use super::dns::message::Answer;
 use super::message::Report;
@@ -52,6 +54,7 @@ pub struct Gate {
     rules: Option<Vec<Rule>>,
     sets: Sets,
     packets: Packets,
+    sockets: Sockets,
     /// Whether the socket is registered.
     registered: bool,
     /// By which name the box knows an address.
@@ -84,6 +87,7 @@ impl Gate {
             },
             sets: Sets::new()?,
             packets: Packets::new()?,
+            sockets: Sockets::new()?,
             registered: false,
             names: HashMap::new(),
             aliases: HashMap::new(),
@@ -211,7 +215,18 @@ impl Gate {
         Ok(more)
     }
 
-    fn traffic(&self, packet: &Packet) -> Traffic {
+    fn traffic(&mut self, packet: &Packet) -> Traffic {
+        let protocol = match packet.protocol {
+            TrafficProtocol::Tcp => Some(libc::IPPROTO_TCP),
+            TrafficProtocol::Udp => Some(libc::IPPROTO_UDP),
+            TrafficProtocol::Icmp | TrafficProtocol::Dns | TrafficProtocol::Other => None,
+        };
+        // What is not written down need not be known.
+        let wanted = protocol.zip(packet.ports).filter(|_| self.budget.left > 0);
+        let socket = wanted.and_then(|(protocol, (from, to))| {
+            let (from, to) = (SocketAddr::new(packet.from, from), SocketAddr::new(packet.address, to));
+            self.sockets.number(protocol, from, to)
+        });
         Traffic {
             verdict: packet.verdict,
             protocol: packet.protocol,
@@ -219,7 +234,7 @@ impl Gate {
             address: Some(packet.address),
             port: packet.ports.map(|(_, to)| to),
             uid: packet.uid,
-            socket: None,
+            socket,
             reason: None,
         }
     }

@@ -46,6 +46,8 @@ pub struct Packet {
     pub verdict: Verdict,
     /// By its header.
     pub protocol: TrafficProtocol,
+    /// Where it comes from.
+    pub from: IpAddr,
     /// Its destination.
     pub address: IpAddr,
     /// Of TCP and UDP: from where, and to where.
@@ -113,11 +115,11 @@ fn packet(body: &[u8]) -> Option<Packet> {
             PREFIX if value.strip_suffix(&[0]).unwrap_or(value) == ALLOWED.as_bytes() => verdict = Verdict::Allowed,
             UID => uid = number(value),
             SEQUENCE => sequence = number(value)?,
-            PAYLOAD => headers = destination(value),
+            PAYLOAD => headers = header(value),
             _ => {}
         }
     }
-    let (address, number, ports) = headers?;
+    let (from, address, number, ports) = headers?;
     let protocol = match i32::from(number) {
         libc::IPPROTO_TCP => TrafficProtocol::Tcp,
         libc::IPPROTO_UDP => TrafficProtocol::Udp,
@@ -125,26 +127,26 @@ fn packet(body: &[u8]) -> Option<Packet> {
         _ => TrafficProtocol::Other,
     };
     let has_ports = matches!(protocol, TrafficProtocol::Tcp | TrafficProtocol::Udp);
-    Some(Packet { verdict, protocol, address, ports: ports.filter(|_| has_ports), uid, sequence })
+    Some(Packet { verdict, protocol, from, address, ports: ports.filter(|_| has_ports), uid, sequence })
 }
 
 /// From where, and to where.
 type Ports = Option<(u16, u16)>;
 
-/// Where a packet goes: the address, the protocol's number, and what stands where TCP and UDP have their ports.
-fn destination(packet: &[u8]) -> Option<(IpAddr, u8, Ports)> {
+/// Of a packet: whence and where, the protocol's number, and what stands where TCP and UDP have their ports.
+fn header(packet: &[u8]) -> Option<(IpAddr, IpAddr, u8, Ports)> {
     let ports = |at: usize| {
         packet.get(at..at + 4).map(|b| (u16::from_be_bytes([b[0], b[1]]), u16::from_be_bytes([b[2], b[3]])))
     };
     match packet.first()? >> 4 {
         4 => {
-            let address = <[u8; 4]>::try_from(packet.get(16..20)?).ok()?;
-            let header = usize::from(packet[0] & 15) * 4;
-            Some((Ipv4Addr::from(address).into(), packet[9], ports(header)))
+            let address = |at: usize| Some(Ipv4Addr::from(*packet.get(at..)?.first_chunk::<4>()?).into());
+            let length = usize::from(packet[0] & 15) * 4;
+            Some((address(12)?, address(16)?, packet[9], ports(length)))
         }
         6 => {
-            let address = <[u8; 16]>::try_from(packet.get(24..40)?).ok()?;
-            Some((Ipv6Addr::from(address).into(), packet[6], ports(40)))
+            let address = |at: usize| Some(Ipv6Addr::from(*packet.get(at..)?.first_chunk::<16>()?).into());
+            Some((address(8)?, address(24)?, packet[6], ports(40)))
         }
         _ => None,
     }
@@ -170,12 +172,14 @@ mod tests {
             (read.verdict, read.protocol, read.uid, read.sequence),
             (Verdict::Allowed, TrafficProtocol::Tcp, Some(7), 3)
         );
-        assert_eq!((read.address.to_string(), read.ports), ("192.0.2.1".to_owned(), Some((0x1234, 443))));
+        assert_eq!((read.from.to_string(), read.address.to_string()), ("10.0.0.1".to_owned(), "192.0.2.1".to_owned()));
+        assert_eq!(read.ports, Some((0x1234, 443)));
         let mut v6 = vec![0x60, 0, 0, 0, 0, 8, 17, 64];
         v6.extend([0; 16]);
         v6.extend(Ipv6Addr::LOCALHOST.octets());
-        assert_eq!(destination(&v6), Some((Ipv6Addr::LOCALHOST.into(), 17, None)));
-        assert!((0..v6.len()).all(|cut| destination(&v6[..cut]).is_none()));
+        let nobody = Ipv6Addr::UNSPECIFIED.into();
+        assert_eq!(header(&v6), Some((nobody, Ipv6Addr::LOCALHOST.into(), 17, None)));
+        assert!((0..v6.len()).all(|cut| header(&v6[..cut]).is_none()));
         assert!(packet(&[]).is_none());
     }
 }

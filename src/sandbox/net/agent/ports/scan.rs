@@ -11,7 +11,7 @@ use crate::sandbox::net::netlink::{Socket, Writer, messages};
 use crate::sys::{Context, SysError, SysResult};
 
 /// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h.
-const BY_FAMILY: u16 = 20;
+pub const BY_FAMILY: u16 = 20;
 /// `TCP_LISTEN` of the kernel's socket states, as a bit.
 const LISTEN: u32 = 1 << 10;
 /// What is behind the states in `struct inet_diag_req_v2`, in bytes: which sockets are meant, if not all.
