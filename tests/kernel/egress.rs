@@ -130,7 +130,8 @@ fn the_process_of_a_connection_is_named() {
     assert!(log.contains(&format!("hostile ({pid})")) && !log.contains('\x1b'), "{log}");
     let lines = lab.test.args(["net", "log", "--format", "json"]).any_stdout().run().stdout;
     let lines: Vec<serde_json::Value> = serde_json::from_str(&lines).expect("JSON");
-    let named = lines.iter().find(|line| line["process"]["pid"].to_string() == pid).expect("a process");
+    let pid: u64 = pid.parse().expect("a number");
+    let named = lines.iter().find(|line| line["process"]["pid"] == pid).expect("a process");
     assert_eq!((&named["traffic"]["port"], &named["traffic"]["name"]), (&80.into(), &"allowed.test".into()));
 }
 
