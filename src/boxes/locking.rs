@@ -3,7 +3,6 @@
 //! `profile::lock` reads and writes the file; loading a profile obeys it. Here it is compared with what the base and the
 //! packages really are, and brought up to date.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::diff::{DiffSpec, Walker};
@@ -17,7 +16,7 @@ use crate::image::platform::Platform;
 use crate::image::store::StoreError;
 use crate::paths::Paths;
 use crate::profile::LoadedProfile;
-use crate::profile::lock::{self, LOCK_FILE, Lock, LockedBase, differences, digest_of_packages, spelled};
+use crate::profile::lock::{self, BuildInputs, LOCK_FILE, Lock, LockedBase, differences, digest_of_packages, spelled};
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::transfer::TransferError;
@@ -134,24 +133,24 @@ pub fn refresh(
         None => Packages::new(),
         Some(tree) => packages_layer::installed(tree, base, map)?,
     };
-    // What a build begins with is locked by `devbox lock` alone: it is the build that knows.
-    let images = match loaded.lock.as_ref().map(|lock| &lock.base) {
-        Some(LockedBase::Build { images }) => images.clone(),
-        _ => BTreeMap::new(),
+    // What a build is made from is locked by `devbox lock` alone: it is the build that knows.
+    let inputs = match loaded.lock.as_ref().map(|lock| &lock.base) {
+        Some(LockedBase::Build(inputs)) => inputs.clone(),
+        _ => BuildInputs::default(),
     };
-    if lock::write(&loaded.project, &resolved(loaded, base, images, map, &versions)?)? {
+    if lock::write(&loaded.project, &resolved(loaded, base, inputs, map, &versions)?)? {
         progress.note(&format!("updated {LOCK_FILE}"));
     }
     Ok(())
 }
 
-/// Writes the lock file of `loaded`'s project; returns what was there before, and what is there now. `build_images`: what
-/// the build of the profile begins with; it has been done. The caller must be single-threaded.
+/// Writes the lock file of `loaded`'s project; returns what was there before, and what is there now. `inputs`: what the
+/// build of the profile was made from. The caller must be single-threaded.
 pub fn lock(
     paths: &Paths,
     loaded: &LoadedProfile,
     update: &Update,
-    build_images: BTreeMap<String, Digest>,
+    inputs: BuildInputs,
     progress: &dyn Progress,
 ) -> Result<(Option<Lock>, Lock), SessionError> {
     let old = loaded.lock.clone();
@@ -190,7 +189,7 @@ pub fn lock(
             _ => packages_layer::make(paths, &wanted, &map, &base, freshness, progress)?.versions,
         }
     };
-    let new = resolved(&wanted, &base, build_images, &map, &versions)?;
+    let new = resolved(&wanted, &base, inputs, &map, &versions)?;
     lock::write(&loaded.project, &new)?;
     Ok((old, new))
 }
@@ -199,7 +198,7 @@ pub fn lock(
 fn resolved(
     loaded: &LoadedProfile,
     base: &RootLayers,
-    build_images: BTreeMap<String, Digest>,
+    inputs: BuildInputs,
     map: &IdMap,
     versions: &Packages,
 ) -> Result<Lock, SessionError> {
@@ -212,7 +211,7 @@ fn resolved(
         BaseSpec::Distro(name) => {
             LockedBase::Distro { name: name.clone(), packages: digest_of_packages(&packages_of(base, map)?) }
         }
-        BaseSpec::Image(_) if loaded.profile.build.is_some() => LockedBase::Build { images: build_images },
+        BaseSpec::Image(_) if loaded.profile.build.is_some() => LockedBase::Build(inputs),
         BaseSpec::Image(name) => LockedBase::Image { name: name.clone(), digest: digest_of(base) },
     };
     Ok(Lock {

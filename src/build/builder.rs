@@ -1,7 +1,6 @@
 //! A whole build.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::cache::records::Records;
@@ -10,7 +9,6 @@ use super::error::BuildError;
 use super::events::{Event, Listener, Outcome, StepId};
 use super::failure::Failure;
 use super::images::{Images, Telling};
-use super::language::Origin;
 use super::language::lint::Warning;
 use super::plan::{Ask, Plan};
 use super::request::Request;
@@ -114,19 +112,6 @@ fn adopt_caches(images: &Images<'_>, request: &Request, records: &Records, liste
         let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         tell(Event::Ended { step, outcome, milliseconds });
     }
-}
-
-/// The images that the stages of `request` begin with, as they are named there. The caller must be single-threaded.
-pub fn images(paths: &Paths, request: &Request) -> Result<BTreeSet<String>, BuildError> {
-    let map = Offer::probe().map(0);
-    let store = Store::open(&paths.store())?;
-    let context = Context::open(paths, &store, &map, request)?;
-    let Plan { graph, .. } = Plan::new(request, &context)?;
-    let image = |stage: &usize| match &graph.stages[*stage].base {
-        Origin::Image(name) => Some(name.clone()),
-        _ => None,
-    };
-    Ok(graph.order.iter().filter_map(image).collect())
 }
 
 /// What killed workers left; whatever remains is for the next sweep.

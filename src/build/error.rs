@@ -13,6 +13,7 @@ use crate::image::reference::ReferenceError;
 use crate::image::store::StoreError;
 use crate::process::ProcessError;
 use crate::profile::Diagnostic;
+use crate::profile::lock::LOCK_FILE;
 use crate::registry::RegistryError;
 use crate::sandbox::channel::Phase;
 use crate::sandbox::net::NetError;
@@ -117,6 +118,20 @@ pub enum BuildError {
         expected: String,
         /// What it is.
         found: String,
+    },
+    /// Only what is locked may be used.
+    #[error("`{}` is not in {LOCK_FILE}", crate::text::sanitize(name))]
+    NotPinned {
+        /// An image, a URL, or a repository.
+        name: String,
+    },
+    /// What was locked is not there any more.
+    #[error("`{}` is not what {LOCK_FILE} names", crate::text::sanitize(name))]
+    Moved {
+        /// A URL, or a repository.
+        name: String,
+        /// What is wrong.
+        source: Box<BuildError>,
     },
     /// Repositories are fetched with a program that is not there.
     #[error("`git` is not installed")]
@@ -243,6 +258,8 @@ impl BuildError {
             Self::NotHere { .. } => Some("`devbox image pull` fetches it".into()),
             Self::NoFile { .. } => Some("name it with `--file`".into()),
             Self::Fuse(error) => Some(error.remedy().to_owned()),
+            Self::NotPinned { .. } => Some("`devbox lock` adds it".into()),
+            Self::Moved { .. } => Some("`devbox update --base` locks what there is now".into()),
             Self::NoGit => Some("install the package `git`".into()),
             Self::NoContext { .. } => {
                 Some("name a directory, `-`, or a git repository like `https://host/x.git#main`".into())

@@ -41,6 +41,17 @@ pub enum Event {
         /// One line.
         text: String,
     },
+    /// It is known what something that comes from elsewhere is now.
+    Resolved {
+        /// At which step.
+        step: StepId,
+        /// What was named.
+        input: Input,
+        /// How it is named after expansion.
+        name: String,
+        /// A digest, or a commit.
+        pin: String,
+    },
     /// The checks found something in the Containerfile.
     Warning(Brief),
     /// A step ended.
@@ -52,6 +63,18 @@ pub enum Event {
         /// How long it took.
         milliseconds: u64,
     },
+}
+
+/// What a build takes from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// An image.
+    Image,
+    /// A file of `ADD URL`.
+    File,
+    /// A repository.
+    Commit,
 }
 
 /// One step of the build.

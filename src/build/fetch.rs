@@ -15,10 +15,12 @@ use super::copy::walk::Fate;
 use super::copy::write::{self, Destination, Owner};
 use super::downloads;
 use super::error::{At, BuildError};
-use crate::image::digest::Digest;
+use super::events::Input;
+use crate::image::digest::{Algorithm, Digest};
 use crate::image::layer::{Owners, UnpackOptions, Whiteouts, unpack_layer};
 use crate::paths::{self, Paths};
 use crate::process::Program;
+use crate::profile::lock::is_commit;
 use crate::registry::{Client, Downloaded, Settings};
 use crate::sys::fs::{Root, open_path};
 
@@ -64,6 +66,32 @@ impl Remote {
     }
 }
 
+impl Remote {
+    /// What it is called among the inputs of a build, and whether what it is can change.
+    #[must_use]
+    pub fn input(&self) -> (Input, String) {
+        match self {
+            Self::Url(url) => (Input::File, url.clone()),
+            Self::Git { url, reference, .. } => (Input::Commit, format!("{url}#{reference}")),
+        }
+    }
+
+    /// Whether its name says which state of it is meant.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::Git { reference, .. } if is_commit(reference))
+    }
+
+    /// The state of it that `pin` names, and the checksum for that.
+    #[must_use]
+    pub fn at(self, pin: &str) -> Self {
+        match self {
+            Self::Url(_) => self,
+            Self::Git { url, directory, .. } => Self::Git { url, reference: pin.to_owned(), directory },
+        }
+    }
+}
+
 /// How to fetch.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
@@ -82,6 +110,8 @@ pub struct Fetched {
     pub name: String,
     /// It is a directory.
     pub is_directory: bool,
+    /// A digest of the file, or the commit.
+    pub pin: String,
 }
 
 /// Fetches `remote` into the empty directory `place`.
@@ -104,31 +134,30 @@ fn download(paths: &Paths, url: &str, options: &Options<'_>, place: &Path) -> Re
     let path = place.join(&name);
     let kept = downloads::Place::of(paths, url);
     let known = kept.known();
-    let condition = match &known {
+    let (condition, digest) = match known {
         // What has the digest that was asked for need not be asked for again.
         Some(known) if expected.as_ref() == Some(&known.digest) => {
             kept.take(&path)?;
-            known.condition.clone()
+            (known.condition, known.digest)
         }
         known => {
-            let known = known.as_ref().map(|known| known.condition.clone()).unwrap_or_default();
+            let condition = known.as_ref().map(|known| known.condition.clone()).unwrap_or_default();
             let mut file = File::create(&path).at("create", &path)?;
             let client = Client::new(Settings::default(), paths);
-            let downloaded = client.download(url, &known, &mut file).map_err(BuildError::Download)?;
+            let downloaded = client.download(url, &condition, &mut file).map_err(BuildError::Download)?;
             if downloaded == Downloaded::Unchanged {
                 kept.take(&path)?;
             }
-            if let Some(expected) = expected {
-                let found = downloads::digest_of(&path, expected.algorithm())?;
-                if found != expected {
-                    return Err(BuildError::WrongChecksum { url: url.to_owned(), expected, found });
-                }
+            let algorithm = expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+            let digest = downloads::digest_of(&path, algorithm)?;
+            if let Some(expected) = expected.filter(|expected| *expected != digest) {
+                return Err(BuildError::WrongChecksum { url: url.to_owned(), expected, found: digest });
             }
             match downloaded {
-                Downloaded::Unchanged => known,
+                Downloaded::Unchanged => (condition, digest),
                 Downloaded::Fresh(condition) => {
                     kept.keep(&path, condition.clone())?;
-                    condition
+                    (condition, digest)
                 }
             }
         }
@@ -138,7 +167,7 @@ fn download(paths: &Paths, url: &str, options: &Options<'_>, place: &Path) -> Re
     file.set_times(FileTimes::new().set_modified(modified)).at("change the times of", &path)?;
     let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
     std::fs::set_permissions(&path, mode).at("change the mode of", &path)?;
-    Ok(Fetched { root: place.to_owned(), name, is_directory: false })
+    Ok(Fetched { root: place.to_owned(), name, is_directory: false, pin: digest.to_string() })
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -182,17 +211,15 @@ fn clone(
     if tree.join(".gitmodules").exists() {
         git(&["submodule", "update", "--quiet", "--init", "--recursive", "--depth=1"])?;
     }
-    if let Some(wanted) = options.checksum {
-        let found = String::from_utf8_lossy(&git(&["rev-parse", "HEAD"])?).trim().to_owned();
-        if !found.starts_with(wanted) {
-            return Err(BuildError::WrongCommit { url: url.to_owned(), expected: wanted.to_owned(), found });
-        }
+    let found = String::from_utf8_lossy(&git(&["rev-parse", "HEAD"])?).trim().to_owned();
+    if let Some(wanted) = options.checksum.filter(|wanted| !found.starts_with(wanted)) {
+        return Err(BuildError::WrongCommit { url: url.to_owned(), expected: wanted.to_owned(), found });
     }
     if !options.keep_git_dir {
         std::fs::remove_dir_all(tree.join(".git")).at("remove", &tree.join(".git"))?;
     }
     let name = if directory.is_empty() { ".".to_owned() } else { directory.to_owned() };
-    Ok(Fetched { root: tree, name, is_directory: true })
+    Ok(Fetched { root: tree, name, is_directory: true, pin: found })
 }
 
 /// How a file is compressed that the layers' reader does not know; a program of the host undoes it.

@@ -10,6 +10,7 @@ use super::request::Pull;
 use super::stage::State;
 use crate::image::config::ImageConfig;
 use crate::image::descriptor::Descriptor;
+use crate::image::digest::Digest;
 use crate::image::manifest::{Document, Manifest, parse_document};
 use crate::image::media_type::{CONFIG, MANIFEST};
 use crate::image::platform::Platform;
@@ -38,23 +39,32 @@ pub struct Images<'a> {
 
 impl Images<'_> {
     /// The image `name` for `platform`, its layers unpacked, as a stage begins with it. The caller must be single-threaded,
-    /// for what is not here, or is always to be asked for, is fetched.
-    pub fn find(&self, name: &str, platform: &Platform, progress: &dyn Progress) -> Result<State, BuildError> {
-        let reference = self.reference(name)?;
-        if self.pull != Pull::Always
-            && let Some(state) = self.store.find_image(&reference)?.and_then(|record| self.open(&record).transpose())
+    /// for what is not here, or is always to be asked for, is fetched. `pin`: which state of it. Returns also the digest that
+    /// pins it.
+    pub fn find(
+        &self,
+        name: &str,
+        pin: Option<&Digest>,
+        platform: &Platform,
+        progress: &dyn Progress,
+    ) -> Result<(State, Digest), BuildError> {
+        let named = self.reference(name)?;
+        let reference = pin.map_or_else(|| named.clone(), |digest| named.pinned(digest.clone()));
+        if (self.pull != Pull::Always || pin.is_some())
+            && let Some(record) = self.store.find_image(&reference)?
+            && let Some(state) = self.open(&record)?
         {
-            let state = state?;
             let found = state.config.platform();
             if found.architecture == platform.architecture && found.os == platform.os {
-                return Ok(state);
+                return Ok((state, record.pin().clone()));
             }
         }
         if self.pull == Pull::Never {
             return Err(BuildError::NotHere { name: reference.familiar(), platform: platform.to_string() });
         }
         let record = self.fetch(&reference, platform, progress)?;
-        self.open(&record)?.ok_or_else(|| BuildError::DamagedImage { name: reference.familiar() })
+        let state = self.open(&record)?.ok_or_else(|| BuildError::DamagedImage { name: reference.familiar() })?;
+        Ok((state, record.pin().clone()))
     }
 
     /// Takes over the steps that the image `name` carries along, so that they need not be done here; returns how many. What

@@ -1,76 +1,74 @@
 //! `[build]` of a profile: the image that a project's box stands on.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::builder::{self, build};
+use super::builder::build;
 use super::error::{At, BuildError};
-use super::events::Listener;
-use super::request::{ContextSource, IMAGE_CONTEXT, Pull, Request};
+use super::events::{Event, Input, Listener};
+use super::request::{ContextSource, Pull, Request};
 use crate::base::BaseSpec;
 use crate::image::digest::Digest;
 use crate::image::platform::Platform;
-use crate::image::reference::Reference;
-use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::profile::LoadedProfile;
-use crate::profile::lock::LockedBase;
-use crate::progress::Progress;
-use crate::registry::Client;
-use crate::transfer::pull::pull;
-use crate::userns::mapper::Offer;
+use crate::profile::lock::{BuildInputs, LockedBase};
 
-/// Builds the image of the profile, if it has one: at once where nothing has changed. The caller must be
-/// single-threaded.
-pub fn prepare(paths: &Paths, loaded: &LoadedProfile, listener: &mut dyn Listener) -> Result<(), BuildError> {
-    let (Some(mut request), BaseSpec::Image(name)) = (request(loaded)?, &loaded.profile.base) else { return Ok(()) };
-    request.contexts = locked(loaded)
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, digest)| {
-            let pinned = loaded.registries.reference(name).ok()?.pinned(digest.clone());
-            Some((name.clone(), format!("{IMAGE_CONTEXT}{pinned}")))
-        })
-        .collect();
-    build(paths, &loaded.registries, &request, std::slice::from_ref(name), listener)?;
-    Ok(())
+/// Which inputs a build may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inputs {
+    /// As they are locked; others as they are now.
+    Locked,
+    /// As they are locked, and no others.
+    OnlyLocked,
+    /// As they are now: registries are asked anew.
+    Newest,
 }
 
-/// The images that the build of the profile begins with, and what they are in the store; those that are locked, as they are
-/// locked. Nothing for a profile without a build. The caller must be single-threaded.
-pub fn images(paths: &Paths, loaded: &LoadedProfile) -> Result<BTreeMap<String, Digest>, BuildError> {
-    let Some(request) = request(loaded)? else { return Ok(BTreeMap::new()) };
-    let store = Store::open(&paths.store())?;
-    let mut found = BTreeMap::new();
-    for name in builder::images(paths, &request)? {
-        let reference = reference(loaded, &name)?;
-        let known = locked(loaded).and_then(|locked| locked.get(&name)).cloned();
-        if let Some(digest) = known.or(store.find_image(&reference)?.map(|record| record.pin().clone())) {
-            found.insert(name, digest);
+/// Builds the image of the profile, if it has one: at once where nothing has changed. Returns what it was built from. The
+/// caller must be single-threaded.
+pub fn prepare(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    inputs: Inputs,
+    listener: &mut dyn Listener,
+) -> Result<BuildInputs, BuildError> {
+    let mut collector = Collector { listener, inputs: BuildInputs::default() };
+    let (Some(mut request), BaseSpec::Image(name)) = (request(loaded)?, &loaded.profile.base) else {
+        return Ok(collector.inputs);
+    };
+    request.only_pinned = inputs == Inputs::OnlyLocked;
+    match loaded.lock.as_ref().map(|lock| &lock.base) {
+        _ if inputs == Inputs::Newest => request.pull = Pull::Always,
+        Some(LockedBase::Build(locked)) => request.pins = locked.clone(),
+        _ => {}
+    }
+    build(paths, &loaded.registries, &request, std::slice::from_ref(name), &mut collector)?;
+    Ok(collector.inputs)
+}
+
+/// Passes everything on, and keeps what inputs are.
+struct Collector<'a> {
+    listener: &'a mut dyn Listener,
+    inputs: BuildInputs,
+}
+
+impl Listener for Collector<'_> {
+    fn hear(&mut self, event: &Event) {
+        if let Event::Resolved { input, name, pin, .. } = event {
+            let (name, digest) = (name.clone(), pin.parse::<Digest>());
+            // What the build tells are pins of the kind that it is.
+            match (input, digest) {
+                (Input::Image, Ok(digest)) => drop(self.inputs.images.insert(name, digest)),
+                (Input::File, Ok(digest)) => drop(self.inputs.files.insert(name, digest)),
+                (Input::Commit, _) => drop(self.inputs.commits.insert(name, pin.clone())),
+                _ => {}
+            }
         }
+        self.listener.hear(event);
     }
-    Ok(found)
-}
 
-/// Looks up anew what the images are that the build begins with. The caller must be single-threaded.
-pub fn pull_images(paths: &Paths, loaded: &LoadedProfile, progress: &dyn Progress) -> Result<(), BuildError> {
-    let Some(request) = request(loaded)? else { return Ok(()) };
-    let client = Client::new(loaded.registries.clone(), paths).with_notice(progress.notice());
-    for name in builder::images(paths, &request)? {
-        let reference = reference(loaded, &name)?;
-        pull(paths, &Offer::probe().map(0), &client, &reference, &request.platform, progress)?;
-    }
-    Ok(())
-}
-
-fn reference(loaded: &LoadedProfile, name: &str) -> Result<Reference, BuildError> {
-    loaded.registries.reference(name).map_err(|source| BuildError::Reference { name: name.to_owned(), source })
-}
-
-fn locked(loaded: &LoadedProfile) -> Option<&BTreeMap<String, Digest>> {
-    match &loaded.lock.as_ref()?.base {
-        LockedBase::Build { images } => Some(images),
-        _ => None,
+    fn tick(&mut self) {
+        self.listener.tick();
     }
 }
 
@@ -87,6 +85,8 @@ fn request(loaded: &LoadedProfile) -> Result<Option<Request>, BuildError> {
         secrets: Vec::new(),
         agents: Vec::new(),
         contexts: Vec::new(),
+        pins: BuildInputs::default(),
+        only_pinned: false,
         labels: Vec::new(),
         caches: Vec::new(),
         pull: Pull::Missing,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::OverlayDriver;
 use crate::image::platform::Platform;
+use crate::profile::lock::BuildInputs;
 
 /// How a named context says that it is an image.
 pub const IMAGE_CONTEXT: &str = "docker-image://";
@@ -25,6 +26,10 @@ pub struct Request {
     pub agents: Vec<(String, PathBuf)>,
     /// `--build-context`: name, and a directory or `docker-image://REF`.
     pub contexts: Vec<(String, String)>,
+    /// What inputs are known to be.
+    pub pins: BuildInputs,
+    /// Inputs without a pin are an error.
+    pub only_pinned: bool,
     /// `--label`.
     pub labels: Vec<(String, String)>,
     /// `--cache-from`: images whose steps need not be done again.

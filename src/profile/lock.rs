@@ -77,11 +77,8 @@ pub enum LockedBase {
         /// Of its index or manifest.
         digest: Digest,
     },
-    /// What `[build]` makes. Its inputs are in the project, but for the images that it begins with.
-    Build {
-        /// By their names in the Containerfile: the digest of the index or manifest.
-        images: BTreeMap<String, Digest>,
-    },
+    /// What `[build]` makes.
+    Build(BuildInputs),
     /// A distribution. Its mirrors move on: what was made from them can be told from something else, not be had again.
     Distro {
         /// `distribution:release`.
@@ -89,6 +86,31 @@ pub enum LockedBase {
         /// Of the names and versions of its packages: see [`digest_of_packages`].
         packages: Digest,
     },
+}
+
+/// What a build takes from elsewhere, by its name in the Containerfile after expansion; all else is in the project.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildInputs {
+    /// Images: the digest of the index or manifest.
+    pub images: BTreeMap<String, Digest>,
+    /// Files of `ADD URL`: their digest.
+    pub files: BTreeMap<String, Digest>,
+    /// Repositories, `URL#REF`: the commit.
+    pub commits: BTreeMap<String, String>,
+}
+
+impl BuildInputs {
+    /// All of them, and what pins each.
+    fn pins(&self) -> BTreeMap<String, String> {
+        let digests = self.images.iter().chain(&self.files).map(|(name, digest)| (name.clone(), digest.to_string()));
+        digests.chain(self.commits.clone()).collect()
+    }
+}
+
+/// Whether `text` names a commit and nothing else.
+#[must_use]
+pub fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl LockedBase {
@@ -100,7 +122,7 @@ impl LockedBase {
             (Self::Directory { path }, BaseSpec::Directory(base))
             | (Self::Archive { path, .. }, BaseSpec::Archive(base)) => *path == spelled(base, project),
             // Every machine has another name for what it builds.
-            (Self::Build { .. }, BaseSpec::Image(base)) => base.name() == BUILT_IMAGES,
+            (Self::Build(_), BaseSpec::Image(base)) => base.name() == BUILT_IMAGES,
             (Self::Image { name, .. }, BaseSpec::Image(base)) => name == base,
             (Self::Distro { name, .. }, BaseSpec::Distro(base)) => name == base,
             _ => false,
@@ -161,6 +183,10 @@ struct RawBase {
     packages: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     build: Option<BTreeMap<String, Digest>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<String, Digest>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    commits: BTreeMap<String, String>,
 }
 
 /// Reads the text of a lock file; `file` is for messages.
@@ -181,14 +207,19 @@ pub fn parse(untrusted_text: &str, file: &Path) -> Result<Lock, Box<Diagnostic>>
     }
     let raw: RawLock = toml::from_str(untrusted_text).map_err(toml)?;
     debug_assert_eq!(raw.version.value, VERSION);
-    let RawBase { host, image, rootfs, distro, digest, packages, build } = raw.base.value;
+    let RawBase { host, image, rootfs, distro, digest, packages, build, files, commits } = raw.base.value;
     let image = image.map(|name| name.parse::<Reference>()).transpose();
     let image = image.map_err(|error| wrong(raw.base.span.clone(), &error.to_string()))?;
     let base = match (host, image, rootfs, distro, digest, packages) {
-        (None, None, None, None, None, None) if build.is_some() => {
-            LockedBase::Build { images: build.unwrap_or_default() }
+        (None, None, None, None, None, None) if let Some(images) = build => {
+            if let Some((name, _)) = commits.iter().find(|(_, commit)| !is_commit(commit)) {
+                return Err(wrong(raw.base.span, &format!("`{name}` is not pinned by a commit")));
+            }
+            LockedBase::Build(BuildInputs { images, files, commits })
         }
-        _ if build.is_some() => return Err(wrong(raw.base.span, "this does not pin one base")),
+        _ if build.is_some() || !files.is_empty() || !commits.is_empty() => {
+            return Err(wrong(raw.base.span, "this does not pin one base"));
+        }
         (Some(true), None, None, None, None, None) => LockedBase::Host,
         (None, None, Some(path), None, None, None) => LockedBase::Directory { path },
         (None, None, Some(path), None, Some(digest), None) => LockedBase::Archive { path, digest },
@@ -235,7 +266,9 @@ pub fn render(lock: &Lock) -> String {
         LockedBase::Directory { path } => raw.rootfs = Some(path),
         LockedBase::Archive { path, digest } => (raw.rootfs, raw.digest) = (Some(path), Some(digest)),
         LockedBase::Image { name, digest } => (raw.image, raw.digest) = (Some(name.to_string()), Some(digest)),
-        LockedBase::Build { images } => raw.build = Some(images),
+        LockedBase::Build(inputs) => {
+            (raw.build, raw.files, raw.commits) = (Some(inputs.images), inputs.files, inputs.commits);
+        }
         LockedBase::Distro { name, packages } => (raw.distro, raw.packages) = (Some(name), Some(packages)),
     }
     let quoted = |text: &str| toml::Value::from(text).to_string();
@@ -253,7 +286,9 @@ pub fn render(lock: &Lock) -> String {
 #[must_use]
 pub fn differences(old: &Lock, new: &Lock) -> Vec<String> {
     let mut lines = Vec::new();
-    if old.base != new.base {
+    if let (LockedBase::Build(old), LockedBase::Build(new)) = (&old.base, &new.base) {
+        lines.extend(differences_of_versions(&old.pins(), &new.pins()));
+    } else if old.base != new.base {
         lines.push(format!("base: {} -> {}", describe(&old.base), describe(&new.base)));
     }
     for name in old.packages.symmetric_difference(&new.packages) {
@@ -291,9 +326,9 @@ fn describe(base: &LockedBase) -> String {
         LockedBase::Directory { path } => path.clone(),
         LockedBase::Archive { path, digest } => format!("{path} ({digest})"),
         LockedBase::Image { name, digest } => format!("{} ({digest})", name.familiar()),
-        LockedBase::Build { images } => {
-            let images: Vec<String> = images.iter().map(|(name, digest)| format!("{name} ({digest})")).collect();
-            format!("build on {}", images.join(", "))
+        LockedBase::Build(inputs) => {
+            let pins: Vec<String> = inputs.pins().into_iter().map(|(name, pin)| format!("{name} ({pin})")).collect();
+            format!("build of {}", pins.join(", "))
         }
         LockedBase::Distro { name, packages } => format!("{name} ({packages})"),
     }

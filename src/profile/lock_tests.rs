@@ -16,8 +16,12 @@ fn text_and_back() {
         LockedBase::Directory { path: "./root".into() },
         LockedBase::Archive { path: "/srv/\"odd\"\n.tar".into(), digest: digest.clone() },
         LockedBase::Image { name: "localhost:5000/a:1".parse().unwrap(), digest: digest.clone() },
-        LockedBase::Build { images: [("debian:bookworm".to_owned(), digest.clone())].into() },
-        LockedBase::Build { images: BTreeMap::new() },
+        LockedBase::Build(BuildInputs {
+            images: [("debian:bookworm".to_owned(), digest.clone())].into(),
+            files: [("https://x/y?z=\"1\"".to_owned(), digest.clone())].into(),
+            commits: [("https://x/y.git#main".to_owned(), "0a".repeat(20))].into(),
+        }),
+        LockedBase::Build(BuildInputs::default()),
         LockedBase::Distro { name: "debian:bookworm".into(), packages: digest },
     ] {
         for (packages, versions) in
@@ -55,6 +59,8 @@ fn what_is_refused_has_a_line() {
         ("version = 1\n[base]\nhost = true\n[versions]\na = \"1\\nPin: x\"\n", "5:5: this is not the version"),
         ("version = 1\n[base]\nhost = true\n[versions]\na = \"1;id\"\n", "5:5: this is not the version of a package"),
         ("version = 1\npackages = [\n\"a b\"]\n[base]\nhost = true\n", "3:1: this is not the name of a package"),
+        ("version = 1\n[base.files]\n", "2:2: this does not pin one base"),
+        ("version = 1\n[base.build]\n[base.commits]\nx = \"--upload-pack=id\"\n", "2:2: `x` is not pinned by a commit"),
         ("<<<<<<< HEAD\nversion = 1\n", "1:"),
     ] {
         let shown = parse(text, Path::new("f")).unwrap_err().to_string();

@@ -90,7 +90,7 @@ impl Screen {
                 }
             }
             Event::Working { step, what, done: 0, .. } => say(&format!("#{} {}", self.number(step), sanitize(what))),
-            Event::Working { .. } => {}
+            Event::Working { .. } | Event::Resolved { .. } => {}
             Event::Note { step, text } => say(&format!("#{} {}", self.number(step), sanitize(text))),
             Event::Warning(warning) => say(&brief(warning)),
             Event::Ended { step, outcome, milliseconds } => {
@@ -130,6 +130,7 @@ impl Screen {
                 self.above(&line);
             }
             Event::Warning(warning) => self.above(&brief(warning)),
+            Event::Resolved { .. } => {}
             Event::Started { .. } => self.draw(),
             Event::Ended { step, outcome, milliseconds } => {
                 let Some(shown) = self.steps.get_mut(step) else { return };
@@ -212,7 +213,7 @@ impl Listener for Screen {
                     self.begin(step);
                 }
                 // `image build --check` says it.
-                Event::Warning(_) => return,
+                Event::Warning(_) | Event::Resolved { .. } => return,
                 Event::Output { step, .. } | Event::Working { step, .. } | Event::Note { step, .. } => self.begin(step),
             }
         }

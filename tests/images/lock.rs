@@ -6,6 +6,7 @@ use std::process::Command;
 use super::load::make_layout;
 use crate::require;
 use crate::support::devbox::Devbox;
+use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::registry::{Registry, run};
 
 /// Pushes the image of [`make_layout`] as `app:1`, with `content` in `/new`.
@@ -77,4 +78,76 @@ fn what_a_build_begins_with_is_locked() {
     content(&second, "firstfirst");
     second.args(["update", "--base"]).any_stdout().any_stderr().run();
     content(&second, "secondsecond");
+}
+
+/// Commits `content` as the file `f` of the repository `repo.git` of `at`.
+fn commit(at: &Devbox, content: &str) {
+    at.file("repo.git/f", content);
+    let script = "git init -q; git add f; git -c user.name=x -c user.email=x@x commit -qm x";
+    run(Command::new("sh").args(["-ec", script]).current_dir(at.project().join("repo.git")));
+}
+
+#[test]
+fn what_a_build_takes_from_elsewhere_is_locked() {
+    require!(Userns, Overlay, Program("docker-registry"), Program("umoci"), Program("skopeo"), Program("git"));
+    let (registry, place) = (Registry::start(), Devbox::new());
+    push(&registry, "first");
+    commit(&place, "first");
+    let server = FaultProxy::start(registry.port());
+    let serve = |content: &str, etag: &str, times| {
+        let headers = vec![format!("ETag: {etag}")];
+        server.add("GET /file", Fault::Answer("200 OK", headers, content.to_owned()), times);
+    };
+    // For the first machine, and for the second.
+    serve("first", "one", 2);
+    serve("second", "two", 100);
+    let repository = format!("file://{}/repo.git", place.project().display());
+    let containerfile = format!(
+        "FROM scratch\nCOPY --from={0}/app:1 / /\nENV NAME=file\nADD http://{1}/$NAME /from/\nADD {repository} /git\n",
+        registry.name(),
+        server.name()
+    );
+    let machine = || {
+        let test = Devbox::new();
+        test.profile("[build]\n[network]\nmode = \"none\"\n").file("Containerfile", &containerfile);
+        test
+    };
+    let content = |test: &Devbox, expected: &str| {
+        let cat = ["run", "--locked", "--", "/busybox", "cat", "/new", "/from/file", "/git/f"];
+        test.args(cat).stdout(expected).any_stderr().run();
+    };
+    let first = machine();
+    // Without a lock file, and with one that lacks something.
+    let run = ["run", "--locked", "--", "true"];
+    let said = first.args(run).status(125).any_stderr().run().stderr;
+    assert!(said.contains("has no devbox.lock.toml"), "{said}");
+    first.args(["lock"]).stdout("wrote devbox.lock.toml: 0 packages\n").any_stderr().run();
+    let text = fs::read_to_string(first.project().join("devbox.lock.toml")).expect("a lock file");
+    for part in ["[base.build]", "[base.files]", "/file\" = \"sha256:", "[base.commits]", "repo.git#HEAD\" = \""] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    content(&first, "firstfirstfirst");
+
+    push(&registry, "second");
+    commit(&place, "second");
+    first.args(["lock"]).stdout("devbox.lock.toml is up to date\n").any_stderr().run();
+    content(&first, "firstfirstfirst");
+    let second = machine();
+    copy_lock(&first, &second);
+    content(&second, "firstfirstfirst");
+    let third = machine();
+    copy_lock(&first, &third);
+    let said = third.args(run).status(125).any_stderr().run().stderr;
+    assert!(said.contains("is not what devbox.lock.toml names") && said.contains("devbox update --base"), "{said}");
+
+    let changed = second.args(["update", "--base"]).any_stdout().any_stderr().run().stdout;
+    assert_eq!(changed.lines().filter(|line| line.contains(" -> ")).count(), 3, "{changed}");
+    content(&second, "secondsecondsecond");
+    copy_lock(&second, &third);
+    content(&third, "secondsecondsecond");
+    let without = fs::read_to_string(second.project().join("devbox.lock.toml")).expect("a lock file");
+    second.file("devbox.lock.toml", without.replace("/file\" =", "/other\" ="));
+    second.args(["stop"]).any_stdout().any_stderr().run();
+    let said = second.args(run).status(125).any_stderr().run().stderr;
+    assert!(said.contains("/file` is not in devbox.lock.toml") && said.contains("`devbox lock` adds it"), "{said}");
 }

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::{StageBuilder, State};
+use super::{Build, StageBuilder, State};
 use crate::base::{OverlayDriver, RootLayers};
 use crate::boxes::view::View;
 use crate::build::cache::files::KnownFiles;
@@ -15,11 +15,12 @@ use crate::build::copy::select::{Mounted, SelectError, Selected, select};
 use crate::build::copy::walk::Fate;
 use crate::build::copy::write::{self, Destination, Options, Owner};
 use crate::build::error::{At, BuildError};
-use crate::build::events::Outcome;
-use crate::build::fetch::{self, Remote};
+use crate::build::events::{Input, Outcome};
+use crate::build::fetch::{self, Fetched, Remote};
 use crate::build::language::{self, FileSource, Files, IgnorePatterns, Step, Word};
 use crate::build::layer::{StepLayer, in_trees};
 use crate::build::run::Tree;
+use crate::profile::lock::BuildInputs;
 use crate::sandbox::etc::{Base, resolve};
 use crate::sandbox::passwd::{Account, parse_group};
 use crate::userns::idmap::IdMode;
@@ -90,10 +91,7 @@ impl StageBuilder<'_> {
         let mut parts = vec![Part { tree, origin, patterns: local, unpack }];
         for source in remote {
             let Some(remote) = Remote::parse(&source) else { continue };
-            let options =
-                fetch::Options { checksum: checksum.as_deref(), keep_git_dir: add.keep_git_dir.unwrap_or(false) };
-            let place = self.temporary()?;
-            let fetched = fetch::fetch(self.build.paths, &remote, &options, &place)?;
+            let fetched = self.fetch(remote, checksum.as_deref(), add.keep_git_dir.unwrap_or(false))?;
             let unpack = add.unpack.unwrap_or(false) && !fetched.is_directory;
             let tree = Tree::Directory(fetched.root);
             parts.push(Part { tree, origin: Origin::Made, patterns: vec![fetched.name], unpack });
@@ -101,6 +99,32 @@ impl StageBuilder<'_> {
         parts.extend(self.inline(inline)?);
         let plan = self.plan(step, &add.files, parts, Owner::Set(0, 0), false)?;
         self.execute(step, plan, "ADD")
+    }
+
+    /// Fetches a source of an `ADD`: in the state that is locked, unless the instruction says which.
+    fn fetch(&self, remote: Remote, checksum: Option<&str>, keep_git_dir: bool) -> Result<Fetched, BuildError> {
+        let Build { paths, request, .. } = self.build;
+        let place = self.temporary()?;
+        let options = fetch::Options { checksum, keep_git_dir };
+        if checksum.is_some() || remote.is_fixed() {
+            return fetch::fetch(paths, &remote, &options, &place);
+        }
+        let (input, name) = remote.input();
+        let fetched = match pin(&request.pins, input, &name) {
+            Some(pin) => {
+                let options = fetch::Options { checksum: Some(&pin), ..options };
+                fetch::fetch(paths, &remote.at(&pin), &options, &place).map_err(|error| match error {
+                    BuildError::WrongChecksum { .. } | BuildError::Git(_) => {
+                        BuildError::Moved { name: name.clone(), source: Box::new(error) }
+                    }
+                    error => error,
+                })?
+            }
+            None if request.only_pinned => return Err(BuildError::NotPinned { name }),
+            None => fetch::fetch(paths, &remote, &options, &place)?,
+        };
+        self.resolved(input, &name, fetched.pin.clone());
+        Ok(fetched)
     }
 
     /// The sources, expanded: paths, and the files that stand in the Containerfile itself.
@@ -356,6 +380,15 @@ impl StageBuilder<'_> {
             Err(_) => Account::parse(&read("/etc/passwd"), &groups, user).map(|account| (account.uid, account.gid))?,
         };
         if group.is_empty() { Some((uid, gid)) } else { Some((uid, parse_group(&groups, group)?)) }
+    }
+}
+
+/// What an input is locked to.
+fn pin(pins: &BuildInputs, input: Input, name: &str) -> Option<String> {
+    match input {
+        Input::Image => pins.images.get(name).map(ToString::to_string),
+        Input::File => pins.files.get(name).map(ToString::to_string),
+        Input::Commit => pins.commits.get(name).cloned(),
     }
 }
 

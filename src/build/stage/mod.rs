@@ -18,7 +18,7 @@ use super::cache::records::Records;
 use super::config;
 use super::context::Context;
 use super::error::{At, BuildError};
-use super::events::{Event, Outcome, StepId};
+use super::events::{Event, Input, Outcome, StepId};
 use super::failure::Failure;
 use super::images::{Images, Telling};
 use super::language::{
@@ -190,7 +190,23 @@ impl StageBuilder<'_> {
     /// An image as a stage: from the store, or from its registry. A named context may stand for one.
     fn image(&self, name: &str, platform: &Platform) -> Result<State, BuildError> {
         let tell = |event| self.tell(event);
-        self.build.images.find(self.build.request.image_of(name), platform, &Telling::new(&self.step, &tell))
+        let request = self.build.request;
+        let image = request.image_of(name);
+        // A named context says itself what it is.
+        let pin = request.pins.images.get(name).filter(|_| image == name);
+        if image == name && pin.is_none() && request.only_pinned {
+            return Err(BuildError::NotPinned { name: name.to_owned() });
+        }
+        let (state, digest) = self.build.images.find(image, pin, platform, &Telling::new(&self.step, &tell))?;
+        if image == name {
+            self.resolved(Input::Image, name, digest.to_string());
+        }
+        Ok(state)
+    }
+
+    /// Tells what something that comes from elsewhere is now.
+    fn resolved(&self, input: Input, name: &str, pin: String) {
+        self.tell(Event::Resolved { step: self.step.clone(), input, name: name.to_owned(), pin });
     }
 
     fn perform(&mut self, step: &Step) -> Result<(), BuildError> {

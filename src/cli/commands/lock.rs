@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::session::{build_base, refuse_home, require_trust};
 use crate::boxes::locking::{self, Update};
-use crate::build;
+use crate::build::profile::Inputs;
 use crate::cli::args::LockArgs;
 use crate::cli::{Outcome, print};
 use crate::error::{Error, FAILED};
@@ -32,15 +32,12 @@ pub(super) fn write(paths: &Paths, loaded: &LoadedProfile, update: &Update) -> O
     refuse_home(paths, loaded)?;
     require_trust(paths, loaded)?;
     let progress = ui::Terminal::default();
-    let renews_base = matches!(update, Update::Base | Update::Everything);
-    let mut wanted = loaded.clone();
-    if renews_base {
-        wanted.lock = None;
-        build::profile::pull_images(paths, &wanted, &progress)?;
-    }
-    build_base(paths, &wanted)?;
-    let images = build::profile::images(paths, &wanted)?;
-    let (old, new) = locking::lock(paths, loaded, update, images, &progress)
+    let inputs = match update {
+        Update::Base | Update::Everything => Inputs::Newest,
+        Update::Nothing | Update::Packages(_) => Inputs::Locked,
+    };
+    let inputs = build_base(paths, loaded, inputs)?;
+    let (old, new) = locking::lock(paths, loaded, update, inputs, &progress)
         .map_err(|error| Error::from(error).with_status(FAILED))?;
     print(&report(old.as_ref(), &new))
 }

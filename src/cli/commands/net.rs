@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{logs, session as sessions};
 use crate::boxes::session::{self, Options, What};
 use crate::boxes::{BoxDir, events, list};
+use crate::build::profile::Inputs;
 use crate::cli::args::{Learn, Logs};
 use crate::cli::{Outcome, print};
 use crate::error::Error;
@@ -66,7 +67,7 @@ pub fn learn(folder: &Path, args: Learn) -> Outcome {
         return Err(Error::new("the box runs already, and not everything is written down that it reaches")
             .hint("`devbox stop` stops it"));
     }
-    sessions::build_base(&paths, &loaded)?;
+    sessions::build_base_of_stopped(&paths, &loaded, Inputs::Locked)?;
     let begun = jiff::Timestamp::now();
     let options = Options { learn: true, directory: folder.to_owned(), ..Options::default() };
     let progress = ui::Terminal::default();

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::session::require_trust;
 use crate::boxes::capture::{self, Act, Applied};
 use crate::boxes::session::Options;
+use crate::build::profile::Inputs;
 use crate::cli::args::{AddPackages, RemovePackages};
 use crate::cli::{Outcome, print};
 use crate::error::FAILED;
@@ -30,7 +31,7 @@ fn change(folder: &Path, act: Act, untrusted_entries: &[String]) -> Outcome {
     super::session::refuse_home(&paths, &loaded)?;
     // The box may have to be started.
     require_trust(&paths, &loaded)?;
-    super::session::build_base(&paths, &loaded)?;
+    super::session::build_base_of_stopped(&paths, &loaded, Inputs::Locked)?;
     let options = Options { directory: loaded.project.clone(), ..Options::default() };
     let changed = capture::change(&paths, &loaded, act, untrusted_entries, &options, &ui::Terminal::default())
         .map_err(|error| crate::error::Error::from(error).with_status(FAILED))?;

@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::Path;
 
+use crate::boxes::locking;
 use crate::boxes::session::{self, Options, What};
 use crate::build;
+use crate::build::profile::Inputs;
 use crate::cli::args::{NetworkArg, Run, Session};
 use crate::cli::{Outcome, print};
 use crate::error::{COULD_NOT_RUN, Error};
 use crate::paths::Paths;
+use crate::profile::lock::BuildInputs;
 use crate::profile::{LoadedProfile, NetworkMode, Profile, trust};
 use crate::text::{closest, sanitize};
 use crate::ui;
@@ -58,17 +61,26 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
         return print(&session::describe(&paths, &loaded, &what, &options, &progress)?);
     }
     require_trust(&paths, &loaded)?;
-    build_base(&paths, &loaded)?;
+    let inputs = if args.locked { Inputs::OnlyLocked } else { Inputs::Locked };
+    build_base_of_stopped(&paths, &loaded, inputs)?;
     Ok(session::run(&paths, &loaded, &what, &options, &progress)?)
 }
 
 /// Builds what the project's box stands on, if that is for the profile to say and the box does not run.
-pub(super) fn build_base(paths: &Paths, loaded: &LoadedProfile) -> Result<(), Error> {
+pub(super) fn build_base_of_stopped(paths: &Paths, loaded: &LoadedProfile, inputs: Inputs) -> Result<(), Error> {
     if loaded.profile.build.is_some() && !session::is_running(paths, loaded)? {
-        let display = if std::io::stderr().is_terminal() { Display::Screen } else { Display::Plain };
-        build::profile::prepare(paths, loaded, &mut Screen::of_changes(display))?;
+        if inputs == Inputs::OnlyLocked {
+            locking::require(loaded)?;
+        }
+        build_base(paths, loaded, inputs)?;
     }
     Ok(())
+}
+
+/// Builds what the project's box stands on, if that is for the profile to say; returns what it was built from.
+pub(super) fn build_base(paths: &Paths, loaded: &LoadedProfile, inputs: Inputs) -> Result<BuildInputs, Error> {
+    let display = if std::io::stderr().is_terminal() { Display::Screen } else { Display::Plain };
+    Ok(build::profile::prepare(paths, loaded, inputs, &mut Screen::of_changes(display))?)
 }
 
 /// Everything that a box must not see lies below the home directory: keys, other projects, devbox's own files.

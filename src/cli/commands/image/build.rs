@@ -12,6 +12,7 @@ use crate::cli::{Outcome, print, print_json};
 use crate::error::{Error, FAILED};
 use crate::image::platform::Platform;
 use crate::paths::{Paths, variable};
+use crate::profile::lock::BuildInputs;
 use crate::profile::user::{self, UserConfig};
 use crate::registry::Settings;
 use crate::ui;
@@ -88,6 +89,8 @@ fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
         secrets: args.secrets.iter().map(|text| secret(folder, text)).collect::<Result<_, _>>()?,
         agents: args.ssh.iter().map(|text| agent(folder, text)).collect::<Result<_, _>>()?,
         contexts: args.build_contexts.iter().map(|text| context_of(folder, text)).collect::<Result<_, _>>()?,
+        pins: BuildInputs::default(),
+        only_pinned: false,
         labels: args.labels.iter().map(|text| pair(text).unwrap_or((text.clone(), String::new()))).collect(),
         caches: args.cache_from.clone(),
         pull: match args.pull {
