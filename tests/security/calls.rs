@@ -93,12 +93,9 @@ fn kernel_log() {
     require!(Userns, Overlay, Program("perl"));
     // SYSLOG_ACTION_SIZE_BUFFER is for everybody where `kernel.dmesg_restrict` is 0.
     refused(&[("syslog", SYS_syslog, "10, 0, 0")]);
-    let script = "dmesg 2>/dev/null; for node in /dev/kmsg /tmp/kmsg; do
-            mknod $node c 1 11 2>/dev/null; head -c 1 $node 2>/dev/null; (echo x >$node) 2>/dev/null && echo written; rm -f $node
-        done; echo end";
-    // In single mode `mknod` seems to succeed, and the shell then writes a file.
-    let output = Devbox::host().sh(script).any_stdout().run();
-    assert!(!output.stdout.replace("written\n", "").replace("end\n", "").contains(char::is_alphanumeric), "{output:?}");
+    // In single mode `mknod` seems to succeed.
+    let script = "dmesg 2>/dev/null; test -e /dev/kmsg && echo there; mknod /tmp/kmsg c 1 11 2>/dev/null; test -c /tmp/kmsg && echo made; echo end";
+    Devbox::host().sh(script).stdout("end\n").run();
 }
 
 #[test]
