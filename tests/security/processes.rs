@@ -88,9 +88,12 @@ fn sockets_of_agents_and_buses() {
     let at = |name: &str| test.path(name);
     let (agent, bus) = (at("agent"), format!("unix:path={}", at("run/bus").display()));
     test.env("SSH_AUTH_SOCK", agent).env("DBUS_SESSION_BUS_ADDRESS", bus).env("WAYLAND_DISPLAY", "wayland-0");
-    let script =
-        "env | grep -E 'SOCK|DBUS|DISPLAY|XDG_RUNTIME'; find / -xdev -type s 2>/dev/null; ls -A /run /run/devbox";
-    let output = test.sh(script).any_stdout().any_stderr().output();
+    let places = names.map(|name| test.path(name).display().to_string()).join(" ");
+    let script = format!(
+        "env | grep -E 'SOCK|DBUS|DISPLAY|XDG_RUNTIME'; find / -xdev -type s 2>/dev/null; ls -A /run /run/devbox
+        for place in {places}; do test -S $place && echo $place; done"
+    );
+    let output = test.sh(&script).any_stdout().any_stderr().output();
     for word in ["agent", "bus", "wayland", "pipewire", "DISPLAY", "SOCK"] {
         assert!(!output.stdout.contains(word), "{word}: {}", output.stdout);
     }
