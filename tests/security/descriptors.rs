@@ -83,7 +83,7 @@ fn opening_an_output_file_again() {
     require!(Userns, Overlay);
     let test = Devbox::host();
     fs::write(test.path("out"), "before\n").expect("write a file");
-    let mut command = test.command(["run", "--", "sh", "-c", "echo after; readlink /proc/$$/fd/1 >&2"]);
+    let mut command = test.command(["run", "--", "sh", "-c", "echo after; exec 3>&1; readlink /proc/self/fd/3 >&2"]);
     let file = File::options().append(true).open(test.path("out")).expect("open a file");
     let output = command.stdin(Stdio::null()).stdout(file).output().expect("start the binary");
     assert_eq!(fs::read_to_string(test.path("out")).expect("read a file"), "before\nafter\n");
