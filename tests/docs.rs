@@ -195,3 +195,39 @@ fn the_readme_lists_the_shipped_profiles() {
     let listed = String::from_utf8(devbox(&["profile", "list"]).stdout).expect("text");
     assert!(!listed.is_empty() && readme.contains(&format!("$ devbox profile list\n{listed}```")), "{listed}");
 }
+
+/// `FILE::NAME` and `FILE::{NAME, NAME}` in code spans, as file and name.
+fn tests_named_in(text: &str) -> Vec<(String, String)> {
+    let spans = text.split('`').skip(1).step_by(2);
+    let named = spans.filter_map(|span| span.split_once("::")).filter(|(file, _)| file.contains('/'));
+    named
+        .flat_map(|(file, names)| {
+            let names = names.trim_start_matches('{').trim_end_matches('}').split(", ");
+            names.map(|name| (file.to_owned(), name.to_owned())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn tests_that_promises_name_exist() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).expect("a file");
+    let named = tests_named_in(&text);
+    assert!(named.len() > 50, "{named:?}");
+    for (file, name) in named {
+        let path = if file.starts_with("src/") { file } else { format!("tests/{file}") };
+        let source = fs::read_to_string(root().join(format!("{path}.rs"))).unwrap_or_default();
+        assert!(source.contains(&format!("#[test]\nfn {name}()")), "SECURITY.md names `{name}` of `{path}`");
+    }
+    // And what attacks a wall is named.
+    for entry in fs::read_dir(root().join("tests/security")).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let source = fs::read_to_string(&path).expect("a file");
+        for name in source.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split_once('(')).map(|(name, _)| name) {
+            assert!(
+                path.ends_with("audit.rs") || text.contains(name),
+                "SECURITY.md lacks `{name}` of {}",
+                path.display()
+            );
+        }
+    }
+}

@@ -23,7 +23,8 @@ fn the_table_of_the_document_is_what_a_box_can_do() {
     for line in output.stdout.lines() {
         let (name, found) = line.split_once('|').expect("a name and a value");
         let row = DOCUMENT.lines().find_map(|row| row.strip_prefix(&format!("| {name} | "))?.strip_suffix(" |"));
-        let shown = row.unwrap_or_else(|| panic!("SECURITY.md has no row `{name}`; `scripts/audit-box --write` makes it"));
+        let shown =
+            row.unwrap_or_else(|| panic!("SECURITY.md has no row `{name}`; `scripts/audit-box --write` makes it"));
         let own = shown.split("; ").find_map(|part| part.strip_prefix(&format!("{mode}: "))).unwrap_or(shown);
         assert_eq!(own, found, "`{name}` of SECURITY.md; `scripts/audit-box --write` brings it up to date");
     }

@@ -1,7 +1,7 @@
 //! Attacks through the project folder, which the box shares with the host.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::process::Command;
 
 use crate::require;
@@ -51,4 +51,30 @@ fn changing_the_profile_from_inside() {
         ln -sf x devbox.toml; umount devbox.toml; echo end";
     test.sh(script).stdout("end\n").any_stderr().run();
     assert_eq!(fs::read_to_string(test.project().join("devbox.toml")).expect("it is still there"), profile);
+}
+
+#[test]
+fn devboxs_own_files_in_the_project() {
+    require!(Userns, Overlay);
+    // Records, answers about trust, sockets: who can change them is out of the box at its next start.
+    for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
+        let mut test = Devbox::new();
+        let own = test.project().join("own");
+        DirBuilder::new().mode(0o700).create(&own).expect("a directory");
+        test.env(name, &own).profile("base = \"host\"\n[network]\nmode = \"none\"\n");
+        let output = test.sh("true").status(125).any_stderr().run();
+        assert!(output.stderr.contains("holds devbox's own directory"), "{name}: {}", output.stderr);
+        // As the user has it for the test to clean up.
+        test.env(name, test.path(if name == "XDG_RUNTIME_DIR" { "run" } else { "home" }));
+    }
+    let test = Devbox::new();
+    DirBuilder::new().recursive(true).mode(0o700).create(test.data().join("boxes/x")).expect("a directory");
+    let output = test.sh("true").current_dir(test.data().join("boxes/x")).status(125).any_stderr().run();
+    assert!(output.stderr.contains("lies in devbox's own directory"), "{}", output.stderr);
+    // And the home directory by another name.
+    let mut test = Devbox::new();
+    symlink(test.project(), test.path("link")).expect("a link");
+    test.env("HOME", test.path("link"));
+    let output = test.sh("true").status(125).any_stderr().run();
+    assert!(output.stderr.contains("holds your home directory"), "{}", output.stderr);
 }

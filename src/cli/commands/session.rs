@@ -83,13 +83,35 @@ pub(super) fn build_base(paths: &Paths, loaded: &LoadedProfile, inputs: Inputs) 
     Ok(build::profile::prepare(paths, loaded, inputs, &mut Screen::of_changes(display))?)
 }
 
-/// Everything that a box must not see lies below the home directory: keys, other projects, devbox's own files.
+/// A box may change everything in its project: so that can neither hold the home directory nor what devbox itself believes,
+/// nor be part of the latter.
 pub(super) fn refuse_home(paths: &Paths, loaded: &LoadedProfile) -> Result<(), Error> {
-    if !paths.home.starts_with(&loaded.project) {
-        return Ok(());
+    let refuse = |what: String| {
+        Err(Error::new(format!("`{}` {what}: it is no project", sanitize(&loaded.project.to_string_lossy())))
+            .hint("`cd` into the project's own folder"))
+    };
+    if real(&paths.home).starts_with(&loaded.project) {
+        return refuse("holds your home directory".to_owned());
     }
-    Err(Error::new(format!("`{}` holds your home directory: it is no project", loaded.project.display()))
-        .hint("`cd` into the project's own folder"))
+    for own in [&paths.data, &paths.config, &paths.cache, &paths.runtime] {
+        let place = real(own);
+        if place.starts_with(&loaded.project) {
+            return refuse(format!("holds devbox's own directory `{}`", sanitize(&own.to_string_lossy())));
+        }
+        if loaded.project.starts_with(&place) {
+            return refuse(format!("lies in devbox's own directory `{}`", sanitize(&own.to_string_lossy())));
+        }
+    }
+    Ok(())
+}
+
+/// `path` without symlinks, as far as it exists: the project's folder was found without any.
+fn real(path: &Path) -> PathBuf {
+    let known = path.ancestors().find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        Some(std::fs::canonicalize(above).ok()?.join(rest))
+    });
+    known.unwrap_or_else(|| path.to_owned())
 }
 
 /// Asks once; the answer is remembered until what is wanted changes.
