@@ -86,11 +86,12 @@ fn log_flood() {
 #[test]
 fn pty_flood() {
     require!(Userns, Overlay);
+    // Nothing is kept for a terminal that is slower than the program, and keys get through.
     let test = Devbox::host();
-    let script = "head -c 20000000 /dev/zero | tr '\\0' x; echo; echo flooded";
-    let mut terminal = test.terminal(["run", "--", "sh", "-c", script], 24, 80);
-    terminal.wait_for_text("flooded");
-    assert_eq!(terminal.wait_exit().code(), Some(0));
+    let mut terminal = test.terminal(["run", "--", "yes"], 24, 80);
+    terminal.wait_for(|screen| screen.cursor_position().0 == 23);
+    terminal.send([3]);
+    assert_eq!(terminal.wait_exit().code(), Some(130));
 }
 
 #[test]

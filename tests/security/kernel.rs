@@ -76,7 +76,7 @@ fn escaping_from_the_cgroup() {
         mkdir -p /tmp/c; for kind in cgroup cgroup2; do mount -t $kind none /tmp/c 2>/dev/null && echo mounted; done
         opens $(find /sys/fs/cgroup -name cgroup.procs -o -name release_agent -o -name notify_on_release 2>/dev/null | head -50)
         mkdir $(find /sys/fs/cgroup -type d | head -20 | sed 's,$,/devbox-test,') 2>/dev/null
-        ls -d $(find /sys/fs/cgroup -name devbox-test 2>/dev/null) /nowhere 2>/dev/null; echo end";
+        for made in $(find /sys/fs/cgroup -depth -name devbox-test 2>/dev/null); do echo $made; rmdir $made; done; echo end";
     let script = format!("{OPENS}{script}");
     let own = std::fs::read_link("/proc/self/ns/cgroup").expect("read a link");
     for network in ["none", "host"] {

@@ -68,8 +68,8 @@ fn devboxs_own_files_in_the_project() {
         test.env(name, test.path(if name == "XDG_RUNTIME_DIR" { "run" } else { "home" }));
     }
     let test = Devbox::new();
-    DirBuilder::new().recursive(true).mode(0o700).create(test.data().join("boxes/x")).expect("a directory");
-    let output = test.sh("true").current_dir(test.data().join("boxes/x")).status(125).any_stderr().run();
+    DirBuilder::new().recursive(true).mode(0o700).create(test.data().join("store/x")).expect("a directory");
+    let output = test.sh("true").current_dir(test.data().join("store/x")).status(125).any_stderr().run();
     assert!(output.stderr.contains("lies in devbox's own directory"), "{}", output.stderr);
     // And the home directory by another name.
     let mut test = Devbox::new();
