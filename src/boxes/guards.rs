@@ -14,8 +14,11 @@ use crate::sys::{SysError, SysResult};
 
 /// What is guarded in the project.
 pub(super) fn guarded(loaded: &LoadedProfile) -> Vec<Guarded> {
-    let hidden = |path: &PathBuf| Guarded { path: path.clone(), protection: Protection::Hidden };
-    loaded.profile.project.mask.iter().map(hidden).collect()
+    let project = &loaded.profile.project;
+    let guarded = |protection| move |path: &PathBuf| Guarded { path: path.clone(), protection };
+    // What is hidden in a directory that is protected is mounted along with it.
+    let hidden = project.mask.iter().map(guarded(Protection::Hidden));
+    hidden.chain(project.protect.iter().map(guarded(Protection::ReadOnly))).collect()
 }
 
 /// Makes what is missing of that. What cannot be made is said: the host could make it nevertheless.

@@ -51,6 +51,7 @@ pub mod path_text;
 pub mod pool;
 pub mod ports;
 pub mod remove;
+pub mod review;
 pub mod running;
 mod scratch;
 pub mod session;

@@ -13,7 +13,8 @@ use super::network::{join_network, network};
 use super::scratch::Scratch;
 use super::shares::Given;
 use super::{
-    BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, lower, packages, packages_layer, running, shares,
+    BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, lower, packages, packages_layer, review, running,
+    shares,
 };
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::image::store::{Store, StoreError};
@@ -290,6 +291,9 @@ fn start(
         }
         locked.record.base_id.clone_from(&base.id);
         locked.save()?;
+    }
+    if loaded.profile.hooks.review && !options.throw_away {
+        review::before(&mut locked, progress)?;
     }
     let scratch = if options.throw_away { Some(Scratch::new(paths, &locked)?) } else { None };
     let running = locked.directory.running();

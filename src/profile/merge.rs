@@ -1,6 +1,6 @@
 //! Several files, one profile.
 //!
-//! Pure. Single values: the higher file wins. Tables (`env`, `limits`, `tasks`): merged by key. `packages`, `pass`, `mask`, `dbus`,
+//! Pure. Single values: the higher file wins. Tables (`env`, `limits`, `tasks`): merged by key. `packages`, `pass`, `mask`, `protect`, `dbus`,
 //! `home_cache` and ports: the union, in order. `mounts`: appended, a target that was named before is replaced where it stands.
 //! `hooks`: appended.
 
@@ -31,6 +31,7 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
             one(&format!("share.{grant}"));
             whole.grants.insert(*grant, *on);
         }
+        replace(&mut whole.review, &layer.review, || one("hooks.review"));
         replace(&mut whole.network_mode, &layer.network_mode, || one("network.mode"));
         replace(&mut whole.require_limits, &layer.require_limits, || one("limits.require"));
         for (key, value) in &layer.limits {
@@ -61,6 +62,7 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
         union(&mut whole.dbus, &layer.dbus, |name| one(&format!("share.dbus.{name}")));
         union(&mut whole.home_cache, &layer.home_cache, |cache| one(&format!("share.home_cache.{}", cache.name())));
         union(&mut whole.mask, &layer.mask, |path| one(&format!("project.mask.{}", path.display())));
+        union(&mut whole.protect, &layer.protect, |path| one(&format!("project.protect.{}", path.display())));
         for (name, value) in &layer.env {
             one(&format!("env.{name}"));
             whole.env.insert(name.clone(), value.clone());

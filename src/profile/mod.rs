@@ -119,6 +119,8 @@ pub struct Project {
     pub path: PathBuf,
     /// Relative to the project: seen as empty and read-only in the box. Plain names only, no `.` and `..`.
     pub mask: Vec<PathBuf>,
+    /// Relative to the project: read-only in the box.
+    pub protect: Vec<PathBuf>,
     /// The box cannot change the project.
     pub read_only: bool,
 }
@@ -202,4 +204,6 @@ pub struct Hooks {
     pub create: Vec<String>,
     /// Before each session.
     pub enter: Vec<String>,
+    /// A snapshot is made whenever the box starts, and what a session changed is listed.
+    pub review: bool,
 }

@@ -385,7 +385,12 @@ fn complete(
         shell: merged.shell,
         user: merged.user.unwrap_or_else(|| "root".to_owned()),
         lifetime: merged.lifetime.unwrap_or_default(),
-        project: Project { path: project_path, mask: merged.mask, read_only: merged.read_only.unwrap_or(false) },
+        project: Project {
+            path: project_path,
+            mask: merged.mask,
+            protect: merged.protect,
+            read_only: merged.read_only.unwrap_or(false),
+        },
         env: Env { set: merged.env, pass },
         mounts: merged
             .mounts
@@ -409,7 +414,7 @@ fn complete(
         security,
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,
-        hooks: Hooks { create: merged.create, enter: merged.enter },
+        hooks: Hooks { create: merged.create, enter: merged.enter, review: merged.review.unwrap_or(false) },
     })
 }
 
@@ -420,6 +425,7 @@ fn require_walls(security: &Security, merged: &Layer) -> Result<(), ProfileError
     let shaped = network.bandwidth.is_some().then_some("bandwidth");
     let mounts =
         if merged.mask.is_empty() { merged.read_only.filter(|on| *on).map(|_| "read_only") } else { Some("mask") };
+    let mounts = if merged.protect.is_empty() { mounts } else { Some("protect") };
     let broken = [
         (filter.or(shaped), security.breaks_network(filter.is_some(), shaped.is_some())),
         (mounts, security.breaks_mounts()),

@@ -154,6 +154,9 @@ pub struct RawProject {
     /// Files and directories of the project, relative to it, that are seen as empty and cannot be changed.
     #[serde(default)]
     pub mask: Vec<At<String>>,
+    /// Files and directories of the project, relative to it, that the box can read and not change.
+    #[serde(default)]
+    pub protect: Vec<At<String>>,
     /// The box cannot change the project. Default: false.
     pub read_only: Option<At<bool>>,
 }
@@ -338,6 +341,8 @@ pub struct RawHooks {
     /// Run before each session.
     #[serde(default)]
     pub enter: Vec<At<String>>,
+    /// A snapshot, `before`, whenever the box starts, and a list of what changed after the session. Default: false.
+    pub review: Option<At<bool>>,
 }
 
 /// `[env]`: any key is a variable, but for `pass`.
@@ -453,7 +458,7 @@ impl From<OverlayChoice> for Option<OverlayDriver> {
 /// The sections and their keys, to say where a misplaced key belongs; the empty name is the top of the file.
 pub const SECTIONS: &[(&str, &[&str])] = &[
     ("build", &["containerfile", "context", "target", "args"]),
-    ("project", &["path", "mask", "read_only"]),
+    ("project", &["path", "mask", "protect", "read_only"]),
     (
         "share",
         &[
@@ -490,7 +495,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ),
     ("security", &["capabilities", "no_new_privileges", "seccomp"]),
     ("env", &["pass"]),
-    ("hooks", &["create", "enter"]),
+    ("hooks", &["create", "enter", "review"]),
     ("mounts", &["source", "target"]),
     (
         "",

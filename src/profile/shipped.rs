@@ -62,6 +62,9 @@ mod tests {
         let layer = parse_profile(&origin).unwrap();
         assert_eq!(layer.grants, [(Grant::SshAgent, false), (Grant::GitConfig, false)].into());
         assert_eq!(layer.network_mode, Some(NetworkMode::Private));
-        assert_eq!(layer.mask, [Path::new(".env"), Path::new(".git/hooks"), Path::new(".git/config")]);
+        assert_eq!(layer.mask, [Path::new(".env"), Path::new(".env.local")]);
+        assert_eq!(layer.protect, [Path::new(".git")]);
+        assert!(layer.network.egress.is_some_and(|list| !list.is_empty()));
+        assert_eq!((layer.security.no_new_privileges, layer.review), (Some(true), Some(true)));
     }
 }

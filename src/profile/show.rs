@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::bandwidth::format_rate;
 use super::resolve::LoadedProfile;
-use super::{Grant, Security};
+use super::{Grant, Hooks, Security};
 use crate::base::BaseSpec;
 use crate::limits::Unit;
 use crate::text::sanitize;
@@ -48,6 +48,7 @@ pub fn show(loaded: &LoadedProfile) -> String {
     page.section("[project]");
     page.key("path", "project.path", &profile.project.path);
     page.list("mask", "project.mask.", &profile.project.mask, |path| path.display().to_string());
+    page.list("protect", "project.protect.", &profile.project.protect, |path| path.display().to_string());
     page.key("read_only", "project.read_only", profile.project.read_only);
 
     page.section("[env]");
@@ -121,10 +122,11 @@ pub fn show(loaded: &LoadedProfile) -> String {
             page.key(&toml_key(name), &format!("tasks.{name}"), command);
         }
     }
-    if !profile.hooks.create.is_empty() || !profile.hooks.enter.is_empty() {
+    if profile.hooks != Hooks::default() {
         page.section("[hooks]");
         page.hooks("create", &profile.hooks.create);
         page.hooks("enter", &profile.hooks.enter);
+        page.key("review", "hooks.review", profile.hooks.review);
     }
     page.text
 }

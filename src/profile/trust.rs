@@ -119,6 +119,11 @@ pub enum HostWish {
     },
     /// Programs that gain privileges, which one of these forbids.
     NewPrivileges,
+    /// To change a part of the project that one of these protects.
+    Unprotect {
+        /// Relative to the project.
+        path: PathBuf,
+    },
     /// To be obeyed although the file belongs to another user.
     ForeignFile {
         /// The file.
@@ -156,6 +161,7 @@ impl std::fmt::Display for HostWish {
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
             Self::ChangeProject => f.write_str("change the project, which is set to be read-only"),
             Self::Unmask { path } => write!(f, "see `{}`, which is set to be hidden", clean(path)),
+            Self::Unprotect { path } => write!(f, "change `{}`, which is set to be protected", clean(path)),
             Self::Capability { name } => write!(f, "have the capability `{name}`"),
             Self::SystemCall { name } => write!(f, "make the system call `{name}`, which boxes cannot"),
             Self::NewPrivileges => f.write_str("run setuid programs, which is forbidden"),
@@ -196,6 +202,7 @@ pub(super) fn restrict(baseline: &mut Layer, stated: &Layer) {
         baseline.read_only = Some(true);
     }
     baseline.mask.extend(stated.mask.iter().cloned());
+    baseline.protect.extend(stated.protect.iter().cloned());
     for (key, value) in &stated.limits {
         baseline.limits.entry(*key).and_modify(|own| *own = (*own).min(*value)).or_insert(*value);
     }
@@ -275,6 +282,9 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
     for path in baseline.mask.iter().filter(|path| !profile.project.mask.contains(path)) {
         wish(true, HostWish::Unmask { path: path.clone() });
     }
+    for path in baseline.protect.iter().filter(|path| !profile.project.protect.contains(path)) {
+        wish(true, HostWish::Unprotect { path: path.clone() });
+    }
     let (security, granted) = (&profile.security, &baseline.security);
     for name in security.capabilities.beyond(&granted.capabilities) {
         wish(true, HostWish::Capability { name: name.clone() });
@@ -302,6 +312,7 @@ fn foreign_files(files: &[LoadedFile], me: u32, wants: &mut Vec<HostWish>) {
 
 fn mounts(project: &Path, profile: &Profile, baseline: &Layer, wants: &mut Vec<HostWish>) {
     let hidden: Vec<PathBuf> = baseline.mask.iter().map(|mask| project.join(mask)).collect();
+    let protected: Vec<PathBuf> = baseline.protect.iter().map(|path| project.join(path)).collect();
     for mount in &profile.mounts {
         let granted = baseline
             .mounts
@@ -309,6 +320,8 @@ fn mounts(project: &Path, profile: &Profile, baseline: &Layer, wants: &mut Vec<H
             .any(|own| resolve_links(&own.source) == mount.source && (mount.read_only || !own.read_only));
         let harmless = mount.source.starts_with(project)
             && (mount.read_only || baseline.read_only != Some(true))
+            && (mount.read_only
+                || !protected.iter().any(|kept| mount.source.starts_with(kept) || kept.starts_with(&mount.source)))
             && !hidden.iter().any(|mask| mount.source.starts_with(mask) || mask.starts_with(&mount.source));
         if !granted && !harmless {
             wants.push(HostWish::Mount {

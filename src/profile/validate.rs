@@ -44,6 +44,8 @@ pub struct Layer {
     pub project_path: Option<ProjectPath>,
     /// What of the project is hidden.
     pub mask: Vec<PathBuf>,
+    /// What of the project cannot be changed.
+    pub protect: Vec<PathBuf>,
     /// Whether the project can be changed.
     pub read_only: Option<bool>,
     /// Variables that are set.
@@ -74,6 +76,8 @@ pub struct Layer {
     pub create: Vec<String>,
     /// Hooks of each session.
     pub enter: Vec<String>,
+    /// Whether what a session changes is looked at.
+    pub review: Option<bool>,
 }
 
 /// What `extends` names.
@@ -185,7 +189,8 @@ impl Origin<'_> {
             user: raw.user.map(|user| self.user(user)).transpose()?,
             lifetime: raw.lifetime.map(|lifetime| lifetime.value),
             project_path: raw.project.path.map(|path| self.project_path(path)).transpose()?,
-            mask: self.each(raw.project.mask, Self::mask)?,
+            mask: self.each(raw.project.mask, |origin, path| origin.guarded(&path, "a mask"))?,
+            protect: self.each(raw.project.protect, |origin, path| origin.guarded(&path, "what is protected"))?,
             read_only: raw.project.read_only.map(|on| on.value),
             env,
             pass: self.each(raw.env.pass, |origin, name| origin.variable_name(&name).map(|()| name.value))?,
@@ -201,6 +206,7 @@ impl Origin<'_> {
             tasks,
             create: self.each(raw.hooks.create, Self::command)?,
             enter: self.each(raw.hooks.enter, Self::command)?,
+            review: raw.hooks.review.map(|on| on.value),
         })
     }
 
@@ -367,21 +373,21 @@ impl Origin<'_> {
         self.box_path(&path, "the mount point of the project").map(ProjectPath::Absolute)
     }
 
-    fn mask(&self, mask: At<String>) -> Checked<PathBuf> {
-        let clean = self.in_project(&mask, "a mask")?;
+    /// An entry of `mask` or `protect`. A `/` at its end stays: it says what to make where nothing is yet.
+    fn guarded(&self, path: &At<String>, what: &str) -> Checked<PathBuf> {
+        let clean = self.in_project(path, what)?;
         if clean.as_os_str().is_empty() {
-            return Err(self.wrong(&mask, "a mask cannot be the whole project").into());
+            return Err(self.wrong(path, format!("{what} cannot be the whole project")).into());
         }
         // What a pattern will match some day cannot be guarded before it is there.
-        if mask.value.contains(['*', '?']) {
+        if path.value.contains(['*', '?']) {
             return Err(self
-                .wrong(&mask, "a mask is a path, and no pattern")
+                .wrong(path, format!("{what} is a path, and no pattern"))
                 .label("`*` and `?` stand for nothing else here")
                 .help("name each file, such as `\".env\", \".env.local\"`")
                 .into());
         }
-        // A directory, should it not be there yet. It makes no difference to comparisons.
-        Ok(if mask.value.ends_with('/') { clean.join("") } else { clean })
+        Ok(if path.value.ends_with('/') { clean.join("") } else { clean })
     }
 
     fn mounts(&self, raw: Vec<At<RawMount>>) -> Checked<Vec<LayerMount>> {

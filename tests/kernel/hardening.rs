@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+use std::fs;
+
 use crate::require;
 use crate::support::devbox::Devbox;
 
@@ -71,4 +73,68 @@ fn what_undoes_another_wall_is_an_error() {
         let output = test.sh("true").any_stderr().any_stdout().output();
         assert!(output.stderr.contains(said), "{output:?}");
     }
+}
+
+/// Whatever can be tried from inside without a tool of its own; what works is printed.
+const ESCAPES: &str = r#"
+    try() { name=$1; shift; if ("$@") >/dev/null 2>&1; then echo "worked: $name"; fi; }
+    quiet() { sh -c "$1" 2>/dev/null; }
+    try hook sh -c 'mkdir -p .git/hooks && echo evil > .git/hooks/pre-commit'
+    try config sh -c 'echo "[core] fsmonitor = evil" >> .git/config'
+    try commondir sh -c 'echo ../evil > .git/commondir'
+    try rename mv .git .git.old
+    try remove rm -rf .git
+    try exchange perl -e 'mkdir "x"; exit(syscall(316, -100, ".git", -100, "x", 2) != 0)'
+    try unmask umount .env
+    try remount mount -o remount,rw .git
+    try bind mount --bind . /mnt
+    try namespace unshare -Urm true
+    try user_namespace unshare -U true
+    try profile sh -c 'echo "[share]" >> devbox.toml'
+    try device sh -c 'mknod disk b 8 0; head -c 1 disk'
+    try raw perl -MSocket -e 'socket(S, AF_INET, SOCK_RAW, 1) or exit 1'
+    try address ip link set lo down
+    try core sh -c 'echo "|/evil" > /proc/sys/kernel/core_pattern'
+    try sysrq sh -c 'echo b > /proc/sysrq-trigger'
+    try kernel_memory head -c 1 /dev/mem
+    try binary sh -c 'echo evil > /proc/1/exe'
+    try root ls /proc/1/root/
+    try escape chroot /proc/1/root true
+    try agents test -S "$SSH_AUTH_SOCK"
+    cat .env .env.local 2>/dev/null; for place in ~/.ssh /home; do ls -A $place 2>/dev/null; done
+    rm -rf x disk; echo tried"#;
+
+#[test]
+fn an_agent_that_tries_to_get_out() {
+    require!(Userns, Overlay, Program("perl"), Program("unshare"));
+    let test = Devbox::host();
+    // The shipped profile, but that nothing is installed, and without a network.
+    let agent = include_str!("../../profiles/agent.toml");
+    test.profile(&agent.replace("extends = \"base\"", "base = \"host\"").replace("\"private\"", "\"none\""));
+    test.file(".env", "secret\n").file(".git/HEAD", "ref: refs/heads/main\n").file(".git/config", "[core]\n");
+    let output = test.sh(ESCAPES).any_stderr().any_stdout().run();
+    assert_eq!(output.stdout, "tried\n", "{output:?}");
+    let read = |name: &str| fs::read_to_string(test.project().join(name)).unwrap();
+    assert_eq!((read(".env"), read(".git/config")), ("secret\n".into(), "[core]\n".into()));
+    let mut names: Vec<_> =
+        fs::read_dir(test.project().join(".git")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["HEAD", "config"]);
+}
+
+#[test]
+fn a_review_of_what_a_session_did() {
+    require!(Userns, Overlay);
+    let test = Devbox::host();
+    test.profile("base = \"host\"\n[network]\nmode = \"none\"\n[hooks]\nreview = true\n");
+    let reported = |script: &str| {
+        let stderr = test.sh(script).any_stderr().run().stderr;
+        stderr.lines().filter_map(|line| Some(line.strip_prefix("  ")?.to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(reported("mkdir /srv/first; touch in-the-project"), ["A /srv/first/"]);
+    assert_eq!(reported("mkdir /srv/second; rmdir /srv/first"), ["D /srv/first/", "A /srv/second/"]);
+    assert_eq!(reported("true"), Vec::<String>::new());
+    test.sh("rm -rf /srv").any_stderr().run();
+    test.args(["snapshot", "restore", "before"]).run();
+    assert_eq!(reported("ls -d /srv/second >&2"), Vec::<String>::new());
 }

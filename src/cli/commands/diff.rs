@@ -23,6 +23,14 @@ pub(super) fn show(diff: &Diff, format: Format) -> Outcome {
     if format == Format::Json {
         return print_json(diff);
     }
+    for skipped in &diff.skipped {
+        ui::say(&format!("devbox: could not read {}", sanitize(skipped)));
+    }
+    print(&text(diff))
+}
+
+/// What differs, one thing a line.
+pub(super) fn text(diff: &Diff) -> String {
     let mut text = String::new();
     for package in &diff.packages {
         let name = sanitize(&package.name);
@@ -48,8 +56,5 @@ pub(super) fn show(diff: &Diff, format: Format) -> Outcome {
         let slash = if change.file_type == FileKind::Directory { "/" } else { "" };
         text.push_str(&format!("{mark} {}{slash}\n", sanitize(&change.path.to_string_lossy())));
     }
-    for skipped in &diff.skipped {
-        ui::say(&format!("devbox: could not read {}", sanitize(skipped)));
-    }
-    print(&text)
+    text
 }

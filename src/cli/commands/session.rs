@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use crate::boxes::locking;
+use crate::boxes::review;
 use crate::boxes::session::{self, Options, What};
 use crate::build;
 use crate::build::profile::Inputs;
@@ -17,6 +18,9 @@ use crate::profile::{LoadedProfile, NetworkMode, Profile, trust};
 use crate::text::{closest, sanitize};
 use crate::ui;
 use crate::ui::build::{Display, Screen};
+
+/// Changes that are listed after a session.
+const MAX_REPORTED: usize = 20;
 
 /// `devbox enter`.
 pub fn enter(folder: &Path, args: &Session) -> Outcome {
@@ -63,7 +67,28 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
     require_trust(&paths, &loaded)?;
     let inputs = if args.locked { Inputs::OnlyLocked } else { Inputs::Locked };
     build_base_of_stopped(&paths, &loaded, inputs)?;
-    Ok(session::run(&paths, &loaded, &what, &options, &progress)?)
+    let status = session::run(&paths, &loaded, &what, &options, &progress)?;
+    if loaded.profile.hooks.review && !args.rm {
+        report_changes(&paths, &loaded, &progress)?;
+    }
+    Ok(status)
+}
+
+/// Says what the box changed of itself since it started, if it has stopped.
+fn report_changes(paths: &Paths, loaded: &LoadedProfile, progress: &ui::Terminal) -> Result<(), Error> {
+    let Some(diff) = review::changes(paths, loaded, progress)? else { return Ok(()) };
+    let text = super::diff::text(&diff);
+    let count = text.lines().count();
+    if count == 0 {
+        return Ok(());
+    }
+    ui::say(&format!("devbox: outside the project the box changed since it started ({count}):"));
+    text.lines().take(MAX_REPORTED).for_each(|line| ui::say(&format!("  {line}")));
+    if count > MAX_REPORTED {
+        ui::say("  ...; `devbox diff` lists everything that differs from the base");
+    }
+    ui::say(&format!("`devbox snapshot restore {}` undoes that", review::SNAPSHOT));
+    Ok(())
 }
 
 /// Builds what the project's box stands on, if that is for the profile to say and the box does not run.

@@ -159,7 +159,17 @@ fn a_local_file_cannot_loosen_the_profile_unasked() {
             "",
             "extends = \"agent\"",
             "extends = \"rust\"\n[network]\nmode = \"auto\"",
-            [vec![more(Private, Auto)], [".env", ".git/hooks", ".git/config"].map(unmask).to_vec()].concat(),
+            [
+                vec![more(Private, Auto), HostWish::Egress { rule: Option::None }],
+                [".env", ".env.local"].map(unmask).to_vec(),
+                vec![
+                    HostWish::Unprotect { path: ".git".into() },
+                    HostWish::Capability { name: "CAP_MKNOD".into() },
+                    HostWish::Capability { name: "CAP_NET_RAW".into() },
+                    HostWish::NewPrivileges,
+                ],
+            ]
+            .concat(),
         ),
         (
             "[profile.network]\nmode = \"host\"",
