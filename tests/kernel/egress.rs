@@ -24,6 +24,12 @@ impl Lab {
         Self { test, folder }
     }
 
+    /// On a host with this `resolv.conf`.
+    fn with_resolv_conf(self, content: &str) -> Self {
+        std::fs::write(self.folder.join("resolv.conf"), content).expect("write a file");
+        self
+    }
+
     /// What the box prints; both streams.
     fn run(&self, script: &str) -> String {
         self.devbox(["run", "--", "sh", "-c", script])
@@ -31,6 +37,16 @@ impl Lab {
 
     /// What `devbox` prints on this host.
     fn devbox<const N: usize>(&self, arguments: [&str; N]) -> String {
+        let output = self.command(arguments).stdin(Stdio::null()).output().expect("run the lab");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// A script that goes on in the box while the host changes.
+    fn background(&self, script: &str) -> Background {
+        Background::start(self.command(["run", "--", "sh", "-c", script]))
+    }
+
+    fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
         std::fs::remove_file(self.folder.join("ready")).unwrap_or_default();
         let inner = self.test.command(arguments);
         let mut command = Command::new("unshare");
@@ -43,9 +59,8 @@ impl Lab {
                 None => command.env_remove(name),
             };
         }
-        command.current_dir(self.test.project()).stdin(Stdio::null());
-        let output = command.output().expect("run the lab");
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        command.current_dir(self.test.project());
+        command
     }
 
     /// Tries each from the box; what came of it, in the same order.
@@ -165,6 +180,63 @@ fn aliases_are_followed_and_local_addresses_are_not_believed() {
         ["tcp:alias.test:80", "tcp:rebinding.test:80", "tcp:10.77.0.1:80", "tcp:listed.test:80", "tcp:real.test:80"];
     assert_eq!(lab.probe(&probes), ["open", "no name", "refused", "open", "open"]);
     assert!(log(&lab.test).contains("rebinding.test  leads to a local address"));
+}
+
+#[test]
+fn the_box_follows_the_resolver_of_the_host() {
+    require!(Root, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("egress = [\"*.test\"]").with_resolv_conf("nameserver 127.0.0.1\nsearch search.test\n");
+    let mut session = lab.background(
+        "python3 probe.py tcp:short:80 tcp:vpn.test:80; read line; python3 probe.py tcp:vpn.test:80 tcp:short:80",
+    );
+    session.expect("tcp:short:80 open");
+    session.expect("tcp:vpn.test:80 no name");
+    // A VPN comes, whose server knows more; the search domain stays that of the start.
+    std::fs::write(lab.folder.join("resolv.conf"), "nameserver 127.0.0.2\n").expect("write a file");
+    session.say("go");
+    session.expect("tcp:vpn.test:80 open");
+    session.expect("tcp:short:80 open");
+    session.wait();
+}
+
+#[test]
+fn a_silent_name_server_is_passed_over_and_holds_nobody_up() {
+    require!(Root, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("egress = [\"*.test\"]").with_resolv_conf("nameserver 127.0.0.1\nnameserver 127.0.0.2\n");
+    let output = lab.run(
+        "python3 probe.py tcp:silent.test:80 & \
+         for n in 1 2 3 4 5 6 7 8; do python3 probe.py tcp:allowed.test:80 tcp:sub.allowed.test:80 & done; wait",
+    );
+    for (line, times) in
+        [("silent.test:80 open slowly", 1), ("tcp:allowed.test:80 open", 8), ("sub.allowed.test:80 open", 8)]
+    {
+        let line = |own: &&str| own.ends_with(line);
+        assert_eq!(output.lines().filter(line).count(), times, "{output}");
+    }
+}
+
+#[test]
+fn pieces_and_detours_are_no_way_around() {
+    require!(Root, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("egress = [\"udp/[2001:db8:2::/48]:7\", \"udp/198.51.100.0/24:7\"]");
+    let probes = [
+        "big:198.51.100.10:7",
+        "big:203.0.113.9:7",
+        "big:[2001:db8:2::10]:7",
+        "big:[2001:db8:3::9]:7",
+        "hop:[2001:db8:3::9]:7",
+        "big:[2001:db8:2::10]:8",
+    ];
+    assert_eq!(lab.probe(&probes), ["open", "refused", "open", "refused", "refused", "refused"]);
+}
+
+#[test]
+fn the_bandwidth_is_what_was_set() {
+    require!(Root, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("bandwidth = { up = \"40mbit\", down = \"80mbit\" }");
+    let rates = lab.probe(&["rate:198.51.100.10:9"]).remove(0);
+    let rates: Vec<f64> = rates.split(' ').take(2).map(|rate| rate.parse().expect("a number")).collect();
+    assert!((36.0..=44.0).contains(&rates[0]) && (72.0..=88.0).contains(&rates[1]), "{rates:?} Mbit/s");
 }
 
 /// Runs `attack` as root of the box, and then looks whether it helped.

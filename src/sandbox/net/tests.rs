@@ -236,3 +236,38 @@ fn helpers_die_with_the_thread_that_started_them() {
         assert_eq!(status, nix::sys::wait::WaitStatus::Signaled(pid, nix::sys::signal::Signal::SIGKILL, false));
     }
 }
+
+#[test]
+fn an_address_is_reachable_for_its_time() {
+    let link = "ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up; ip addr add 198.51.100.2/24 dev d0";
+    if !inside_a_host("an_address_is_reachable_for_its_time", "nft", link) {
+        return;
+    }
+    let rules = filter::Egress::Only(vec![crate::profile::egress::parse("udp/a.test:9").unwrap()]);
+    let file = Path::new("/mnt/rules");
+    std::fs::write(file, filter::ruleset(&rules)).unwrap();
+    assert!(Command::new("nft").arg("-f").arg(file).status().unwrap().success());
+    let socket = UdpSocket::bind("198.51.100.2:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let is_reachable = |address: &str| socket.send_to(b"x", (address, 9)).is_ok();
+    assert!(!is_reachable("198.51.100.7"));
+    let mut sets = agent::egress::sets::Sets::new().unwrap();
+    let allow = |sets: &mut agent::egress::sets::Sets, address: &str, milliseconds| {
+        sets.allow(&[0], &[(address.parse().unwrap(), Duration::from_millis(milliseconds))]).unwrap();
+    };
+    let begun = Instant::now();
+    allow(&mut sets, "198.51.100.7", 400);
+    allow(&mut sets, "198.51.100.8", 100);
+    // Another answer makes it last longer, never shorter.
+    allow(&mut sets, "198.51.100.8", 60_000);
+    allow(&mut sets, "198.51.100.8", 100);
+    assert!(is_reachable("198.51.100.7"));
+    while is_reachable("198.51.100.7") {
+        assert!(begun.elapsed() < TIMEOUT);
+        assert!(socket.recv(&mut [0]).is_err(), "there is nobody");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+    assert!(is_reachable("198.51.100.8"));
+    allow(&mut sets, "198.51.100.7", 60_000);
+    assert!(is_reachable("198.51.100.7"), "a new answer");
+}

@@ -1,8 +1,9 @@
 //! Messages of the domain name system (RFC 1035), as far as a forwarder has to understand them. Pure; everything is
 //! untrusted.
 //!
-//! Messages are handed on as they are, with another id; only what decides about them is read: the question, and the
-//! names and addresses of an answer.
+//! Of a query the question is handed on, and nothing that may stand beside it: what a program could smuggle out there. Answers
+//! are handed on as they are, with another id. Only what decides about them is read: the question, and the names and addresses of
+//! an answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -27,7 +28,11 @@ const OPCODE: u16 = 0x7800;
 const TRUNCATED: u16 = 0x0200;
 const RECURSION_DESIRED: u16 = 0x0100;
 const RECURSION_AVAILABLE: u16 = 0x0080;
+const AUTHENTIC_DATA: u16 = 0x0020;
 const CHECKING_DISABLED: u16 = 0x0010;
+
+/// Of an `OPT` record, where others have their time: the asker wants signatures.
+const WITH_SIGNATURES: u32 = 0x8000;
 
 /// Why a question is answered without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,8 @@ pub struct Query {
     pub question: Question,
     /// How large an answer may be over UDP, in bytes.
     pub udp_size: u16,
+    /// It has an `OPT` record; whether that asks for signatures.
+    extended: Option<bool>,
     /// Where the question ends, in bytes.
     end: usize,
 }
@@ -107,16 +114,17 @@ pub fn parse_query(bytes: &[u8]) -> Result<Query, Malformed> {
         return Err(Malformed);
     }
     let (question, end) = question(bytes)?;
-    let mut udp_size = PLAIN_UDP;
+    let (mut udp_size, mut extended) = (PLAIN_UDP, None);
     let mut at = end;
     for _ in 0..number(bytes, 10)? {
         let record = raw_record(bytes, at)?;
         if record.kind == TYPE_OPT {
             udp_size = record.class.max(PLAIN_UDP);
+            extended = Some(record.ttl & WITH_SIGNATURES != 0);
         }
         at = record.end;
     }
-    Ok(Query { id: number(bytes, 0)?, question, udp_size, end })
+    Ok(Query { id: number(bytes, 0)?, question, udp_size, extended, end })
 }
 
 /// Reads an answer.
@@ -142,7 +150,7 @@ pub fn parse_answer(bytes: &[u8]) -> Result<Answer, Malformed> {
             (CLASS_IN, TYPE_AAAA) => {
                 Some(Data::Address(Ipv6Addr::from(<[u8; 16]>::try_from(data).map_err(|_| Malformed)?).into()))
             }
-            (CLASS_IN, TYPE_CNAME) => match name(bytes, record.data)? {
+            (CLASS_IN, TYPE_CNAME) => match name(bytes, record.data, MAX_POINTERS)? {
                 (alias, end) if end == record.end => Some(Data::Alias(alias)),
                 _ => return Err(Malformed),
             },
@@ -191,6 +199,24 @@ impl Answer {
     }
 }
 
+/// What is handed on of `query`, which was read from `bytes`.
+#[must_use]
+pub fn forwarded(query: &Query, bytes: &[u8]) -> Vec<u8> {
+    let flags = number(bytes, 2).unwrap_or_default() & (RECURSION_DESIRED | AUTHENTIC_DATA | CHECKING_DISABLED);
+    let mut message = query.id.to_be_bytes().to_vec();
+    message.extend(flags.to_be_bytes());
+    message.extend([0, 1, 0, 0, 0, 0, 0, query.extended.is_some().into()]);
+    message.extend(bytes.get(HEADER..query.end).unwrap_or_default());
+    if let Some(signatures) = query.extended {
+        message.push(0);
+        message.extend(TYPE_OPT.to_be_bytes());
+        message.extend(query.udp_size.to_be_bytes());
+        message.extend(if signatures { WITH_SIGNATURES } else { 0 }.to_be_bytes());
+        message.extend([0, 0]);
+    }
+    message
+}
+
 /// Gives a message another id.
 pub fn set_id(message: &mut [u8], id: u16) {
     if let Some(bytes) = message.get_mut(..2) {
@@ -221,7 +247,8 @@ fn answer_without_records(query: &Query, bytes: &[u8], flags: u16) -> Vec<u8> {
 }
 
 fn question(bytes: &[u8]) -> Result<(Question, usize), Malformed> {
-    let (name, at) = name(bytes, HEADER)?;
+    // There is nothing in front that a pointer could lead to, but for the header.
+    let (name, at) = name(bytes, HEADER, 0)?;
     Ok((Question { name, kind: number(bytes, at)?, class: number(bytes, at + 2)? }, at + 4))
 }
 
@@ -235,7 +262,7 @@ struct RawRecord {
 }
 
 fn raw_record(bytes: &[u8], at: usize) -> Result<RawRecord, Malformed> {
-    let (name, at) = name(bytes, at)?;
+    let (name, at) = name(bytes, at, MAX_POINTERS)?;
     let ttl = (u32::from(number(bytes, at + 4)?) << 16) | u32::from(number(bytes, at + 6)?);
     let data = at + 10;
     let end = data + usize::from(number(bytes, at + 8)?);
@@ -248,7 +275,7 @@ fn raw_record(bytes: &[u8], at: usize) -> Result<RawRecord, Malformed> {
 }
 
 /// The name at `at`, and where it ends there.
-fn name(bytes: &[u8], mut at: usize) -> Result<(String, usize), Malformed> {
+fn name(bytes: &[u8], mut at: usize, max_pointers: usize) -> Result<(String, usize), Malformed> {
     let mut text = String::new();
     let mut end = None;
     let (mut size, mut pointers) = (1, 0);
@@ -272,7 +299,7 @@ fn name(bytes: &[u8], mut at: usize) -> Result<(String, usize), Malformed> {
                 let target = usize::from(number(bytes, at)? & 0x3fff);
                 end.get_or_insert(at + 2);
                 pointers += 1;
-                if target >= at || pointers > MAX_POINTERS {
+                if target >= at || pointers > max_pointers {
                     return Err(Malformed);
                 }
                 at = target;

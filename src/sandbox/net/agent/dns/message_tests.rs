@@ -60,6 +60,29 @@ fn queries() {
 }
 
 #[test]
+fn nothing_is_handed_on_beside_the_question() {
+    for (edns, expected) in [(None, query("a.example", 16, None)), (Some(1232), query("a.example", 16, Some(1232)))] {
+        let mut asked = query("a.example", 16, edns);
+        let read = parse_query(&asked).unwrap();
+        assert_eq!(forwarded(&read, &asked), expected);
+        // Records that no query has, an option in the one that it may have, and what follows the message.
+        asked[11] += 1;
+        asked.extend(record(&wire("secret.example"), 16, 1, b"secret"));
+        asked.extend(b"more secrets");
+        assert_eq!(forwarded(&parse_query(&asked).unwrap(), &asked), expected);
+    }
+    let mut signed = query("a.example", 1, None);
+    signed[11] = 1;
+    signed.extend(record(&[0], TYPE_OPT, 0xff00_8000, b"secret"));
+    let handed_on = forwarded(&parse_query(&signed).unwrap(), &signed);
+    assert!(handed_on.ends_with(&[0, 0x80, 0, 0, 0]) || handed_on.ends_with(&[0, 0, 0, 0, 0]), "{handed_on:?}");
+    // A name that lies in the header, which is not the one that will be sent.
+    let mut pointing = header(RECURSION_DESIRED, [1, 0, 0, 0]);
+    pointing.extend([0xc0, 4, 0, 1, 0, 1]);
+    assert_eq!(parse_query(&pointing), Err(Malformed));
+}
+
+#[test]
 fn what_is_no_query() {
     let good = query("a.example", 1, None);
     for cut in 0..good.len() {

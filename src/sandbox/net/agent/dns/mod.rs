@@ -263,8 +263,8 @@ impl Resolver {
             return Ok(());
         }
         let question = Question {
+            bytes: message::forwarded(&query, bytes),
             query,
-            bytes: bytes.to_vec(),
             asker,
             rules,
             upstream: Upstream::Asked(0),

@@ -95,7 +95,7 @@ impl Packets {
         match self.socket.receive(&mut self.buffer) {
             Ok(size) => {
                 let packets = messages(&self.buffer[..size]).filter(|message| message.kind == PACKET);
-                into.extend(packets.filter_map(|message| packet(message.body)));
+                into.extend(packets.filter_map(|message| parse(message.body)));
                 Ok(true)
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(false),
@@ -107,7 +107,8 @@ impl Packets {
 }
 
 /// Reads the body of a message: four bytes of header, then attributes.
-fn packet(body: &[u8]) -> Option<Packet> {
+#[must_use]
+pub fn parse(body: &[u8]) -> Option<Packet> {
     let (mut verdict, mut uid, mut sequence, mut headers) = (Verdict::Denied, None, 0, None);
     let number = |value: &[u8]| value.try_into().ok().map(u32::from_be_bytes);
     for (kind, value) in attributes(body.get(4..)?) {
@@ -167,7 +168,7 @@ mod tests {
         writer.attribute(UID, &7_u32.to_be_bytes());
         writer.attribute(SEQUENCE, &3_u32.to_be_bytes());
         writer.attribute(PAYLOAD, &ip);
-        let read = packet(writer.bytes()).unwrap();
+        let read = parse(writer.bytes()).unwrap();
         assert_eq!(
             (read.verdict, read.protocol, read.uid, read.sequence),
             (Verdict::Allowed, TrafficProtocol::Tcp, Some(7), 3)
@@ -180,6 +181,6 @@ mod tests {
         let nobody = Ipv6Addr::UNSPECIFIED.into();
         assert_eq!(header(&v6), Some((nobody, Ipv6Addr::LOCALHOST.into(), 17, None)));
         assert!((0..v6.len()).all(|cut| header(&v6[..cut]).is_none()));
-        assert!(packet(&[]).is_none());
+        assert!(parse(&[]).is_none());
     }
 }
