@@ -202,7 +202,7 @@ pub(super) fn unpack_into(
     let mut reader = file;
     reader.rewind().map_err(read)?;
     let tree = crate::sys::fs::open_directory(&build.tree()).map_err(|error| read(error.into()))?;
-    let owners = if map.mode == IdMode::Single { Owners::Squash } else { Owners::Keep };
+    let owners = if map.mode == IdMode::Single { Owners::Remember } else { Owners::Keep };
     let result = stage::run_mapped(map, || {
         progress.begin(&format!("unpacking {}", shown.display()), Some(size));
         // Often enough for a bar, seldom enough to cost nothing.

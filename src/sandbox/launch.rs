@@ -20,6 +20,7 @@ use super::init::{self, EventLog, Inheritance};
 use super::net::host::HostSide;
 use super::net::plan::{Driver, NetPlan};
 use super::net::{Helper, NetError, NetTarget};
+use super::owners::Owners;
 use super::seccomp::{Filter, policy_for};
 use super::spec::{Network, SandboxSpec};
 use super::watch::Watch;
@@ -30,7 +31,7 @@ use crate::limits::{Key, Plan, disk};
 use crate::sys::clone::{self, Forked, exit_now};
 use crate::sys::process::{self, Ended};
 use crate::sys::{Context, SysError, SysResult, socket};
-use crate::userns::idmap::IdMap;
+use crate::userns::idmap::{IdMap, IdMode};
 use crate::userns::mapper;
 
 /// How long a network helper may take to configure its interface.
@@ -75,9 +76,10 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     };
     // Compiled once per box: every session inherits it through fork.
     let policy = policy_for(spec.id_map.mode, &spec.security.seccomp);
+    let is_single = spec.id_map.mode == IdMode::Single;
     let filter = match denied {
-        Some(_) => Filter::reporting(policy.clone()),
-        None => Filter::silent(policy.clone()),
+        None if !is_single => Filter::silent(policy.clone()),
+        _ => Filter::reporting(policy.clone()),
     };
 
     // Its socket is one of the mounts.
@@ -148,6 +150,10 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         Ok(guarded) => guarded,
         Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Mounts, &error)),
     };
+    let owners = match is_single.then(|| Namespaces::of(pid)).transpose() {
+        Ok(namespaces) => namespaces.map(Owners::new),
+        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Mounts, &error)),
+    };
     let mut host_side = host_side;
     let mut server = match start_fuse(spec, pid, fuse) {
         Ok(server) => server,
@@ -162,7 +168,8 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     // 3. Both done: the box is complete when init closes its report.
     gate.write_all(b"n").ok();
     drop(gate);
-    let (text, denials) = read_report(&report, |listener| Some(Denials::new(listener, &policy, denied.as_deref()?)))?;
+    let listen = |listener| Denials::new(listener, &policy, denied.as_deref(), owners);
+    let (text, denials) = read_report(&report, listen)?;
     if !text.trim_ascii().is_empty() {
         let mut failure = serde_json::from_slice(&text).unwrap_or_else(|_| died(Phase::Mounts));
         process::wait(pid)?;
@@ -221,14 +228,11 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
 
 /// What init reports, to its end, and the listener of its filter, which may be needed before: until it is restricted, init makes
 /// calls like any other program of the box.
-fn read_report(
-    report: &UnixStream,
-    listen: impl Fn(OwnedFd) -> Option<Denials>,
-) -> SysResult<(Vec<u8>, Option<Denials>)> {
-    let (mut text, mut denials) = (Vec::new(), None::<Denials>);
+fn read_report(report: &UnixStream, listen: impl FnOnce(OwnedFd) -> Denials) -> SysResult<(Vec<u8>, Option<Denials>)> {
+    let (mut text, mut denials, mut listen) = (Vec::new(), None::<Denials>, Some(listen));
     loop {
         let mut set = vec![PollFd::new(report, PollFlags::IN)];
-        set.extend(denials.as_ref().and_then(Denials::poll_fd));
+        set.extend(denials.iter().flat_map(Denials::poll_fds));
         let pause = denials.as_ref().and_then(Denials::pause).and_then(|pause| Timespec::try_from(pause).ok());
         poll(&mut set, pause.as_ref()).call(|| "poll".to_owned())?;
         if !set[0].revents().is_empty() {
@@ -238,7 +242,9 @@ fn read_report(
                 return Ok((text, denials));
             }
             text.extend_from_slice(&buffer[..size]);
-            denials = descriptors.pop().and_then(&listen).or(denials);
+            if let Some((listener, listen)) = descriptors.pop().zip(listen.take()) {
+                denials = Some(listen(listener));
+            }
         }
         denials.iter_mut().for_each(Denials::serve);
     }

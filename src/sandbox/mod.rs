@@ -19,6 +19,7 @@ pub mod launch;
 pub mod mounts;
 pub mod net;
 pub mod overlay;
+pub mod owners;
 pub mod passwd;
 pub mod plan;
 pub mod seccomp;

@@ -166,7 +166,7 @@ impl<'a> Watch<'a> {
         set.extend(self.keeper.as_ref().map(|keeper| PollFd::from_borrowed_fd(keeper.process(), PollFlags::IN)));
         set.extend(self.control.as_ref().map(|control| PollFd::new(control, PollFlags::IN)));
         set.extend(self.network.as_ref().and_then(|network| network.poll_fd()));
-        set.extend(self.denials.as_ref().and_then(Denials::poll_fd));
+        set.extend(self.denials.iter().flat_map(Denials::poll_fds));
         match poll(&mut set, pause.as_ref()) {
             Ok(_) => Ok(!set[0].revents().is_empty()),
             Err(Errno::INTR) => Ok(false),

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::{SysError, SysResult};
 
 /// A call that waits for an answer. All of it is what the caller wants it to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Notification {
     /// The call, among all that wait at a listener.
     pub id: u64,
@@ -63,8 +63,8 @@ pub fn receive(listener: impl AsFd) -> SysResult<Option<Notification>> {
     }
 }
 
-/// Lets the call `id` fail with `errno`; with 0 it succeeds. One whose caller has given up meanwhile is not an error.
-pub fn refuse(listener: impl AsFd, id: u64, errno: u16) -> SysResult<()> {
+/// Lets the call `id` fail with `errno`; with 0 it returns 0, and nothing is done. One whose caller has given up meanwhile is not an error.
+pub fn answer(listener: impl AsFd, id: u64, errno: u16) -> SysResult<()> {
     let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -i32::from(errno), flags: 0 };
     match command(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),

@@ -165,7 +165,7 @@ impl Work<'_> {
     ) -> Result<UnpackReport, String> {
         let text = |error: &dyn std::error::Error| chain(error);
         let tree = crate::sys::fs::open_directory(&build.tree()).map_err(|error| text(&error))?;
-        let owners = if self.map.mode == IdMode::Single { Owners::Squash } else { Owners::Keep };
+        let owners = if self.map.mode == IdMode::Single { Owners::Remember } else { Owners::Keep };
         let (pieces_in, pieces) = sync_channel(PIECES);
         let (unpacked, digest) = std::thread::scope(|scope| {
             let fetching = scope.spawn(move || self.feed(number, &layer.blob, partial, &pieces_in, meter));

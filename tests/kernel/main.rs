@@ -17,6 +17,7 @@ mod lock;
 mod machine;
 mod masks;
 mod network;
+mod owners;
 mod profiles;
 mod sandbox;
 mod session;

@@ -26,6 +26,11 @@ impl Ids {
     pub fn gid(&self, untrusted: u64) -> Option<u32> {
         find(&self.gids, untrusted)
     }
+
+    /// Whether all files belong to one user.
+    pub fn is_single(&self) -> bool {
+        self.uids.iter().map(|(_, count)| u64::from(*count)).sum::<u64>() == 1
+    }
 }
 
 fn find(extents: &[(u32, u32)], untrusted: u64) -> Option<u32> {

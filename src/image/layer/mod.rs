@@ -17,6 +17,7 @@ mod error;
 mod ids;
 mod limits;
 mod method;
+pub mod owner;
 pub mod pack;
 mod source;
 pub mod stack;

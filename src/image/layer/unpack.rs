@@ -15,6 +15,7 @@ use super::entry::{Entry, Kind, beneath};
 use super::error::{EntryError, UnpackError, printable};
 use super::ids::Ids;
 use super::limits::UnpackLimits;
+use super::owner::{OVERRIDE, Owner as Remembered};
 use super::source::{self, Compression, detect};
 use super::tree::{Owner, Tree, times};
 pub use super::whiteout::Whiteouts;
@@ -28,7 +29,9 @@ pub enum Owners {
     /// Files get them, as ids of the namespace that the process is in.
     #[default]
     Keep,
-    /// Everything belongs to the process: only one id is mapped.
+    /// Everything belongs to the process, because only one id is mapped; what should not is noted ([`super::owner`]).
+    Remember,
+    /// Everything belongs to the process.
     Squash,
 }
 
@@ -274,7 +277,7 @@ impl<'a> Unpacker<'a> {
 
     /// The owner to set. Ids that the namespace does not have become root's, and are counted.
     fn owner(&mut self, entry: &Entry) -> Option<Owner> {
-        if self.options.owners == Owners::Squash {
+        if self.options.owners != Owners::Keep {
             return None;
         }
         let (uid, gid) = (self.ids.uid(entry.uid), self.ids.gid(entry.gid));
@@ -284,12 +287,28 @@ impl<'a> Unpacker<'a> {
         Some((Uid::from_raw(uid.unwrap_or(0)), Gid::from_raw(gid.unwrap_or(0))))
     }
 
+    /// Writes down an owner that the file cannot get where all belong to one user: what is made of the file later has it then.
+    fn remember_owner(&self, fd: &OwnedFd, entry: &Entry) -> Result<(), SysError> {
+        let (Ok(uid), Ok(gid)) = (u32::try_from(entry.uid), u32::try_from(entry.gid)) else { return Ok(()) };
+        let owner = Remembered { uid, gid };
+        if self.options.owners != Owners::Remember || owner == Remembered::default() {
+            return Ok(());
+        }
+        match rustix::fs::fsetxattr(fd, OVERRIDE, owner.value(entry.mode).as_bytes(), XattrFlags::empty()) {
+            Ok(()) | Err(Errno::PERM | Errno::NOTSUP | Errno::ACCESS) => Ok(()),
+            Err(errno) => Err(SysError::new("setxattr", errno)),
+        }
+    }
+
     /// Sets the attributes that a layer may have: those of users and the capabilities of programs. Never overlayfs'
-    /// own, with which an archive could make files of other layers appear under names of its choice.
+    /// own, with which an archive could make files of other layers appear under names of its choice; nor the owner that a
+    /// file could not get, which the entry itself has.
     fn xattrs(&mut self, fd: &OwnedFd, entry: &Entry) -> Result<(), SysError> {
+        self.remember_owner(fd, entry)?;
         for (name, value) in &entry.xattrs {
             let allowed = name == b"security.capability"
-                || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && name != b"user.overlay");
+                || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && name != b"user.overlay")
+                    && name != OVERRIDE.as_bytes();
             if !allowed {
                 self.report.xattrs_skipped += 1;
                 continue;

@@ -9,10 +9,14 @@ use super::line::Line;
 const WINDOW: Duration = Duration::from_secs(5);
 /// How many different calls are written down in a window.
 const MOST_LINES: usize = 64;
-/// How long [`MOST_ANSWERS`] have to last.
+/// How long [`EFFORT`] has to last.
 const BREATH: Duration = Duration::from_millis(100);
-/// How many calls are answered in a breath: four thousand a second, some per cent of a processor.
-const MOST_ANSWERS: u32 = 400;
+/// What may be done in a breath: 4,000 refused calls a second, or 20,000 changes of owner, take some per cent of a processor.
+const EFFORT: u32 = 2000;
+/// What a refused call takes of it.
+pub const REFUSED: u32 = 5;
+/// What a call takes that is only passed on.
+pub const PASSED_ON: u32 = 1;
 
 /// What makes two calls the same: thread, number, arguments.
 pub type Key = (u32, i64, [u64; 6]);
@@ -78,29 +82,29 @@ impl Window {
 #[derive(Debug)]
 pub struct Pace {
     begun: Instant,
-    answered: u32,
+    spent: u32,
 }
 
 impl Pace {
-    /// None was answered yet.
+    /// Nothing was answered yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { begun: now, answered: 0 }
+        Self { begun: now, spent: 0 }
     }
 
     /// How long nothing may be answered.
     #[must_use]
     pub fn pause(&self, now: Instant) -> Option<Duration> {
         let left = (self.begun + BREATH).saturating_duration_since(now);
-        (self.answered >= MOST_ANSWERS && !left.is_zero()).then_some(left)
+        (self.spent >= EFFORT && !left.is_zero()).then_some(left)
     }
 
-    /// One is answered.
-    pub fn count(&mut self, now: Instant) {
+    /// A call is answered that takes `effort`.
+    pub fn count(&mut self, effort: u32, now: Instant) {
         if now.saturating_duration_since(self.begun) >= BREATH {
             *self = Self::new(now);
         }
-        self.answered += 1;
+        self.spent += effort;
     }
 }
 
@@ -139,13 +143,13 @@ mod tests {
     fn a_flood_is_answered_slowly() {
         let now = Instant::now();
         let mut pace = Pace::new(now);
-        for _ in 0..MOST_ANSWERS {
+        for _ in 0..EFFORT / REFUSED {
             assert_eq!(pace.pause(now), None);
-            pace.count(now);
+            pace.count(REFUSED, now);
         }
         assert_eq!(pace.pause(now + BREATH / 4), Some(BREATH * 3 / 4));
         assert_eq!(pace.pause(now + BREATH), None);
-        pace.count(now + BREATH);
+        pace.count(REFUSED, now + BREATH);
         assert_eq!(pace.pause(now + BREATH), None);
     }
 }

@@ -25,10 +25,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::limits::{Counted, Pace, Window};
+use self::limits::{Counted, PASSED_ON, Pace, REFUSED, Window};
 use self::line::{Denied, Line};
 use super::journal::Journal;
 use super::net::reached::Process;
+use super::owners::Owners;
 use super::seccomp::{Action, Policy};
 use crate::sys::seccomp::{self, Notification};
 
@@ -43,24 +44,27 @@ pub struct Denials {
     /// Gone when no process is left that could make a call.
     listener: Option<OwnedFd>,
     policy: Policy,
-    journal: Journal,
+    journal: Option<Journal>,
+    /// Where changes of owner are remembered, in boxes that have one owner only.
+    owners: Option<Owners>,
     window: Window,
     pace: Pace,
 }
 
 impl Denials {
-    /// Answers at `listener` as `policy` says, and writes into the file `journal`.
+    /// Answers at `listener` as `policy` says, writes into the file `journal`, and lets `owners` remember.
     #[must_use]
-    pub fn new(listener: OwnedFd, policy: &Policy, journal: &Path) -> Self {
+    pub fn new(listener: OwnedFd, policy: &Policy, journal: Option<&Path>, owners: Option<Owners>) -> Self {
         let (window, pace) = (Window::default(), Pace::new(Instant::now()));
-        Self { listener: Some(listener), policy: policy.clone(), journal: Journal::new(journal), window, pace }
+        let (policy, journal) = (policy.clone(), journal.map(Journal::new));
+        Self { listener: Some(listener), policy, journal, owners, window, pace }
     }
 
-    /// What to wait for; nothing while there is a pause.
-    #[must_use]
-    pub fn poll_fd(&self) -> Option<PollFd<'_>> {
-        let listener = self.listener.as_ref().filter(|_| self.pace.pause(Instant::now()).is_none())?;
-        Some(PollFd::new(listener, PollFlags::IN))
+    /// What to wait for; nothing new while there is a pause.
+    pub fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let listener = self.listener.as_ref().filter(|_| self.pace.pause(Instant::now()).is_none());
+        let listener = listener.map(|listener| PollFd::new(listener, PollFlags::IN));
+        listener.into_iter().chain(self.owners.as_ref().and_then(Owners::poll_fd))
     }
 
     /// When to call [`Self::serve`] although no call waits.
@@ -77,6 +81,10 @@ impl Denials {
         if self.window.ends().is_some_and(|end| now >= end) {
             self.finish();
         }
+        if self.owners.as_mut().is_some_and(|owners| owners.serve().is_err()) {
+            // What it has not answered waits; without a listener the kernel answers.
+            (self.listener, self.owners) = (None, None);
+        }
         for _ in 0..TURN {
             if self.pace.pause(now).is_some() {
                 return;
@@ -91,7 +99,8 @@ impl Denials {
     /// Writes down what was only counted.
     pub fn finish(&mut self) {
         for line in self.window.end() {
-            self.journal.append(&Line { time: jiff::Timestamp::now().to_string(), ..line });
+            let line = Line { time: jiff::Timestamp::now().to_string(), ..line };
+            self.journal.iter_mut().for_each(|journal| journal.append(&line));
         }
     }
 
@@ -114,13 +123,21 @@ impl Denials {
 
     fn answer(&mut self, call: &Notification, now: Instant) {
         let Some(listener) = &self.listener else { return };
-        self.pace.count(now);
         let number = i64::from(call.number);
-        let errno = match self.policy.decide(number, &call.arguments) {
-            Action::Errno(errno) => errno,
+        let errno = match (self.policy.decide(number, &call.arguments), &mut self.owners) {
+            (Action::Remember, Some(owners)) => {
+                self.pace.count(PASSED_ON, now);
+                if owners.take(listener, call).is_err() {
+                    (self.listener, self.owners) = (None, None);
+                }
+                return;
+            }
+            (Action::Remember, None) => 0,
+            (Action::Errno(errno), _) => errno,
             // Not refused, so not asked for.
             _ => libc::ENOSYS as u16,
         };
+        self.pace.count(REFUSED, now);
         let key = (call.thread, number, call.arguments);
         if self.window.count(&key, now) == Counted::First {
             let mut line = describe(call, errno);
@@ -129,10 +146,10 @@ impl Denials {
                 line.process = None;
                 line.denied.iter_mut().for_each(|denied| denied.arguments.clear());
             }
-            self.journal.append(&line);
+            self.journal.iter_mut().for_each(|journal| journal.append(&line));
             self.window.remember(key, line);
         }
-        if seccomp::refuse(listener, call.id, errno).is_err() {
+        if seccomp::answer(listener, call.id, errno).is_err() {
             self.listener = None;
         }
     }

@@ -43,7 +43,14 @@ impl Namespaces {
         Ok(Self { user: open("user")?, mount: open("mnt")? })
     }
 
-    fn enter(&self) -> SysResult<()> {
+    /// Their descriptors.
+    #[must_use]
+    pub fn descriptors(&self) -> [i32; 2] {
+        [self.user.as_raw_fd(), self.mount.as_raw_fd()]
+    }
+
+    /// Moves this process into them.
+    pub fn enter(&self) -> SysResult<()> {
         for (namespace, kind) in [(&self.user, LinkNameSpaceType::User), (&self.mount, LinkNameSpaceType::Mount)] {
             move_into_link_name_space(namespace.as_fd(), Some(kind)).call(|| format!("setns `{kind:?}`"))?;
         }
@@ -118,7 +125,8 @@ fn keep(
     log: &EventLog,
     supervisor: rustix::process::Pid,
 ) -> SysResult<()> {
-    let kept: Vec<i32> = [namespaces.user.as_raw_fd(), namespaces.mount.as_raw_fd()]
+    let kept: Vec<i32> = namespaces
+        .descriptors()
         .into_iter()
         .chain(log.descriptor())
         .chain(placeholders.iter().flat_map(Placeholders::descriptors))

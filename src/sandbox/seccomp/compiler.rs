@@ -186,6 +186,7 @@ pub fn encode(action: Action) -> u32 {
     match action {
         Action::Allow => libc::SECCOMP_RET_ALLOW,
         Action::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+        Action::Remember => libc::SECCOMP_RET_ERRNO,
         Action::Trap => libc::SECCOMP_RET_TRAP,
         Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
         Action::KillProcess => libc::SECCOMP_RET_KILL_PROCESS,

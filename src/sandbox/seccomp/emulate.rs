@@ -2,25 +2,30 @@
 //!
 //! Package managers give files to other owners and drop to other users. With one id in the map the kernel must refuse
 //! both, so here these calls succeed and do nothing: what should belong to `_apt` belongs to root, and what should run
-//! as `_apt` runs as root. Programs that look afterwards see that nothing happened; those that insist fail, for example
+//! as `_apt` runs as root. The owner is written down beside the file ([`crate::sandbox::owners`]), for images that are made of
+//! it. Programs that look afterwards see that nothing happened; those that insist fail, for example
 //! `initdb`, which refuses to run as root. apt looks, too, so it needs `APT::Sandbox::User "root";`.
 //!
 //! What it leaves out: `setfsuid` and `setfsgid` never fail, and `capset` works with one id as with many, so the
-//! kernel answers these. A `chown` of a file that is missing succeeds: the filter cannot read the path.
+//! kernel answers these.
 
 use super::{Action, ArgTest, INT, Policy, Rule};
 
 /// Does nothing, succeeds.
 const PRETEND: Action = Action::Errno(0);
 
-/// Changes of owner and of identity.
-const OWNERS_AND_IDS: &[i64] = &[
+/// Changes of owner.
+const OWNERS: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_chown,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_lchown,
     libc::SYS_fchown,
     libc::SYS_fchownat,
+];
+
+/// Changes of identity.
+const IDS: &[i64] = &[
     libc::SYS_setuid,
     libc::SYS_setgid,
     libc::SYS_setreuid,
@@ -40,7 +45,8 @@ const NODES: &[(i64, u8)] = &[
 /// Puts the emulation before the rules of `policy`.
 #[must_use]
 pub fn emulate_root(policy: Policy) -> Policy {
-    let mut rules: Vec<Rule> = OWNERS_AND_IDS.iter().map(|call| Rule::always(*call, PRETEND)).collect();
+    let mut rules: Vec<Rule> = OWNERS.iter().map(|call| Rule::always(*call, Action::Remember)).collect();
+    rules.extend(IDS.iter().map(|call| Rule::always(*call, PRETEND)));
     for (call, mode) in NODES {
         // The kernel reads the mode as 16 bits wide.
         let is = |kind: libc::mode_t| ArgTest::is(*mode, u64::from(libc::S_IFMT), u64::from(kind));

@@ -40,6 +40,8 @@ pub enum Action {
     Allow,
     /// It fails with this errno, at most 4095; with 0 it does nothing and succeeds.
     Errno(u16),
+    /// It does nothing and succeeds; who listens writes down the owner that it was to give to a file.
+    Remember,
     /// The thread gets SIGSYS.
     Trap,
     /// It waits for an answer by who holds the listener; without a listener it fails with ENOSYS.
@@ -133,14 +135,16 @@ impl Policy {
         self.rules.iter().find(matches).map_or(self.default, |rule| rule.action)
     }
 
-    /// The same policy, with the calls that a rule refuses passed on to a listener, which answers as [`Self::decide`] says.
+    /// The same policy, with the calls that a rule refuses, and those whose owner is to be remembered, passed on to a listener,
+    /// which answers as [`Self::decide`] says.
     ///
     /// Not passed on: calls that nobody knows, and `clone3`, which C libraries try at each start of a thread.
     #[must_use]
     pub fn reporting(&self) -> Self {
         let mut policy = self.clone();
         for rule in &mut policy.rules {
-            if matches!(rule.action, Action::Errno(1..)) && rule.syscall != libc::SYS_clone3 {
+            let is_refused = matches!(rule.action, Action::Errno(1..)) && rule.syscall != libc::SYS_clone3;
+            if is_refused || rule.action == Action::Remember {
                 rule.action = Action::Notify;
             }
         }

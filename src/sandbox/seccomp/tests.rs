@@ -8,6 +8,7 @@ use super::*;
 
 const OK: Action = Action::Allow;
 const PRETEND: Action = Action::Errno(0);
+const REMEMBER: Action = Action::Remember;
 const REFUSED: Action = Action::Errno(libc::EPERM as u16);
 const ABSENT: Action = Action::Errno(libc::ENOSYS as u16);
 const NO_FAMILY: Action = Action::Errno(libc::EAFNOSUPPORT as u16);
@@ -121,8 +122,8 @@ fn emulation_decisions() {
     check(
         IdMode::Single,
         &[
-            (SYS_fchown, &[3, 5, 5], PRETEND),
-            (SYS_fchownat, &[], PRETEND),
+            (SYS_fchown, &[3, 5, 5], REMEMBER),
+            (SYS_fchownat, &[], REMEMBER),
             (SYS_setuid, &[5], PRETEND),
             (SYS_setresgid, &[5, 5, 5], PRETEND),
             (SYS_setgroups, &[0, 0], PRETEND),
@@ -145,8 +146,8 @@ fn emulation_decisions() {
     check(
         IdMode::Single,
         &[
-            (SYS_chown, &[], PRETEND),
-            (SYS_lchown, &[], PRETEND),
+            (SYS_chown, &[], REMEMBER),
+            (SYS_lchown, &[], REMEMBER),
             (SYS_mknod, &[0, S_IFCHR as u64, 0x103], PRETEND),
             (SYS_mknod, &[0, S_IFCHR as u64, 0], OK),
             (SYS_mknod, &[0, S_IFIFO as u64, 0x103], OK),

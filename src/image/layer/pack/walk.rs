@@ -17,6 +17,8 @@ use rustix::io::Errno;
 use super::header::{Attributes, Kind, blocks};
 use super::{Archive, Content, Contents, PackError, PackSpec};
 use crate::image::layer::error::printable;
+use crate::image::layer::ids::Ids;
+use crate::image::layer::owner::{OVERRIDE, Owner};
 use crate::image::layer::stack::{Merged, Node, Shares, Stack, file_type};
 use crate::sys::fs::proc_path;
 use crate::sys::{Context, SysResult};
@@ -46,13 +48,17 @@ pub(super) struct Walk<'a, 'b> {
     archive: &'a mut Archive<'b>,
     links: Links,
     contents: Contents,
+    /// All files belong to one user here; whom they should belong to is written at them.
+    is_single: bool,
     /// For the content of files.
     buffer: Vec<u8>,
 }
 
 impl<'a, 'b> Walk<'a, 'b> {
     pub fn new(spec: &'a PackSpec, stack: &'a Stack, archive: &'a mut Archive<'b>) -> Self {
-        Self { spec, stack, archive, links: Links::new(), contents: Contents::default(), buffer: vec![0; CHUNK] }
+        let is_single = Ids::of_this_namespace().is_single();
+        let (links, contents) = (Links::new(), Contents::default());
+        Self { spec, stack, archive, links, contents, is_single, buffer: vec![0; CHUNK] }
     }
 
     pub fn run(mut self) -> Result<Contents, PackError> {
@@ -218,13 +224,18 @@ impl<'a, 'b> Walk<'a, 'b> {
         self.archive.write(&header)
     }
 
-    fn attributes(&self, stat: &Stat, xattrs: Vec<(String, Vec<u8>)>) -> Attributes {
+    fn attributes(&self, stat: &Stat, mut xattrs: Vec<(String, Vec<u8>)>) -> Attributes {
+        let mut owner = Owner { uid: stat.st_uid, gid: stat.st_gid };
+        if self.is_single {
+            let found = xattrs.extract_if(.., |(name, _)| name == OVERRIDE).last();
+            owner = found.and_then(|(_, value)| Owner::parse(&value)).unwrap_or(owner);
+        }
         let mut modified = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
         if let Some(latest) = self.spec.latest.filter(|latest| modified.tv_sec >= *latest) {
             modified = Timespec { tv_sec: latest, tv_nsec: 0 };
         }
         let mode = if file_type(stat) == FileType::Symlink { 0o777 } else { stat.st_mode & 0o7777 };
-        Attributes { mode, uid: stat.st_uid, gid: stat.st_gid, modified, xattrs }
+        Attributes { mode, uid: owner.uid, gid: owner.gid, modified, xattrs }
     }
 
     /// The attributes that a layer may have: those of users and the capabilities of programs, without overlayfs' own.
