@@ -8,6 +8,12 @@ pub fn number(name: &str) -> Option<i64> {
     CALLS.iter().chain(CALLS_HERE).find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
+/// The name of a system call of this architecture.
+#[must_use]
+pub fn name(number: i64) -> Option<&'static str> {
+    CALLS.iter().chain(CALLS_HERE).find(|(_, known)| *known == number).map(|(name, _)| *name)
+}
+
 /// Every name that [`number`] knows.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CALLS.iter().chain(CALLS_HERE).map(|(name, _)| *name)
@@ -64,7 +70,7 @@ const CALLS: &[(&str, i64)] = &[
     ("msgctl", SYS_msgctl), ("msgget", SYS_msgget), ("msgrcv", SYS_msgrcv), ("msgsnd", SYS_msgsnd),
     ("msync", SYS_msync), ("munlock", SYS_munlock), ("munlockall", SYS_munlockall), ("munmap", SYS_munmap),
     ("name_to_handle_at", SYS_name_to_handle_at), ("nanosleep", SYS_nanosleep), ("newfstatat", SYS_newfstatat),
-    ("open_by_handle_at", SYS_open_by_handle_at), ("open_tree", SYS_open_tree), ("openat", SYS_openat),
+    ("open_by_handle_at", SYS_open_by_handle_at), ("open_tree", SYS_open_tree), ("open_tree_attr", 467), ("openat", SYS_openat),
     ("openat2", SYS_openat2), ("perf_event_open", SYS_perf_event_open), ("personality", SYS_personality),
     ("pidfd_getfd", SYS_pidfd_getfd), ("pidfd_open", SYS_pidfd_open), ("pidfd_send_signal", SYS_pidfd_send_signal),
     ("pipe2", SYS_pipe2), ("pivot_root", SYS_pivot_root), ("pkey_alloc", SYS_pkey_alloc),

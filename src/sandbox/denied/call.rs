@@ -3,6 +3,7 @@
 use libc::*;
 
 use super::line::Argument;
+use crate::profile::security::calls;
 
 /// How an argument is shown.
 #[derive(Debug, Clone, Copy)]
@@ -23,63 +24,45 @@ use Shape::{Flags, Hex, Number, One, Text};
 /// Position, name in the manual, shape.
 type Parameter = (usize, &'static str, Shape);
 
-/// The calls that the default policy refuses. One that is missing here is shown by its number.
+/// What matters of calls that the default policy refuses.
 #[rustfmt::skip]
-const CALLS: &[(i64, &str, &[Parameter])] = &[
-    (SYS_mount, "mount", &[(0, "source", Text), (1, "target", Text), (2, "type", Text), (3, "flags", Flags(MOUNT_FLAGS))]),
-    (SYS_umount2, "umount2", &[(0, "target", Text), (1, "flags", Hex)]),
-    (SYS_pivot_root, "pivot_root", &[(0, "new_root", Text), (1, "put_old", Text)]),
-    (SYS_fsopen, "fsopen", &[(0, "type", Text)]),
-    (SYS_fsconfig, "fsconfig", &[]),
-    (SYS_fsmount, "fsmount", &[]),
-    (SYS_fspick, "fspick", &[(1, "path", Text)]),
-    (SYS_open_tree, "open_tree", &[(1, "path", Text), (2, "flags", Hex)]),
-    (467, "open_tree_attr", &[(1, "path", Text), (2, "flags", Hex)]),
-    (SYS_move_mount, "move_mount", &[(1, "from", Text), (3, "to", Text)]),
-    (SYS_mount_setattr, "mount_setattr", &[(1, "path", Text), (2, "flags", Hex)]),
-    (SYS_setns, "setns", &[(1, "type", Flags(NAMESPACES))]),
-    (SYS_clone, "clone", &[(0, "flags", Flags(NAMESPACES))]),
-    (SYS_unshare, "unshare", &[(0, "flags", Flags(NAMESPACES))]),
-    (SYS_sethostname, "sethostname", &[(0, "name", Text)]),
-    (SYS_setdomainname, "setdomainname", &[(0, "name", Text)]),
-    (SYS_reboot, "reboot", &[(2, "command", Hex)]),
-    (SYS_kexec_load, "kexec_load", &[]),
-    (SYS_kexec_file_load, "kexec_file_load", &[]),
-    (SYS_init_module, "init_module", &[]),
-    (SYS_finit_module, "finit_module", &[]),
-    (SYS_delete_module, "delete_module", &[(0, "name", Text)]),
-    (SYS_swapon, "swapon", &[(0, "path", Text)]),
-    (SYS_swapoff, "swapoff", &[(0, "path", Text)]),
-    (SYS_settimeofday, "settimeofday", &[]),
-    (SYS_clock_settime, "clock_settime", &[(0, "clock", Number)]),
-    (SYS_acct, "acct", &[(0, "path", Text)]),
-    (SYS_quotactl, "quotactl", &[(0, "command", Hex), (1, "device", Text)]),
-    (SYS_quotactl_fd, "quotactl_fd", &[(1, "command", Hex)]),
-    (SYS_vhangup, "vhangup", &[]),
-    (SYS_syslog, "syslog", &[(0, "action", Number)]),
-    (SYS_open_by_handle_at, "open_by_handle_at", &[]),
-    (SYS_fanotify_init, "fanotify_init", &[(0, "flags", Hex)]),
-    (SYS_add_key, "add_key", &[(0, "type", Text), (1, "description", Text)]),
-    (SYS_request_key, "request_key", &[(0, "type", Text), (1, "description", Text)]),
-    (SYS_keyctl, "keyctl", &[(0, "operation", Number)]),
-    (SYS_bpf, "bpf", &[(0, "command", Number)]),
-    (SYS_perf_event_open, "perf_event_open", &[]),
-    (SYS_userfaultfd, "userfaultfd", &[]),
-    (SYS_io_uring_setup, "io_uring_setup", &[]),
-    (SYS_io_uring_enter, "io_uring_enter", &[]),
-    (SYS_io_uring_register, "io_uring_register", &[]),
-    (SYS_lookup_dcookie, "lookup_dcookie", &[]),
-    (SYS_nfsservctl, "nfsservctl", &[]),
-    (SYS_personality, "personality", &[(0, "persona", Hex)]),
-    (SYS_socket, "socket", &[(0, "domain", One(FAMILIES)), (1, "type", Hex), (2, "protocol", Number)]),
-    (SYS_socketpair, "socketpair", &[(0, "domain", One(FAMILIES)), (1, "type", Hex), (2, "protocol", Number)]),
-    (SYS_ioctl, "ioctl", &[(0, "fd", Number), (1, "request", One(REQUESTS))]),
+const CALLS: &[(i64, &[Parameter])] = &[
+    (SYS_mount, &[(0, "source", Text), (1, "target", Text), (2, "type", Text), (3, "flags", Flags(MOUNT_FLAGS))]),
+    (SYS_umount2, &[(0, "target", Text), (1, "flags", Hex)]),
+    (SYS_pivot_root, &[(0, "new_root", Text), (1, "put_old", Text)]),
+    (SYS_fsopen, &[(0, "type", Text)]),
+    (SYS_fspick, &[(1, "path", Text)]),
+    (SYS_open_tree, &[(1, "path", Text), (2, "flags", Hex)]),
+    (467, &[(1, "path", Text), (2, "flags", Hex)]),
+    (SYS_move_mount, &[(1, "from", Text), (3, "to", Text)]),
+    (SYS_mount_setattr, &[(1, "path", Text), (2, "flags", Hex)]),
+    (SYS_setns, &[(1, "type", Flags(NAMESPACES))]),
+    (SYS_clone, &[(0, "flags", Flags(NAMESPACES))]),
+    (SYS_unshare, &[(0, "flags", Flags(NAMESPACES))]),
+    (SYS_sethostname, &[(0, "name", Text)]),
+    (SYS_setdomainname, &[(0, "name", Text)]),
+    (SYS_reboot, &[(2, "command", Hex)]),
+    (SYS_delete_module, &[(0, "name", Text)]),
+    (SYS_swapon, &[(0, "path", Text)]),
+    (SYS_swapoff, &[(0, "path", Text)]),
+    (SYS_clock_settime, &[(0, "clock", Number)]),
+    (SYS_acct, &[(0, "path", Text)]),
+    (SYS_quotactl, &[(0, "command", Hex), (1, "device", Text)]),
+    (SYS_quotactl_fd, &[(1, "command", Hex)]),
+    (SYS_syslog, &[(0, "action", Number)]),
+    (SYS_fanotify_init, &[(0, "flags", Hex)]),
+    (SYS_add_key, &[(0, "type", Text), (1, "description", Text)]),
+    (SYS_request_key, &[(0, "type", Text), (1, "description", Text)]),
+    (SYS_keyctl, &[(0, "operation", Number)]),
+    (SYS_bpf, &[(0, "command", Number)]),
+    (SYS_personality, &[(0, "persona", Hex)]),
+    (SYS_socket, &[(0, "domain", One(FAMILIES)), (1, "type", Hex), (2, "protocol", Number)]),
+    (SYS_socketpair, &[(0, "domain", One(FAMILIES)), (1, "type", Hex), (2, "protocol", Number)]),
+    (SYS_ioctl, &[(0, "fd", Number), (1, "request", One(REQUESTS))]),
     #[cfg(target_arch = "x86_64")]
-    (SYS_iopl, "iopl", &[(0, "level", Number)]),
+    (SYS_iopl, &[(0, "level", Number)]),
     #[cfg(target_arch = "x86_64")]
-    (SYS_ioperm, "ioperm", &[(0, "from", Hex), (1, "count", Number)]),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_modify_ldt, "modify_ldt", &[]),
+    (SYS_ioperm, &[(0, "from", Hex), (1, "count", Number)]),
 ];
 
 #[rustfmt::skip]
@@ -109,9 +92,8 @@ const REQUESTS: &[(u64, &str)] = &[(0x5412, "TIOCSTI"), (0x541c, "TIOCLINUX"), (
 /// The name of call `number`, and those of its arguments that tell what it was for. `read` gives the text at an address
 /// of the caller's.
 pub fn describe(number: i64, values: &[u64; 6], read: impl Fn(u64) -> Option<String>) -> (String, Vec<Argument>) {
-    let Some((_, name, parameters)) = CALLS.iter().find(|(known, ..)| *known == number) else {
-        return (format!("call {number}"), Vec::new());
-    };
+    let name = calls::name(number).map_or_else(|| format!("call {number}"), str::to_owned);
+    let parameters = CALLS.iter().find(|(known, _)| *known == number).map_or(&[][..], |(_, parameters)| parameters);
     let argument = |(position, name, shape): &Parameter| {
         let value = values[*position];
         let value = match shape {
@@ -124,7 +106,7 @@ pub fn describe(number: i64, values: &[u64; 6], read: impl Fn(u64) -> Option<Str
         };
         Some(Argument { name: (*name).to_owned(), value })
     };
-    ((*name).to_owned(), parameters.iter().filter_map(argument).collect())
+    (name, parameters.iter().filter_map(argument).collect())
 }
 
 fn one(value: u64, names: &[(u64, &str)]) -> String {
@@ -179,7 +161,7 @@ mod tests {
         let unnamed: Vec<i64> = policy
             .rules
             .iter()
-            .filter(|rule| rule.action == Action::Errno(EPERM as u16) && !CALLS.iter().any(|it| it.0 == rule.syscall))
+            .filter(|rule| rule.action == Action::Errno(EPERM as u16) && calls::name(rule.syscall).is_none())
             .map(|rule| rule.syscall)
             .collect();
         assert_eq!(unnamed, Vec::<i64>::new());

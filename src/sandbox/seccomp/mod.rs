@@ -123,6 +123,10 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
+/// Refused without asking: `clone3`, which C libraries try at each start of a thread, and `sendmsg`, with which a listener is
+/// given away.
+const KEPT_FROM_LISTENERS: [i64; 2] = [libc::SYS_clone3, libc::SYS_sendmsg];
+
 impl Policy {
     /// What happens to a call of the architecture this is built for.
     #[must_use]
@@ -138,12 +142,12 @@ impl Policy {
     /// The same policy, with the calls that a rule refuses, and those whose owner is to be remembered, passed on to a listener,
     /// which answers as [`Self::decide`] says.
     ///
-    /// Not passed on: calls that nobody knows, and `clone3`, which C libraries try at each start of a thread.
+    /// Not passed on: calls that nobody knows, and [`KEPT_FROM_LISTENERS`].
     #[must_use]
     pub fn reporting(&self) -> Self {
         let mut policy = self.clone();
         for rule in &mut policy.rules {
-            let is_refused = matches!(rule.action, Action::Errno(1..)) && rule.syscall != libc::SYS_clone3;
+            let is_refused = matches!(rule.action, Action::Errno(1..)) && !KEPT_FROM_LISTENERS.contains(&rule.syscall);
             if is_refused || rule.action == Action::Remember {
                 rule.action = Action::Notify;
             }
