@@ -1,5 +1,6 @@
 //! The build context: the files that a build may take, and the Containerfile.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use super::copy::walk::Fate;
 use super::error::{At, BuildError};
 use super::fetch::{self, Options, Remote};
 use super::language::{IgnorePatterns, Verdict};
-use super::request::{ContextSource, Request};
+use super::request::{ContextSource, IMAGE_CONTEXT, Request};
 use crate::image::layer::{Owners, UnpackOptions, Whiteouts, unpack_layer};
 use crate::image::store::{LayerBuild, Store};
 use crate::paths::Paths;
@@ -27,43 +28,42 @@ pub struct Context {
     ignore: IgnorePatterns,
     /// The Containerfile's name in messages, and its text.
     pub file: (PathBuf, String),
-    /// Where a context lies that had to be fetched; removed with this.
-    _temporary: Option<LayerBuild>,
+    /// The directories of named contexts that are no images.
+    named: BTreeMap<String, PathBuf>,
+    /// Where contexts lie that had to be fetched; removed with this.
+    _temporary: Vec<LayerBuild>,
 }
 
 impl Context {
     /// Fetches the context where it is not a directory already, and reads Containerfile and ignore file. Whatever is
     /// read of standard input is read here.
     pub fn open(paths: &Paths, store: &Store, map: &IdMap, request: &Request) -> Result<Self, BuildError> {
-        let mut temporary = None;
+        let mut temporary = Vec::new();
         let mut place = || -> Result<PathBuf, BuildError> {
             let build = store.begin(map)?;
             let path = build.path().join("context");
             std::fs::create_dir(&path).at("create", &path)?;
-            temporary = Some(build);
+            temporary.push(build);
             Ok(path)
         };
         let mut given = None;
         let root = match &request.context {
             ContextSource::Directory(path) => std::fs::canonicalize(path).at("open the build context", path)?,
-            ContextSource::Git(text) => {
-                let Some(remote @ Remote::Git { .. }) = Remote::parse(text) else {
-                    return Err(BuildError::NoContext { text: text.clone() });
-                };
-                let options = Options { checksum: None, keep_git_dir: false };
-                let fetched = fetch::fetch(paths, &remote, &options, &place()?)?;
-                let inside = Path::new("/").join(super::copy::select::clean(&fetched.name));
-                let handle = crate::sys::fs::open_path(&fetched.root)?;
-                let root = super::copy::select::Mounted(std::os::fd::AsFd::as_fd(&handle));
-                let real = root.real_path(&inside).ok_or(BuildError::NoContext { text: text.clone() })?;
-                fetched.root.join(real.strip_prefix("/").unwrap_or(&real))
-            }
+            ContextSource::Remote(text) => fetch_context(paths, request, text, &place()?)?,
             ContextSource::Standard => {
                 let root = place()?;
                 given = standard_input(&root)?;
                 root
             }
         };
+        let mut named = BTreeMap::new();
+        for (name, value) in request.contexts.iter().filter(|(_, value)| !value.starts_with(IMAGE_CONTEXT)) {
+            let directory = match Remote::parse(value) {
+                Some(_) => fetch_context(paths, request, value, &place()?)?,
+                None => PathBuf::from(value),
+            };
+            named.insert(name.clone(), directory);
+        }
         let file = match (given, &request.file) {
             (Some(text), _) => (PathBuf::from("<standard input>"), text),
             (None, Some(path)) if path == Path::new("-") => {
@@ -83,13 +83,19 @@ impl Context {
             }
         };
         let ignore = ignore_file(&root, &file.0)?;
-        Ok(Self { root, ignore, file, _temporary: temporary })
+        Ok(Self { root, ignore, file, named, _temporary: temporary })
     }
 
     /// The directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The directory of the context `name`; `None`: it is an image.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Path> {
+        self.named.get(name).map(PathBuf::as_path)
     }
 
     /// What the ignore file says about `path`, relative to the root.
@@ -113,6 +119,34 @@ pub fn fate_of(verdict: Verdict) -> Fate {
         Verdict::Skip => Fate::Searched,
         Verdict::SkipTree => Fate::Dropped,
     }
+}
+
+/// Fetches a context, a repository or an archive, into the empty directory `place`; returns its root.
+fn fetch_context(paths: &Paths, request: &Request, text: &str, place: &Path) -> Result<PathBuf, BuildError> {
+    let no_context = || BuildError::NoContext { text: text.to_owned() };
+    let remote = Remote::parse(text).ok_or_else(no_context)?;
+    let options = Options { checksum: None, keep_git_dir: false, agent: request.agent() };
+    let fetched = fetch::fetch(paths, &remote, &options, place)?;
+    if !fetched.is_directory {
+        let (archive, root) = (place.join(&fetched.name), place.join("unpacked/context"));
+        std::fs::create_dir_all(&root).at("create", &root)?;
+        unpack(std::fs::File::open(&archive).at("open", &archive)?, &root, text)?;
+        return Ok(root);
+    }
+    let inside = Path::new("/").join(super::copy::select::clean(&fetched.name));
+    let handle = crate::sys::fs::open_path(&fetched.root)?;
+    let root = super::copy::select::Mounted(std::os::fd::AsFd::as_fd(&handle));
+    let real = root.real_path(&inside).ok_or_else(no_context)?;
+    Ok(fetched.root.join(real.strip_prefix("/").unwrap_or(&real)))
+}
+
+/// Unpacks the archive that is a context into the directory `root`.
+fn unpack(archive: impl Read + Send, root: &Path, name: &str) -> Result<(), BuildError> {
+    let directory = crate::sys::fs::open_directory(root)?;
+    let options = UnpackOptions { owners: Owners::Squash, whiteouts: Whiteouts::Literal, ..UnpackOptions::default() };
+    unpack_layer(archive, std::os::fd::AsFd::as_fd(&directory), options)
+        .map(drop)
+        .map_err(|source| BuildError::Archive { name: name.to_owned(), source })
 }
 
 /// The ignore file: one for this Containerfile alone stands beside it, one for all in the context.
@@ -148,10 +182,7 @@ fn standard_input(root: &Path) -> Result<Option<String>, BuildError> {
     if !begin.contains(&0) && std::str::from_utf8(&begin).is_ok_and(|text| !text.contains("\u{fffd}")) {
         return read_text(begin.as_slice().chain(input), name).map(Some);
     }
-    let directory = crate::sys::fs::open_directory(root)?;
-    let options = UnpackOptions { owners: Owners::Squash, whiteouts: Whiteouts::Literal, ..UnpackOptions::default() };
     drop(input);
-    let archive = std::io::Cursor::new(begin).chain(std::io::stdin());
-    unpack_layer(archive, std::os::fd::AsFd::as_fd(&directory), options).map_err(BuildError::Archive)?;
+    unpack(std::io::Cursor::new(begin).chain(std::io::stdin()), root, "<standard input>")?;
     Ok(None)
 }

@@ -138,7 +138,7 @@ pub enum BuildError {
     NoGit,
     /// A repository could not be fetched.
     #[error("cannot fetch the repository")]
-    Git(ProcessError),
+    Git(#[source] ProcessError),
     /// `--from` names nothing.
     #[error("{message}")]
     NoOrigin {
@@ -194,9 +194,14 @@ pub enum BuildError {
         /// What was given.
         text: String,
     },
-    /// The context on standard input cannot be unpacked.
-    #[error("the build context on standard input is no archive that can be read")]
-    Archive(#[source] UnpackError),
+    /// The archive that is a context cannot be unpacked.
+    #[error("the build context `{}` is no archive that can be read", crate::text::sanitize(name))]
+    Archive {
+        /// A URL, or standard input.
+        name: String,
+        /// Why not.
+        source: UnpackError,
+    },
     /// There is no Containerfile.
     #[error("there is no `Containerfile` and no `Dockerfile` in `{}`", context.display())]
     NoFile {
@@ -261,9 +266,10 @@ impl BuildError {
             Self::NotPinned { .. } => Some("`devbox lock` adds it".into()),
             Self::Moved { .. } => Some("`devbox update --base` locks what there is now".into()),
             Self::NoGit => Some("install the package `git`".into()),
-            Self::NoContext { .. } => {
-                Some("name a directory, `-`, or a git repository like `https://host/x.git#main`".into())
-            }
+            Self::NoContext { .. } => Some(
+                "name a directory, `-`, a git repository like `https://host/x.git#main`, or the URL of an archive"
+                    .into(),
+            ),
             Self::Failed { status: 127 } => Some("127 is a shell's word for a program that it does not find".into()),
             _ => None,
         }

@@ -99,6 +99,8 @@ pub struct Options<'a> {
     pub checksum: Option<&'a str>,
     /// `.git` is kept.
     pub keep_git_dir: bool,
+    /// The socket of an SSH agent; `None`: that of the environment.
+    pub agent: Option<&'a Path>,
 }
 
 /// What was fetched.
@@ -197,8 +199,14 @@ fn clone(
             .args(["-C".as_ref(), tree.as_os_str()])
             .args(arguments)
             .env("PATH", path.clone())
-            .env("GIT_TERMINAL_PROMPT", "0");
-        for name in ["HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"] {
+            .env("GIT_TERMINAL_PROMPT", "0")
+            // Nobody is there to be asked for a password, or whether a host is known.
+            .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+        if let Some(agent) = options.agent {
+            git = git.env("SSH_AUTH_SOCK", agent);
+        }
+        let inherited = ["SSH_AUTH_SOCK"].into_iter().filter(|_| options.agent.is_none());
+        for name in inherited.chain(["HOME", "XDG_CONFIG_HOME", "GIT_SSH_COMMAND"]) {
             if let Some(value) = paths::variable(name) {
                 git = git.env(name, value);
             }

@@ -1,6 +1,6 @@
 //! What is asked of a build.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::OverlayDriver;
 use crate::image::platform::Platform;
@@ -24,7 +24,7 @@ pub struct Request {
     pub secrets: Vec<(String, Vec<u8>)>,
     /// `--ssh`: name and socket.
     pub agents: Vec<(String, PathBuf)>,
-    /// `--build-context`: name, and a directory or `docker-image://REF`.
+    /// `--build-context`: name, and a directory, a repository, the URL of an archive, or `docker-image://REF`.
     pub contexts: Vec<(String, String)>,
     /// What inputs are known to be.
     pub pins: BuildInputs,
@@ -65,16 +65,15 @@ pub enum ContextSource {
     Directory(PathBuf),
     /// Standard input: an archive, or a Containerfile alone.
     Standard,
-    /// A git repository: `URL#REF:DIRECTORY`.
-    Git(String),
+    /// A git repository, `URL#REF:DIRECTORY`, or the URL of an archive.
+    Remote(String),
 }
 
 impl Request {
-    /// The directory that the context `name` is; `None`: it is an image.
+    /// The socket of the agent with which repositories are fetched.
     #[must_use]
-    pub fn context_directory(&self, name: &str) -> Option<PathBuf> {
-        let (_, value) = self.contexts.iter().find(|(known, _)| known == name)?;
-        (!value.starts_with(IMAGE_CONTEXT)).then(|| PathBuf::from(value))
+    pub fn agent(&self) -> Option<&Path> {
+        self.agents.iter().find(|(id, _)| id == "default").map(|(_, socket)| socket.as_path())
     }
 
     /// The image that `name` means: a named context may stand for one.

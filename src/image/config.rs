@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::descriptor::null_is_default;
 use super::digest::Digest;
+use super::json;
 use super::platform::Platform;
 
 /// Bytes of a configuration. Real ones have a few thousand.
@@ -198,7 +199,7 @@ impl ImageConfig {
         if bytes.len() > MAX_CONFIG_BYTES {
             return Err(ConfigError::TooLarge);
         }
-        let config: Self = serde_json::from_slice(bytes).map_err(|source| ConfigError::Json { source })?;
+        let config: Self = json::parse(bytes).map_err(|source| ConfigError::Json { source })?;
         if config.rootfs.kind != "layers" {
             return Err(ConfigError::RootFs { kind: config.rootfs.kind });
         }

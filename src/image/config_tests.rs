@@ -36,6 +36,13 @@ fn null_is_nothing() {
 fn others_are_refused() {
     let deep = format!("{{\"x\":{}", "[".repeat(100_000));
     let blown = format!("{{\"x\":\"{}\"}}", "y".repeat(MAX_CONFIG_BYTES));
+    // Each step of a history takes a hundred bytes and more.
+    let history = format!("{{\"history\":[{}{{}}]}}", "{},".repeat(1_000_000));
+    let unknown = format!("{{\"x\":[{}0]}}", "0,".repeat(2_000_000));
+    for text in [&history, &unknown] {
+        let ConfigError::Json { source } = ImageConfig::parse(text.as_bytes()).unwrap_err() else { panic!() };
+        assert_eq!(source.to_string(), "it has more than 200000 values");
+    }
     for (text, expected) in [
         ("", "cannot be read"),
         ("[]", "cannot be read"),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::MAX_CONFIG_BYTES;
 use super::descriptor::{Descriptor, null_is_default};
+use super::json;
 use super::media_type::{self, Kind};
 use super::platform::Platform;
 
@@ -165,16 +166,16 @@ pub fn parse_document(bytes: &[u8], told: Option<&str>) -> Result<Document, Mani
     if bytes.len() > MAX_MANIFEST_BYTES {
         return Err(ManifestError::TooLarge);
     }
-    let json = |source| ManifestError::Json { source };
-    let form: Form = serde_json::from_slice(bytes).map_err(json)?;
+    let wrong = |source| ManifestError::Json { source };
+    let form: Form = json::parse(bytes).map_err(wrong)?;
     match kind(&form, told)? {
         Kind::Manifest => {
-            let manifest: Manifest = serde_json::from_slice(bytes).map_err(json)?;
+            let manifest: Manifest = serde_json::from_slice(bytes).map_err(wrong)?;
             manifest.check_sizes()?;
             Ok(Document::Manifest(manifest))
         }
         _ => {
-            let index: Index = serde_json::from_slice(bytes).map_err(json)?;
+            let index: Index = serde_json::from_slice(bytes).map_err(wrong)?;
             for entry in &index.manifests {
                 check_size("manifest", entry.size, MAX_MANIFEST_BYTES as u64)?;
             }

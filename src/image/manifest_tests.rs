@@ -76,11 +76,13 @@ fn others_are_refused() {
         |own: &str| format!(r#"{{"schemaVersion": 2, "mediaType": "{own}", "config": {config}, "layers": []}}"#);
     let many = manifest(&config, &vec![layer; MAX_LAYERS + 1]);
     let huge = manifest(&config, &[blob(media_type::LAYER, "18446744073709551615"), blob(media_type::LAYER, "2")]);
-    let deep = format!(r#"{{"schemaVersion": 2, "x": {}"#, "[".repeat(1 << 20));
+    let deep = format!(r#"{{"schemaVersion": 2, "x": {}"#, "[".repeat(1 << 16));
+    let values = format!(r#"{{"schemaVersion": 2, "manifests": [{}0]}}"#, "{},".repeat(1_000_000));
     for (text, told, expected) in [
         ("", None, "EOF while parsing"),
         ("{}", None, "missing field `schemaVersion`"),
         (&deep, None, "EOF while parsing a list"),
+        (&values, None, "more than 200000 values"),
         (&" ".repeat(MAX_MANIFEST_BYTES + 1), None, "more than 4194304 bytes"),
         (r#"{"schemaVersion": 1, "fsLayers": []}"#, None, "schema 1"),
         (r#"{"schemaVersion": 2, "fsLayers": []}"#, None, "schema 1"),

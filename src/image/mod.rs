@@ -4,6 +4,7 @@
 pub mod config;
 pub mod descriptor;
 pub mod digest;
+pub mod json;
 pub mod layer;
 pub mod manifest;
 pub mod media_type;

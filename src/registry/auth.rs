@@ -15,6 +15,7 @@ use super::credentials::{Credentials, Login};
 use super::error::{CredentialError, Fault};
 use super::transport::{Payload, Request, Response, Transport};
 use super::url::{Url, encode};
+use crate::image::json;
 
 /// Bytes of a token server's answer.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
@@ -171,7 +172,7 @@ fn fetch(
     }
     let text = response.bytes(MAX_TOKEN_BYTES)?;
     let wrong = |reason: String| Fault::Answer { host: response.url.authority.clone(), reason };
-    let grant: Grant = serde_json::from_slice(&text).map_err(|error| wrong(format!("no token: {error}")))?;
+    let grant: Grant = json::parse(&text).map_err(|error| wrong(format!("no token: {error}")))?;
     let value = grant.token.or(grant.access_token).filter(|value| !value.is_empty());
     let value = value.ok_or_else(|| wrong("no token".to_owned()))?;
     if !value.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -15,6 +15,7 @@ use super::transport::{Payload, Request, Response, Transport};
 use super::url::Url;
 use crate::image::descriptor::Descriptor;
 use crate::image::digest::Digest;
+use crate::image::json;
 use crate::image::manifest::MAX_MANIFEST_BYTES;
 use crate::image::media_type;
 use crate::image::reference::{DOCKER_HUB, Reference};
@@ -203,7 +204,7 @@ impl Client {
             let mut response = expect(self.call(place, Action::Pull, &request)?, &[200])?;
             let bytes = response.bytes(MAX_PAGE_BYTES)?;
             let wrong = |reason: String| Fault::Answer { host: response.url.authority.clone(), reason };
-            let page: Page = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+            let page: Page = json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
             let page = page.tags.unwrap_or_default();
             let is_last = page.is_empty();
             tags.extend(page);

@@ -15,5 +15,6 @@ mod options;
 mod own;
 mod pair;
 mod projects;
+mod remote;
 mod running;
 mod tree;

@@ -103,6 +103,26 @@ fn an_endless_manifest_is_cut_off() {
 }
 
 #[test]
+fn little_json_does_not_become_much() {
+    let user = User::new();
+    let proxy = FaultProxy::start(1);
+    let tags = format!("{{\"tags\":[{}\"a\"]}}", "\"\",".repeat(1_000_000));
+    proxy.add("GET /v2/app/tags/list", Does::Answer("200 OK", Vec::new(), tags), 1);
+    let index = format!("{{\"schemaVersion\":2,\"manifests\":[{}0]}}", "{},".repeat(1_000_000));
+    let digest = devbox::image::digest::Digest::of_bytes(index.as_bytes());
+    let headers = vec!["Content-Type: application/vnd.oci.image.index.v1+json".to_owned()];
+    proxy.add("GET /v2/app/manifests/", Does::Answer("200 OK", headers, index), 1);
+    let client = user.client();
+    let image = reference(&proxy.name(), "app:1");
+    let fault = client.tags(&image).unwrap_err().fault.to_string();
+    assert!(fault.contains("more than 200000 values"), "{fault}");
+    let fetched = client.manifest(&image.with_digest(digest)).unwrap();
+    let error = devbox::image::manifest::parse_document(&fetched.bytes, Some(&fetched.media_type)).unwrap_err();
+    let source = std::error::Error::source(&error).expect("a cause").to_string();
+    assert!(source.contains("more than 200000 values"), "{source}");
+}
+
+#[test]
 fn other_bytes_are_noticed() {
     require!(Program("docker-registry"));
     let (registry, user) = (Registry::start(), User::new());

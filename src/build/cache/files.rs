@@ -39,6 +39,8 @@ pub struct KnownFiles {
     read: usize,
     /// How long ago a file must have changed.
     settled_ns: i128,
+    /// The context is gone after this build.
+    is_temporary: bool,
 }
 
 impl KnownFiles {
@@ -47,7 +49,8 @@ impl KnownFiles {
     pub fn load(store: &Store, context: &Path) -> Self {
         let name = digest::of_bytes(context.as_os_str().as_encoded_bytes());
         let path = store.path().join("build/files").join(&name[..32]);
-        Self { earlier: load(&path), path, used: HashMap::new(), read: 0, settled_ns: SETTLED_NS }
+        let is_temporary = context.starts_with(store.path().join("tmp"));
+        Self { earlier: load(&path), path, used: HashMap::new(), read: 0, settled_ns: SETTLED_NS, is_temporary }
     }
 
     /// Files that had to be read.
@@ -58,7 +61,7 @@ impl KnownFiles {
 
     /// Remembers what this build needed, if it learnt anything.
     pub fn save(&self) -> Result<(), BuildError> {
-        if self.read == 0 {
+        if self.read == 0 || self.is_temporary {
             return Ok(());
         }
         let mut text = String::new();

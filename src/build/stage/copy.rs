@@ -105,7 +105,7 @@ impl StageBuilder<'_> {
     fn fetch(&self, remote: Remote, checksum: Option<&str>, keep_git_dir: bool) -> Result<Fetched, BuildError> {
         let Build { paths, request, .. } = self.build;
         let place = self.temporary()?;
-        let options = fetch::Options { checksum, keep_git_dir };
+        let options = fetch::Options { checksum, keep_git_dir, agent: request.agent() };
         if checksum.is_some() || remote.is_fixed() {
             return fetch::fetch(paths, &remote, &options, &place);
         }
@@ -331,8 +331,8 @@ impl StageBuilder<'_> {
             language::Origin::Scratch => State::empty(),
             language::Origin::Stage(stage) => self.need(stage)?,
             language::Origin::Image(name) => self.image(&name, &self.build.request.platform)?,
-            language::Origin::Context(name) => match self.build.request.context_directory(&name) {
-                Some(directory) => return Ok((Tree::Directory(directory), Origin::Named)),
+            language::Origin::Context(name) => match self.build.context.named(&name) {
+                Some(directory) => return Ok((Tree::Directory(directory.to_owned()), Origin::Named)),
                 None => self.image(&name, &self.build.request.platform)?,
             },
         };

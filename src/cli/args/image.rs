@@ -45,8 +45,8 @@ pub enum Image {
 /// `image build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// Where files are copied from: a directory, a git repository (URL#REF:DIRECTORY), or `-` for an archive or a
-    /// Containerfile on standard input
+    /// Where files are copied from: a directory, a git repository (URL#REF:DIRECTORY), the URL of an archive, or `-` for
+    /// an archive or a Containerfile on standard input
     #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath)]
     pub context: String,
     /// The Containerfile; by default `Containerfile` or `Dockerfile` of the context, `-` for standard input
@@ -64,10 +64,11 @@ pub struct Build {
     /// A secret for `RUN --mount=type=secret`: id=ID,src=FILE or id=ID,env=VARIABLE
     #[arg(long = "secret", value_name = "SECRET")]
     pub secrets: Vec<String>,
-    /// An SSH agent for `RUN --mount=type=ssh`: `default`, or ID=SOCKET
+    /// An SSH agent for `RUN --mount=type=ssh`: `default`, which fetches repositories as well, or ID=SOCKET
     #[arg(long, value_name = "AGENT")]
     pub ssh: Vec<String>,
-    /// Another directory or image for `--from`: NAME=DIRECTORY or NAME=docker-image://IMAGE
+    /// Another directory or image for `--from`: NAME=DIRECTORY, NAME=docker-image://IMAGE, or NAME=URL of a git repository
+    /// or an archive
     #[arg(long = "build-context", value_name = "CONTEXT")]
     pub build_contexts: Vec<String>,
     /// A label for the image: NAME=VALUE

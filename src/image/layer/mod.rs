@@ -19,6 +19,7 @@ mod limits;
 mod method;
 pub mod owner;
 pub mod pack;
+mod pending;
 mod source;
 pub mod stack;
 mod tree;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 
-use rustix::fs::{Gid, Mode, Timespec, Uid, XattrFlags};
+use rustix::fs::{Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,7 @@ use super::error::{EntryError, UnpackError, printable};
 use super::ids::Ids;
 use super::limits::UnpackLimits;
 use super::owner::{OVERRIDE, Owner as Remembered};
+use super::pending::{Directories, Inodes, Pending};
 use super::source::{self, Compression, detect};
 use super::tree::{Owner, Tree, times};
 pub use super::whiteout::Whiteouts;
@@ -113,20 +114,12 @@ pub fn unpack_layer(
     Ok(report)
 }
 
-/// What is set on a directory when nothing is put into it any more.
-struct Pending {
-    path: Vec<u8>,
-    inode: u64,
-    mode: u32,
-    modified: Timespec,
-}
-
 struct Unpacker<'a> {
     ids: Ids,
     tree: Tree<'a>,
     root: BorrowedFd<'a>,
     options: UnpackOptions<'a>,
-    directories: Vec<Pending>,
+    directories: Directories<'a>,
     report: UnpackReport,
 }
 
@@ -138,7 +131,7 @@ impl<'a> Unpacker<'a> {
             tree: Tree::new(root, default_owner),
             root,
             options,
-            directories: Vec::new(),
+            directories: Directories::new(root),
             report: UnpackReport::default(),
         }
     }
@@ -156,11 +149,7 @@ impl<'a> Unpacker<'a> {
             }
         }
         archive.drain()?;
-        self.finish_directories()?;
-        let stated: HashSet<&[u8]> = self.directories.iter().map(|pending| pending.path.as_slice()).collect();
-        let mut implied = self.tree.take_implied();
-        implied.retain(|path| !stated.contains(path.as_slice()));
-        self.report.implied = implied;
+        self.report.implied = self.finish_directories()?;
         Ok((self.report, archive.into_digest().map(|hasher| hasher.digest().to_string())))
     }
 
@@ -252,8 +241,8 @@ impl<'a> Unpacker<'a> {
         }
         self.xattrs(&fd, entry)?;
         let inode = rustix::fs::fstat(&fd).call(|| "stat".to_owned())?.st_ino;
-        self.directories.push(Pending { path, inode, mode: entry.mode, modified: entry.modified });
-        Ok(())
+        let pending = Pending { path, inode, mode: entry.mode, modified: entry.modified };
+        Ok(self.directories.push(pending).call(|| "write".to_owned())?)
     }
 
     fn hard_link(&mut self, path: &[u8], untrusted_target: &[u8]) -> Result<(), EntryError> {
@@ -323,15 +312,27 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Times and modes last: making a file changes its directory's time, and a mode may forbid it. The last entry of a
-    /// directory counts; children come before their parents.
-    fn finish_directories(&mut self) -> Result<(), UnpackError> {
-        let mut done = HashSet::with_capacity(self.directories.len());
-        for pending in self.directories.iter().rev() {
-            if done.insert(pending.inode) {
-                self.tree.finish_directory(&pending.path, pending.inode, pending.mode, pending.modified)?;
+    /// directory counts; children come before their parents. Returns the directories that no entry is about.
+    fn finish_directories(&mut self) -> Result<Vec<Vec<u8>>, UnpackError> {
+        let mut implied = self.tree.take_implied();
+        let wanted: HashSet<Vec<u8>> = implied.iter().cloned().collect();
+        let mut stated = HashSet::new();
+        let mut done = Inodes::default();
+        loop {
+            let last = self.directories.take_last().call(|| "read".to_owned())?;
+            if last.is_empty() {
+                implied.retain(|path| !stated.contains(path));
+                return Ok(implied);
+            }
+            for Pending { path, inode, mode, modified } in last.into_iter().rev() {
+                if done.insert(inode) {
+                    self.tree.finish_directory(&path, inode, mode, modified)?;
+                }
+                if wanted.contains(&path) {
+                    stated.insert(path);
+                }
             }
         }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use super::error::LoadError;
 use crate::image::config::{ImageConfig, MAX_CONFIG_BYTES};
 use crate::image::descriptor::{Descriptor, null_is_default};
 use crate::image::digest::Digest;
+use crate::image::json::parse as parse_json;
 use crate::image::layer::is_compressed;
 use crate::image::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::image::media_type::{CONFIG, LAYER, LAYER_GZIP, MANIFEST};
@@ -29,7 +30,7 @@ struct Entry {
 pub(super) fn find(bundle: &Bundle) -> Result<Option<Vec<Found>>, LoadError> {
     let file = "manifest.json";
     let Some(bytes) = bundle.read(file, MAX_MANIFEST_BYTES)? else { return Ok(None) };
-    let entries: Vec<Entry> = serde_json::from_slice(&bytes).map_err(|source| LoadError::Json { file, source })?;
+    let entries: Vec<Entry> = parse_json(&bytes).map_err(|source| LoadError::Json { file, source })?;
     entries.iter().map(|entry| image(bundle, entry)).collect::<Result<_, _>>().map(Some)
 }
 
@@ -37,7 +38,7 @@ fn image(bundle: &Bundle, entry: &Entry) -> Result<Found, LoadError> {
     let missing = |file: &str| LoadError::Missing { file: file.to_owned() };
     let config_bytes = bundle.read(&entry.config, MAX_CONFIG_BYTES)?.ok_or_else(|| missing(&entry.config))?;
     let json = |source| LoadError::Json { file: "configuration", source };
-    let config: ImageConfig = serde_json::from_slice(&config_bytes).map_err(json)?;
+    let config: ImageConfig = parse_json(&config_bytes).map_err(json)?;
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != entry.layers.len() {
         return Err(LoadError::LayerCount { manifest: entry.layers.len(), config: diff_ids.len() });

@@ -66,7 +66,7 @@ fn check(paths: &Paths, settings: &Settings, request: &Request, as_json: bool) -
 fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
     let context = match args.context.as_str() {
         "-" => ContextSource::Standard,
-        text if is_remote(text) => ContextSource::Git(text.to_owned()),
+        text if is_remote(text) => ContextSource::Remote(text.to_owned()),
         text => ContextSource::Directory(folder.join(text)),
     };
     let in_folder = |file: &PathBuf| if file.as_os_str() == "-" { file.clone() } else { folder.join(file) };
@@ -161,11 +161,11 @@ fn agent(folder: &Path, text: &str) -> Result<(String, PathBuf), Error> {
     }
 }
 
-/// `NAME=DIRECTORY` or `NAME=docker-image://IMAGE`.
+/// `NAME=DIRECTORY`, `NAME=docker-image://IMAGE`, or the `URL` of a repository or an archive.
 fn context_of(folder: &Path, text: &str) -> Result<(String, String), Error> {
     let wrong = || Error::new(format!("`--build-context {text}` names nothing")).hint("write `NAME=DIRECTORY`");
     let (name, value) = pair(text).ok_or_else(wrong)?;
-    if value.starts_with(IMAGE_CONTEXT) {
+    if value.starts_with(IMAGE_CONTEXT) || is_remote(&value) {
         return Ok((name, value));
     }
     let path = folder.join(&value);
@@ -194,6 +194,8 @@ mod tests {
         assert_eq!(argument("A=b=c"), Some(("A".into(), "b=c".into())));
         assert_eq!(argument("NO_SUCH_VARIABLE_HERE"), None);
         assert!(context_of(directory.path(), "x=nowhere").is_err());
-        assert!(context_of(directory.path(), "x=docker-image://y").is_ok());
+        for there in ["x=docker-image://y", "x=https://host/y.tar.gz", "x=git@host:y.git#main", "x=."] {
+            assert!(context_of(directory.path(), there).is_ok(), "{there}");
+        }
     }
 }
