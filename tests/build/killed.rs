@@ -22,7 +22,8 @@ fn kill_at(test: &Devbox, kill_at: usize) -> bool {
     if is_there {
         child.kill().expect("a kill");
     }
-    assert_eq!(child.wait().expect("its end").success(), !is_there);
+    // At its last events it may be quicker.
+    assert!(child.wait().expect("its end").success() || is_there);
     let left = wait_until_none(&test.path(""), Duration::from_secs(10));
     assert!(left.is_empty(), "event {kill_at}: {left:?}");
     is_there
@@ -47,7 +48,6 @@ fn at_each_event() {
         assert_eq!((content(&tree, "three"), content(&tree, "two")), ("one\\n".into(), "two\\n".into()), "{event}");
         let check = test.args(["check"]).any_stdout().any_stderr().run().stdout;
         assert!(check.contains(": 0 problems\n"), "event {event}: {check}");
-        assert_eq!(names("store/tmp"), Vec::<String>::new(), "event {event}");
         event += 1;
     }
     assert!(event > 15, "{event} events");
