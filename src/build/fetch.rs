@@ -301,7 +301,7 @@ pub fn unpack(
     let handle = open_path(&place).map_err(|error| text(&error))?;
     let directory = crate::sys::fs::open_directory(&place).map_err(|error| text(&error))?;
     let reader = open(source, path).and_then(decompressed).ok_or("the archive cannot be read")?;
-    let owners = if options.single_owner { Owners::Squash } else { Owners::Keep };
+    let owners = if options.single_owner { Owners::Remember } else { Owners::Keep };
     let how = UnpackOptions { owners, whiteouts: Whiteouts::Literal, ..UnpackOptions::default() };
     unpack_layer(reader, directory.as_fd(), how).map_err(|error| text(&error))?;
     let everything = Selected { path: "/".into(), called: PathBuf::new(), pivot: 0, is_directory: true };

@@ -166,3 +166,30 @@ fn the_digest_tells_content_and_mode_and_nothing_else() {
     place.file("from/d/g", "");
     assert_ne!(place.digest("d"), third);
 }
+
+#[test]
+fn owners_that_cannot_be_set_are_noted() {
+    const OVERRIDE: &str = crate::image::layer::owner::OVERRIDE;
+    let noted = |path: &std::path::Path| {
+        let mut value = [0; 64];
+        let length = rustix::fs::getxattr(path, OVERRIDE, &mut value[..]).ok()?;
+        Some(String::from_utf8_lossy(&value[..length]).into_owned())
+    };
+    let place = Place::new();
+    place.file("from/d/a", "x");
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(place.at("from/d/a"), permissions).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(place.at("from/d/a"), OVERRIDE, b"5:6:0600", flags).unwrap();
+    for (owner, expected) in [
+        (Owner::Kept, Some("5:6:0600".to_owned())),
+        (Owner::Set(0, 0), None),
+        (Owner::Set(7, 8), Some("7:8:0644".to_owned())),
+    ] {
+        let to = format!("/{owner:?}");
+        place.copy(&["d"], &to, &Options { owner, ..plain() }).unwrap();
+        let (directory, file) = (place.at(&format!("to{to}")), place.at(&format!("to{to}/a")));
+        assert_eq!(noted(&file), expected, "{owner:?}");
+        assert_eq!(noted(&directory).is_some(), owner == Owner::Set(7, 8), "{owner:?}");
+    }
+}

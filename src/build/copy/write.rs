@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::mode::ModeChange;
 use super::select::{Mounted, Selected, stat_at};
 use super::walk::{Entry, Fate, Visitor, open, walk};
+use crate::image::layer::owner::{OVERRIDE, Owner as Noted};
 use crate::sys::fs::{Root, proc_path};
 use crate::sys::{Context, SysError, SysResult};
 
@@ -69,7 +70,7 @@ pub struct Options {
     pub owner: Owner,
     /// What becomes of permission bits.
     pub mode: Option<ModeChange>,
-    /// Only one id exists: owners cannot be set and are left alone.
+    /// Only one id exists: owners cannot be set, and are noted ([`crate::image::layer::owner`]).
     pub single_owner: bool,
     /// Parents of the sources are kept (`--parents`).
     pub parents: bool,
@@ -162,7 +163,7 @@ impl Writer<'_> {
             let (path, handle) = make_directory(self.target, &place, self.options)?;
             let attributes = if is_new || self.options.parents {
                 let from = open(Root::new(source.0), &selected.path)?;
-                copy_attributes(from.as_fd(), handle.as_fd(), &path)?;
+                copy_attributes(from.as_fd(), handle.as_fd(), self.options, &path)?;
                 Some(rustix::fs::fstat(&from).call(|| "fstat".to_owned())?)
             } else {
                 None
@@ -293,7 +294,7 @@ impl Writer<'_> {
                 std::io::copy(&mut from, &mut to).call(|| format!("write `{}`", path.display()))?;
                 self.dress(to.as_fd(), leaf.stat, path)?;
                 // Last, because a change of the owner takes capabilities away.
-                copy_attributes(from.as_fd(), to.as_fd(), path)?;
+                copy_attributes(from.as_fd(), to.as_fd(), self.options, path)?;
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(leaf.parent, leaf.name, Vec::new())
@@ -353,7 +354,7 @@ impl Visitor for Writer<'_> {
             Err(errno) => return Err(SysError::new(format!("open `{}`", path.display()), errno).into()),
         };
         if let Some(from) = directory.directory {
-            copy_attributes(from, handle.as_fd(), &path)?;
+            copy_attributes(from, handle.as_fd(), self.options, &path)?;
         }
         self.stack.push(Level { path, handle, attributes: Some(*directory.stat) });
         Ok(())
@@ -406,7 +407,20 @@ fn set_owner(file: BorrowedFd<'_>, stat: Option<&Stat>, options: &Options, path:
         Some((uid, gid)) => {
             rustix::fs::fchown(file, Some(uid), Some(gid)).call(|| format!("chown `{}`", path.display()))
         }
-        None => Ok(()),
+        None => note_owner(file, stat, options, path),
+    }
+}
+
+/// Writes down an owner that cannot be set. What is kept comes with the attributes of the source.
+fn note_owner(file: BorrowedFd<'_>, stat: Option<&Stat>, options: &Options, path: &Path) -> SysResult<()> {
+    let Owner::Set(uid, gid) = options.owner else { return Ok(()) };
+    if (uid, gid) == (0, 0) {
+        return Ok(());
+    }
+    let value = Noted { uid, gid }.value(stat.map_or(DIRECTORY_MODE, |stat| stat.st_mode));
+    match rustix::fs::fsetxattr(file, OVERRIDE, value.as_bytes(), XattrFlags::empty()) {
+        Ok(()) | Err(Errno::PERM | Errno::NOTSUP | Errno::ACCESS) => Ok(()),
+        Err(errno) => Err(SysError::new(format!("setxattr `{}`", path.display()), errno)),
     }
 }
 
@@ -420,8 +434,9 @@ fn times(stat: &Stat) -> Timestamps {
 }
 
 /// Copies the extended attributes that a layer may have; those that cannot be set here are left out.
-fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &Path) -> SysResult<()> {
-    for (name, value) in attributes(from)? {
+fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, options: &Options, path: &Path) -> SysResult<()> {
+    let is_kept = |name: &[u8]| options.owner == Owner::Kept || name != OVERRIDE.as_bytes();
+    for (name, value) in attributes(from)?.into_iter().filter(|(name, _)| is_kept(name)) {
         match rustix::fs::fsetxattr(to, name.as_slice(), &value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::PERM | Errno::NOTSUP | Errno::ACCESS) => {}
             Err(errno) => return Err(SysError::new(format!("setxattr `{}`", path.display()), errno)),
