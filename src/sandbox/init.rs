@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::channel::{Failure, Phase};
+use super::landlock;
 use super::seccomp::Filter;
 use super::session::{self, Outcome};
 use super::spec::{Lifetime, Network, SandboxSpec};
@@ -171,6 +172,10 @@ fn build(
     rustix::thread::set_keep_capabilities(false)
         .call(|| "prctl `PR_SET_KEEPCAPS`".to_owned())
         .map_err(at(Phase::Restrictions))?;
+    // Below it nobody can mount: a profile that lets the box do so wants no such wall.
+    if spec.security.breaks_mounts().is_none() {
+        landlock::restrict_to_root().map_err(at(Phase::Restrictions))?;
+    }
     if spec.security.no_new_privileges {
         process::set_no_new_privileges().map_err(at(Phase::Restrictions))?;
     }

@@ -15,6 +15,7 @@ pub mod fuse;
 pub mod guard;
 pub mod init;
 pub mod journal;
+pub mod landlock;
 pub mod launch;
 pub mod mounts;
 pub mod net;

@@ -138,3 +138,47 @@ fn a_review_of_what_a_session_did() {
     test.args(["snapshot", "restore", "before"]).run();
     assert_eq!(reported("ls -d /srv/second >&2"), Vec::<String>::new());
 }
+
+/// A named pipe of the host, which the command gets as its standard input.
+#[test]
+fn files_from_outside_cannot_be_opened_again() {
+    require!(Userns, Overlay);
+    let test = Devbox::host();
+    let pipe = test.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Held open for both, so that nobody waits for the other end.
+    let held = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let mut command = test.command(["run", "--", "sh", "-c", "echo x 2>/dev/null > /proc/self/fd/0 || echo refused"]);
+    let output = command.stdin(held).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n");
+    // A pipe without a name is, as everywhere.
+    test.sh("echo through > /dev/stdout; echo x | cat /dev/stdin").stdout("through\nx\n").run();
+}
+
+#[test]
+fn abstract_sockets_of_the_host_are_out_of_reach() {
+    // Linux 6.12, which the data-only layers have, too.
+    require!(Userns, Overlay, DataOnly, Program("perl"));
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let test = Devbox::host();
+    test.profile("base = \"host\"\n[network]\nmode = \"host\"\n");
+    test.args(["profile", "trust"]).any_stdout().run();
+    let name = format!("devbox-test-{}", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let connect = format!(
+        "perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); print connect(S, pack(\"S\", AF_UNIX) . \"\\0{name}\") ? \"connected\" : \"refused\", \"\\n\"'"
+    );
+    let ours = std::process::Command::new("sh").args(["-c", &connect]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ours.stdout), "connected\n");
+    test.sh(&connect).stdout("refused\n").run();
+}
+
+#[test]
+fn files_move_between_directories_below_the_second_wall() {
+    require!(Userns, Overlay);
+    let test = Devbox::host();
+    let script = "mkdir -p /srv/a /srv/b; echo x > /srv/a/f; perl -e 'rename(\"/srv/a/f\", \"/srv/b/f\") or print \"no rename\\n\"; link(\"/srv/b/f\", \"/srv/a/g\") or print \"no link\\n\"'
+        cat /srv/a/g /srv/b/f; truncate -s 0 /srv/b/f; mkfifo /srv/a/p; ln -s f /srv/b/l; stty -F /dev/null 2>/dev/null; rm -r /srv; echo end";
+    test.sh(script).stdout("x\nx\nend\n").run();
+}
