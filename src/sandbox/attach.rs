@@ -84,7 +84,14 @@ pub fn attach_with(channel: &Channel, mut command: Command, started: impl Fn()) 
     ])?;
     let borrowed: Vec<BorrowedFd<'_>> = handed.iter().map(AsFd::as_fd).collect();
     if let Err(error) = channel.send(&Request::Run(command), &borrowed) {
-        return if error.kind() == io::ErrorKind::BrokenPipe { Ok(Outcome::Refused) } else { Err(error) };
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            return Err(error);
+        }
+        // Whoever was there has gone, and may have said why before.
+        return Ok(match channel.receive() {
+            Ok(Some((Reply::Failed(failure), _))) => Outcome::Failed(failure),
+            _ => Outcome::Refused,
+        });
     }
     drop(borrowed);
     drop(handed);
