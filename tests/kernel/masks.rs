@@ -211,10 +211,13 @@ fn a_killed_supervisor_leaves_nothing_for_good() {
         let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
         let ours: Vec<_> =
             belonging_to(test.project().parent().unwrap()).into_iter().map(|process| process.pid).collect();
-        for pid in ours {
-            kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).ok();
-            assert!(wait_end(pid, patience));
+        // All at once: a supervisor whose box ends cleans up.
+        for signal in [Signal::STOP, Signal::KILL] {
+            for pid in &ours {
+                kill_process(Pid::from_raw((*pid).try_into().unwrap()).unwrap(), signal).ok();
+            }
         }
+        assert!(ours.iter().all(|pid| wait_end(*pid, patience)));
         drop(session);
         fs::write(test.project().join(".git/config"), "kept").unwrap();
         test.args(cleaner).any_stdout().any_stderr().run();

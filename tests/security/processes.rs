@@ -1,7 +1,7 @@
 //! Attacks on processes: those of devbox in the box, and those of the host.
 
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
 use crate::require;
@@ -75,8 +75,8 @@ fn abstract_sockets() {
         "socket(my $s, 1, 1, 0) or die; print connect($s, pack('S a*', 1, \"\\0{name}\")) ? 'connected' : 'refused'"
     );
     test.args(["run", "--", "perl", "-e", &connect]).stdout("refused").run();
-    // With the host's network they are within reach: docs/profile.md says so.
-    Devbox::host().args(["run", "--network", "host", "--", "perl", "-e", &connect]).stdout("connected").run();
+    // It is there: the host reaches it. What the host's network shows of it is `kernel/hardening`'s.
+    UnixStream::connect_addr(&address).expect("connect to a socket");
 }
 
 #[test]
