@@ -62,7 +62,7 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
     };
     let progress = ui::Terminal::default();
     if args.dry_run {
-        return print(&session::describe(&paths, &loaded, &what, &options, &progress)?);
+        return print(&ui::foreign_text(&session::describe(&paths, &loaded, &what, &options, &progress)?));
     }
     require_trust(&paths, &loaded)?;
     let inputs = if args.locked { Inputs::OnlyLocked } else { Inputs::Locked };
