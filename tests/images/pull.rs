@@ -107,8 +107,9 @@ fn what_a_killed_pull_has_is_not_fetched_again() {
     let image = format!("{}/app:1", second.name());
     test.args(["image", "pull", &image]).any_stdout().any_stderr().run();
     let asked = second.requests(BLOBS);
-    let range = asked.iter().find_map(|request| request.header("range")).expect("a range");
-    assert_eq!(range, format!("bytes={kept}-"));
+    // Another layer may have been on its way as well.
+    let ranges: Vec<_> = asked.iter().filter_map(|request| request.header("range")).collect();
+    assert!(ranges.contains(&format!("bytes={kept}-").as_str()), "{kept} bytes: {ranges:?}");
     assert!(sent(&second) <= large - kept + (2 << 20), "{} of {large}, {kept} were there", sent(&second));
     assert_eq!((stored(test, "partial"), stored(test, "tmp")), (vec![], vec![]));
     assert_eq!(stored(test, "layers").len(), 3);
