@@ -217,7 +217,7 @@ pub enum BuildError {
         /// The first of what was found.
         first: Box<Diagnostic>,
         /// The names of the rules.
-        rules: Vec<String>,
+        rules: Vec<&'static str>,
     },
     /// A step failed.
     #[error("{diagnostic}")]

@@ -49,7 +49,7 @@ impl Warning {
     pub fn brief(&self) -> Brief {
         let (line, column) = self.diagnostic.position();
         let file = crate::text::sanitize(&self.diagnostic.file.to_string_lossy()).into_owned();
-        Brief { rule: self.rule.name(), message: self.diagnostic.message.clone(), file, line, column }
+        Brief { rule: self.rule.name().to_owned(), message: self.diagnostic.message.clone(), file, line, column }
     }
 }
 

@@ -10,9 +10,31 @@ use crate::profile::Diagnostic;
 /// The build argument that takes the place of the directive.
 pub const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
-/// A rule, with the name that docker's builder gives it: <https://docs.docker.com/reference/build-checks/>.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
+/// Defines the rules, and the list of them, which must not be forgotten when one is added.
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A rule, with the name that docker's builder gives it: <https://docs.docker.com/reference/build-checks/>.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Rule {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Rule {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+rules! {
     /// Names of stages are in lower case.
     StageNameCasing,
     /// `FROM` and `AS` are in the same case.
@@ -57,43 +79,10 @@ pub enum Rule {
     InvalidDefinitionDescription,
 }
 
-use Rule::*;
-
 impl Rule {
-    /// All of them.
-    pub const ALL: [Self; 21] = [
-        StageNameCasing,
-        FromAsCasing,
-        ConsistentInstructionCasing,
-        NoEmptyContinuation,
-        DuplicateStageName,
-        ReservedStageName,
-        JSONArgsRecommended,
-        MultipleInstructionsDisallowed,
-        MaintainerDeprecated,
-        LegacyKeyValueFormat,
-        WorkdirRelativePath,
-        SecretsUsedInArgOrEnv,
-        UndefinedVar,
-        UndefinedArgInFrom,
-        InvalidDefaultArgInFrom,
-        FromPlatformFlagConstDisallowed,
-        RedundantTargetPlatform,
-        ExposeInvalidFormat,
-        ExposeProtoCasing,
-        CopyIgnoredFile,
-        InvalidDefinitionDescription,
-    ];
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> String {
-        format!("{self:?}")
-    }
-
     /// Whether it holds only where it is asked for.
     fn is_experimental(self) -> bool {
-        matches!(self, CopyIgnoredFile | InvalidDefinitionDescription)
+        matches!(self, Self::CopyIgnoredFile | Self::InvalidDefinitionDescription)
     }
 }
 
@@ -170,7 +159,7 @@ fn names(source: &Source, span: &std::ops::Range<usize>, value: &str) -> Result<
     let mut names = Names::default();
     for name in value.split(',').map(str::trim) {
         names.all |= name.eq_ignore_ascii_case("all");
-        names.rules.extend(Rule::ALL.into_iter().find(|rule| rule.name().eq_ignore_ascii_case(name)));
+        names.rules.extend(Rule::ALL.iter().find(|rule| rule.name().eq_ignore_ascii_case(name)));
     }
     Ok(names)
 }
