@@ -53,7 +53,7 @@ fn the_program_ends_with_the_box_however_that_ends() {
     require!(Userns, Overlay, Ordinary, FuseOverlayfs);
     let test = test();
     test.sh("true").any_stderr().timeout(PATIENCE).run();
-    let mut session = test.background("echo ready; sleep 1000");
+    let mut session = test.background("echo ready; read x");
     session.expect("ready");
     // It is out of the box's sight.
     test.sh("ls /proc/[0-9]*/comm | xargs cat 2>/dev/null | grep -c fuse-overlayfs")
@@ -74,7 +74,7 @@ fn a_box_ends_with_its_program_and_the_program_with_its_supervisor() {
     let test = test();
     test.sh("true").any_stderr().timeout(PATIENCE).run();
     for name in ["fuse-overlayfs", "supervisor"] {
-        let mut session = test.background("echo kept > /root/note; sync; echo ready; sleep 1000");
+        let mut session = test.background("echo kept > /root/note; sync; echo ready; read x");
         session.expect("ready");
         let program = processes::belonging_to(&test.path(""))
             .into_iter()

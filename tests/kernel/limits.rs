@@ -74,7 +74,7 @@ fn without_a_cgroup_each_user_of_the_box_has_so_many_processes() {
         return;
     }
     let test = boxed("pids = 40");
-    let script = "for i in $(seq 60); do sleep 9 & done; echo unreached";
+    let script = "mkfifo /tmp/never; for i in $(seq 60); do cat /tmp/never & done; echo unreached";
     let output = test.sh(script).any_stdout().any_stderr().output();
     assert_eq!(output.stdout, "", "{}", output.stderr);
     assert!(output.stderr.contains("can't fork"), "{}", output.stderr);
@@ -84,7 +84,7 @@ fn without_a_cgroup_each_user_of_the_box_has_so_many_processes() {
 fn a_box_that_outgrows_its_disk_limit_is_ended_and_can_be_entered_again() {
     require!(Userns, Overlay);
     let test = boxed("disk = \"4MiB\"");
-    let script = "dd if=/dev/zero of=/big bs=1M count=8 2>/dev/null; sleep 100; echo unreached";
+    let script = "dd if=/dev/zero of=/big bs=1M count=8 2>/dev/null; mkfifo /tmp/never; cat /tmp/never; echo unreached";
     // How soon it is seen depends on what counting costs.
     let output = test.sh(script).timeout(Duration::from_secs(90)).any_stderr().any_stdout().output();
     assert_eq!(output.stdout, "");
