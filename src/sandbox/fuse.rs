@@ -174,10 +174,7 @@ fn enter(user: BorrowedFd<'_>, map: &IdMap, parent: rustix::process::Pid) -> Sys
         process::become_namespace_root(map.mode != IdMode::Single)?;
     }
     // The change of ids clears it, so it comes after.
-    process::die_with_parent()?;
-    if rustix::process::getppid() != Some(parent) {
-        return Err(SysError::new("getppid", Errno::SRCH));
-    }
+    process::die_with(parent)?;
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).call(|| "unshare `mount`".to_owned())?;
     mount::make_everything_private()
 }

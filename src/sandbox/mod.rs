@@ -7,6 +7,7 @@ pub mod attach;
 pub mod bus;
 pub mod caps;
 pub mod channel;
+pub mod companion;
 pub mod control;
 pub mod denied;
 pub mod dev;

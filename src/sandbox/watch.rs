@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::control;
 use super::denied::Denials;
@@ -22,7 +22,7 @@ use crate::limits::disk;
 use crate::limits::group::Group;
 use crate::limits::state::State;
 use crate::limits::{Key, Limits};
-use crate::sys::{Context, SysError, SysResult};
+use crate::sys::{Context, SysResult, process};
 
 /// How long the processes of a box may take to end when its disk limit is reached.
 const DISK_GRACE: Duration = Duration::from_secs(2);
@@ -54,11 +54,8 @@ struct Memory<'a> {
 impl<'a> Watch<'a> {
     /// Watches over the box of `init`, a child of this process.
     pub fn new(init: Pid, log: &'a EventLog) -> SysResult<Self> {
-        let call = || format!("pidfd_open `{init}`");
-        let pid = rustix::process::Pid::from_raw(init.as_raw()).ok_or_else(|| SysError::new(call(), Errno::SRCH))?;
-        let init = pidfd_open(pid, PidfdFlags::empty()).call(call)?;
         Ok(Self {
-            init,
+            init: process::pidfd_open(init)?,
             log,
             server: None,
             memory: None,

@@ -1,6 +1,6 @@
 //! Properties of the calling process, and waiting for others.
 
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -34,6 +34,16 @@ pub fn become_subreaper() -> SysResult<()> {
 /// The kernel kills this process when its parent dies.
 pub fn die_with_parent() -> SysResult<()> {
     prctl("PR_SET_PDEATHSIG", libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+}
+
+/// As [`die_with_parent`], where that must still be `parent`. A change of ids or capabilities clears it.
+pub fn die_with(parent: rustix::process::Pid) -> SysResult<()> {
+    die_with_parent()?;
+    // It may have died before.
+    if rustix::process::getppid() != Some(parent) {
+        return Err(SysError::new("getppid", rustix::io::Errno::SRCH));
+    }
+    Ok(())
 }
 
 /// Programs executed from here on gain nothing from setuid bits and file capabilities. Cannot be undone.
@@ -100,6 +110,14 @@ fn close_range(first: RawFd, last: RawFd, flags: libc::c_int) -> SysResult<()> {
         return Err(SysError::last(format!("close_range `{first}` `{last}`")));
     }
     Ok(())
+}
+
+/// A descriptor of a process, readable when that has ended.
+pub fn pidfd_open(pid: Pid) -> SysResult<OwnedFd> {
+    let call = || format!("pidfd_open `{pid}`");
+    let raw = rustix::process::Pid::from_raw(pid.as_raw());
+    let raw = raw.ok_or_else(|| SysError::new(call(), rustix::io::Errno::SRCH))?;
+    rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).call(call)
 }
 
 /// How a process ended.

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -11,6 +11,9 @@ use crate::require;
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
 use crate::support::processes;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server in the box that says when it listens, answers each line with `box ` and the line, and ends when its client does.
 const SERVER: &str = r#"
@@ -46,7 +49,7 @@ fn free_port() -> u16 {
 fn connect(address: impl Into<SocketAddr>) -> TcpStream {
     let address = address.into();
     let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
     stream
 }
 
@@ -92,7 +95,7 @@ fn closed(test: &Devbox, port: u16) {
 fn assert_ends(test: &Devbox, mut session: Background) {
     session.close_stdin();
     session.wait();
-    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(5)).is_empty());
+    assert!(processes::wait_until_none(&test.path(""), PATIENCE).is_empty());
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn published_ports() {
     let output = test.sh("true").output();
     assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
     assert!(output.stderr.contains(&format!("cannot publish the port `{first}:80/tcp`")), "{}", output.stderr);
-    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(5)).is_empty());
+    assert!(processes::wait_until_none(&test.path(""), PATIENCE).is_empty());
 }
 
 /// A UDP server that answers each datagram with `box ` and the datagram.
@@ -348,6 +351,7 @@ fn a_network_agent_dies_with_its_supervisor() {
         assert!(status.contains(expected), "{expected}: {status}");
     }
     kill(parent.parse().expect("a number"));
+    assert!(processes::wait_end(agent, Instant::now() + PATIENCE), "the agent goes on");
     assert_ends(&test, session);
     assert!(is_closed((Ipv4Addr::LOCALHOST, port)));
 }
@@ -411,6 +415,8 @@ fn a_box_in_the_network_of_another() {
     left.expect("own");
     left.expect("Network is unreachable");
     left.wait();
+    // A box that still runs could be joined.
+    other.args(["stop"]).any_stdout().any_stderr().run();
     let output = other.sh("true").output();
     assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
     assert!(

@@ -222,7 +222,7 @@ impl Devbox {
                 complaints += &format!("boxes left on disk: {left:?}\n");
             }
         }
-        let left = wait_until_none(self.root.path(), Duration::from_secs(5));
+        let left = wait_until_none(self.root.path(), TIMEOUT);
         if !left.is_empty() {
             complaints += &format!("processes left: {left:#?}\n");
         }

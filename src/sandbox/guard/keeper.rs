@@ -6,64 +6,25 @@
 //! Between the two lies a moment in which the box sees what is new.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::unistd::Pid;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{OFlags, Stat};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::placeholder::Placeholders;
 use super::{Guarded, Guards, cover};
+use crate::sandbox::companion::{Companion, Namespaces, Parent};
 use crate::sandbox::init::EventLog;
-use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::fs::{Root, open_directory};
 use crate::sys::process::Ended;
-use crate::sys::{Context, SysError, SysResult, process};
-
-/// The namespaces of a box in which the keeper works.
-#[derive(Debug)]
-pub struct Namespaces {
-    user: OwnedFd,
-    mount: OwnedFd,
-}
-
-impl Namespaces {
-    /// Those of the process `init`. Call it before that process makes itself undumpable.
-    pub fn of(init: Pid) -> SysResult<Self> {
-        let open = |name: &str| {
-            let path = format!("/proc/{init}/ns/{name}");
-            File::open(&path).map(OwnedFd::from).call(|| format!("open `{path}`"))
-        };
-        Ok(Self { user: open("user")?, mount: open("mnt")? })
-    }
-
-    /// Their descriptors.
-    #[must_use]
-    pub fn descriptors(&self) -> [i32; 2] {
-        [self.user.as_raw_fd(), self.mount.as_raw_fd()]
-    }
-
-    /// Moves this process into them.
-    pub fn enter(&self) -> SysResult<()> {
-        for (namespace, kind) in [(&self.user, LinkNameSpaceType::User), (&self.mount, LinkNameSpaceType::Mount)] {
-            move_into_link_name_space(namespace.as_fd(), Some(kind)).call(|| format!("setns `{kind:?}`"))?;
-        }
-        Ok(())
-    }
-}
+use crate::sys::{Context, SysError, SysResult};
 
 /// The keeper of a box; it ends with this value.
 #[derive(Debug)]
-pub struct Keeper {
-    pid: Option<Pid>,
-    process: OwnedFd,
-}
+pub struct Keeper(Companion);
 
 impl Keeper {
     /// Forks it off. The caller has one thread.
@@ -73,47 +34,27 @@ impl Keeper {
         placeholders: Option<Placeholders>,
         log: &EventLog,
     ) -> SysResult<Self> {
-        let supervisor = rustix::process::getpid();
-        match fork()? {
-            Forked::Parent { pid } => {
-                let call = || format!("pidfd_open `{pid}`");
-                let raw =
-                    rustix::process::Pid::from_raw(pid.as_raw()).ok_or_else(|| SysError::new(call(), Errno::SRCH))?;
-                Ok(Self { pid: Some(pid), process: pidfd_open(raw, PidfdFlags::empty()).call(call)? })
+        let keeper = Companion::start(|supervisor| {
+            let ended = keep(namespaces, guards, placeholders, log, supervisor);
+            if let Err(error) = &ended {
+                log.append("failed", &[("error", &format!("cannot follow what the host changes: {error}"))]);
             }
-            Forked::Child => {
-                let ended = keep(namespaces, guards, placeholders, log, supervisor);
-                if let Err(error) = &ended {
-                    log.append("failed", &[("error", &format!("cannot follow what the host changes: {error}"))]);
-                }
-                // A user may have so many watches and no more. The box cannot bring that about.
-                let spent = |error: &SysError| matches!(error.errno, Errno::MFILE | Errno::NOSPC | Errno::NFILE);
-                exit_now(i32::from(!ended.as_ref().is_err_and(spent)))
-            }
-        }
+            // A user may have so many watches and no more. The box cannot bring that about.
+            let spent = |error: &SysError| matches!(error.errno, Errno::MFILE | Errno::NOSPC | Errno::NFILE);
+            i32::from(!ended.as_ref().is_err_and(spent))
+        });
+        keeper.map(Self)
     }
-}
 
-impl Keeper {
     /// Readable when it has ended.
     #[must_use]
     pub fn process(&self) -> BorrowedFd<'_> {
-        self.process.as_fd()
+        self.0.process()
     }
 
     /// Waits for one that has ended. Whether the box is unguarded.
     pub fn has_failed(&mut self) -> SysResult<bool> {
-        self.pid.take().map_or(Ok(false), |pid| Ok(process::wait(pid)? != Ended::Exited(0)))
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        if let Some(pid) = self.pid {
-            // It may have ended; then there is nothing to kill.
-            pidfd_send_signal(&self.process, Signal::KILL).ok();
-            process::wait(pid).ok();
-        }
+        Ok(self.0.wait()?.is_some_and(|ended| ended != Ended::Exited(0)))
     }
 }
 
@@ -123,7 +64,7 @@ fn keep(
     guards: &Guards,
     placeholders: Option<Placeholders>,
     log: &EventLog,
-    supervisor: rustix::process::Pid,
+    supervisor: Parent,
 ) -> SysResult<()> {
     let kept: Vec<i32> = namespaces
         .descriptors()
@@ -131,16 +72,11 @@ fn keep(
         .chain(log.descriptor())
         .chain(placeholders.iter().flat_map(Placeholders::descriptors))
         .collect();
-    process::close_all_but(&kept)?;
-    process::set_title("devbox: keeper")?;
-    process::set_undumpable()?;
-    let source = open_directory(&guards.source)?;
-    namespaces.enter()?;
-    // Joining a user namespace has cleared it.
-    process::die_with_parent()?;
-    if rustix::process::getppid() != Some(supervisor) {
-        return Err(SysError::new("getppid", Errno::SRCH));
-    }
+    let source = supervisor.settle("devbox: keeper", &kept, || {
+        let source = open_directory(&guards.source)?;
+        namespaces.enter()?;
+        Ok(source)
+    })?;
     // The box has begun: it may have put something else in the place of the path, but can mount nothing.
     let box_root = open_directory(Path::new("/"))?;
     let root = Root::new(box_root.as_fd());

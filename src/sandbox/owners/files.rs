@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::image::layer::owner::{MAX_BYTES, OVERRIDE, Owner};
 use crate::sandbox::caps::reduce_to;
-use crate::sandbox::guard::keeper::Namespaces;
+use crate::sandbox::companion::{Namespaces, Parent};
 use crate::sandbox::net::agent::link::{Link, Received};
 use crate::sys::seccomp::{self, Notification};
 use crate::sys::{Context, SysError, SysResult, fs, process};
@@ -26,25 +26,16 @@ const MAX_PATH: usize = 4096;
 const CAPABILITIES: &[Capability] = &[Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER, Capability::CAP_SYS_PTRACE];
 
 /// Answers the calls that come over `link`, until the supervisor is gone.
-pub fn remember(
-    namespaces: &Namespaces,
-    listener: BorrowedFd<'_>,
-    link: &Link,
-    supervisor: rustix::process::Pid,
-) -> SysResult<()> {
+pub fn remember(namespaces: &Namespaces, listener: BorrowedFd<'_>, link: &Link, supervisor: Parent) -> SysResult<()> {
     let [user, mount] = namespaces.descriptors();
-    process::close_all_but(&[listener.as_raw_fd(), link.as_fd().as_raw_fd(), user, mount])?;
-    process::set_title("devbox: owners")?;
-    process::set_undumpable()?;
-    // The host's: the box's does not know this process, nor numbers threads as the listener does. From here on it is
-    // the working directory, which relative paths below begin at.
-    let processes = fs::open_directory(Path::new("/proc"))?;
-    namespaces.enter()?;
-    // Joining a user namespace has cleared it.
-    process::die_with_parent()?;
-    if rustix::process::getppid() != Some(supervisor) {
-        return Err(SysError::new("getppid", Errno::SRCH));
-    }
+    let kept = [listener.as_raw_fd(), link.as_fd().as_raw_fd(), user, mount];
+    let processes = supervisor.settle("devbox: owners", &kept, || {
+        // The host's: the box's does not know this process, nor numbers threads as the listener does. From here on it is
+        // the working directory, which relative paths below begin at.
+        let processes = fs::open_directory(Path::new("/proc"))?;
+        namespaces.enter()?;
+        Ok(processes)
+    })?;
     reduce_to(CAPABILITIES).map_err(|_| SysError::new("drop capabilities", Errno::PERM))?;
     rustix::process::fchdir(&processes).call(|| "fchdir `/proc`".to_owned())?;
     process::close_all_but(&[listener.as_raw_fd(), link.as_fd().as_raw_fd()])?;

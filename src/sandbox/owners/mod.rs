@@ -19,22 +19,19 @@ pub mod files;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use super::guard::keeper::Namespaces;
+use super::companion::{Companion, Namespaces};
 use super::net::agent::link::{self, Link, Received};
-use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::seccomp::Notification;
-use crate::sys::{SysError, SysResult, process};
+use crate::sys::{SysError, SysResult};
 
 /// The supervisor's side.
 #[derive(Debug)]
 pub struct Owners {
     namespaces: Namespaces,
-    rememberer: Option<(Pid, Link)>,
+    rememberer: Option<(Companion, Link)>,
 }
 
 impl Owners {
@@ -72,24 +69,10 @@ impl Owners {
     }
 }
 
-impl Drop for Owners {
-    fn drop(&mut self) {
-        if let Some((pid, _)) = self.rememberer.take() {
-            // It may have ended; it is our child, so that its number is not another's.
-            kill(pid, Signal::SIGKILL).ok();
-            process::wait(pid).ok();
-        }
-    }
-}
-
-fn start(namespaces: &Namespaces, listener: &OwnedFd) -> SysResult<(Pid, Link)> {
+fn start(namespaces: &Namespaces, listener: &OwnedFd) -> SysResult<(Companion, Link)> {
     let (supervisor, rememberer) = link::pair()?;
-    let parent = rustix::process::getpid();
-    match fork()? {
-        Forked::Parent { pid } => Ok((pid, supervisor)),
-        Forked::Child => {
-            drop(supervisor);
-            exit_now(i32::from(files::remember(namespaces, listener.as_fd(), &rememberer, parent).is_err()))
-        }
-    }
+    let companion = Companion::start(move |parent| {
+        i32::from(files::remember(namespaces, listener.as_fd(), &rememberer, parent).is_err())
+    });
+    Ok((companion?, supervisor))
 }

@@ -27,8 +27,9 @@ use rustix::net::{
 
 use super::confine::{self, Role};
 use crate::profile::ports::Protocol;
+use crate::sandbox::companion::Parent;
 use crate::sys::clone::{Forked, exit_now, fork};
-use crate::sys::{Context, SysError, SysResult, process, socket};
+use crate::sys::{Context, SysError, SysResult, socket};
 
 /// A wish without its datagram, in bytes.
 const HEADER: usize = 21;
@@ -56,11 +57,16 @@ impl Dialer {
     pub fn start(voices: &[BorrowedFd<'_>], empty: &Path) -> SysResult<Self> {
         let (agent, own) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .call(|| "socketpair".to_owned())?;
+        let parent = Parent::this_process();
         match fork()? {
             Forked::Parent { .. } => Ok(Self(agent)),
             Forked::Child => {
                 drop(agent);
-                let ended = set_up(&own, voices, empty).and_then(|()| serve(&own, voices));
+                let kept: Vec<i32> = voices.iter().chain([&own.as_fd()]).map(AsRawFd::as_raw_fd).collect();
+                let ended = parent
+                    .settle("devbox: dialer", &kept, || Ok(()))
+                    .and_then(|()| confine::confine(empty, &[], Role::Dialer))
+                    .and_then(|()| serve(&own, voices));
                 exit_now(i32::from(ended.is_err()))
             }
         }
@@ -82,14 +88,6 @@ impl Dialer {
         let wish = [&encode(What::Say(voice), to), datagram].concat();
         send(&self.0, &wish, SendFlags::NOSIGNAL).map(drop).call(|| format!("ask for a datagram to `{to}`"))
     }
-}
-
-fn set_up(own: &OwnedFd, voices: &[BorrowedFd<'_>], empty: &Path) -> SysResult<()> {
-    process::die_with_parent()?;
-    let kept: Vec<i32> = voices.iter().chain([&own.as_fd()]).map(AsRawFd::as_raw_fd).collect();
-    process::close_all_but(&kept)?;
-    process::set_title("devbox: dialer")?;
-    confine::confine(empty, &[], Role::Dialer)
 }
 
 /// Until the agent is gone.

@@ -34,9 +34,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use caps::Capability;
-use nix::unistd::Pid;
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
 use self::confine::Role;
@@ -51,7 +49,7 @@ use self::reactor::{Key, Part, Reactor};
 use super::NetTarget;
 use super::plan::Tasks;
 use crate::profile::ports::Protocol;
-use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sandbox::companion::{Companion, Parent};
 use crate::sys::{Context, SysError, SysResult, net, process};
 
 /// Where the only descriptor of [`Part::Link`] is.
@@ -60,28 +58,24 @@ const LINK: Key = Key::new(Part::Link, 0);
 /// Forks an agent for the namespaces `target`; `empty` is a directory without entries. The caller has one thread.
 ///
 /// The first message over the link tells whether it could be set up.
-pub fn start(tasks: &Tasks, target: &NetTarget, empty: &Path) -> SysResult<(Pid, Link)> {
+pub fn start(tasks: &Tasks, target: &NetTarget, empty: &Path) -> SysResult<(Companion, Link)> {
     let (host, mut agent) = link::pair()?;
-    let supervisor = rustix::process::getpid();
-    match fork()? {
-        Forked::Parent { pid } => Ok((pid, host)),
-        Forked::Child => {
-            drop(host);
-            let kept: &[Capability] = if tasks.filter.is_some() { &[Capability::CAP_NET_ADMIN] } else { &[] };
-            let ended = enter(tasks, target, &agent, supervisor).and_then(|()| {
-                let reactor = Reactor::new()?;
-                let parts = Agent::new(tasks)?;
-                let dialer = Dialer::start(&parts.voices(), empty)?;
-                confine::confine(empty, kept, Role::Agent)?;
-                Ok((parts, reactor, dialer))
-            });
-            let ended = match ended {
-                Ok((parts, reactor, dialer)) => parts.run(&mut Shared { reactor, dialer, link: agent }),
-                Err(error) => give_up(&mut agent, &error),
-            };
-            exit_now(i32::from(ended.is_err()))
-        }
-    }
+    let companion = Companion::start(move |supervisor| {
+        let kept: &[Capability] = if tasks.filter.is_some() { &[Capability::CAP_NET_ADMIN] } else { &[] };
+        let ended = enter(tasks, target, &agent, supervisor).and_then(|()| {
+            let reactor = Reactor::new()?;
+            let parts = Agent::new(tasks)?;
+            let dialer = Dialer::start(&parts.voices(), empty)?;
+            confine::confine(empty, kept, Role::Agent)?;
+            Ok((parts, reactor, dialer))
+        });
+        let ended = match ended {
+            Ok((parts, reactor, dialer)) => parts.run(&mut Shared { reactor, dialer, link: agent }),
+            Err(error) => give_up(&mut agent, &error),
+        };
+        i32::from(ended.is_err())
+    });
+    Ok((companion?, host))
 }
 
 /// Tells the host side why there is no agent.
@@ -90,22 +84,18 @@ fn give_up(link: &mut Link, error: &SysError) -> SysResult<()> {
 }
 
 /// Joins the box's namespaces, and lets go of everything else that the supervisor has.
-fn enter(tasks: &Tasks, target: &NetTarget, link: &Link, supervisor: rustix::process::Pid) -> SysResult<()> {
-    let user = target.user.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-    process::close_all_but(&[link.as_fd().as_raw_fd(), target.net.as_raw_fd(), user])?;
-    process::set_title("devbox: network")?;
-    target.enter()?;
-    process::close_all_but(&[link.as_fd().as_raw_fd()])?;
-    if tasks.filter.is_some() && target.user.is_some() {
-        // A program that it starts would lose its capabilities otherwise.
-        process::become_namespace_root(false)?;
-    }
-    process::set_undumpable()?;
-    // Joining a user namespace has cleared it.
-    process::die_with_parent()?;
-    if rustix::process::getppid() != Some(supervisor) {
-        return Err(SysError::new("getppid", Errno::SRCH));
-    }
+fn enter(tasks: &Tasks, target: &NetTarget, link: &Link, supervisor: Parent) -> SysResult<()> {
+    let link = link.as_fd().as_raw_fd();
+    let kept: Vec<i32> = target.descriptors().chain([link]).collect();
+    supervisor.settle("devbox: network", &kept, || {
+        target.enter()?;
+        process::close_all_but(&[link])?;
+        if tasks.filter.is_some() && target.user.is_some() {
+            // A program that it starts would lose its capabilities otherwise.
+            process::become_namespace_root(false)?;
+        }
+        Ok(())
+    })?;
     // Each connection takes two descriptors.
     let limit = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })

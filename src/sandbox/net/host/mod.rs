@@ -11,8 +11,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -28,10 +26,11 @@ use super::{NetError, NetTarget, traffic};
 use crate::profile::bandwidth::Bandwidth;
 use crate::profile::ports::{HostPort, Published};
 use crate::sandbox::channel::{Failure, Phase};
+use crate::sandbox::companion::Companion;
 use crate::sandbox::control::{Answer, Request};
 use crate::sandbox::init::EventLog;
 use crate::sandbox::journal::Journal;
-use crate::sys::{Context, SysResult, process};
+use crate::sys::SysResult;
 
 /// How many messages of the agent are read before others get their turn.
 const TURN: usize = 64;
@@ -45,7 +44,7 @@ pub struct HostSide<'a> {
     log: &'a EventLog,
     /// A directory without entries.
     empty: &'a Path,
-    agent: Option<(Pid, Link)>,
+    agent: Option<(Companion, Link)>,
     forwards: Forwards,
     /// What the agent, which is not started yet, will be told.
     orders: Vec<(Order, Vec<OwnedFd>)>,
@@ -135,9 +134,9 @@ impl<'a> HostSide<'a> {
 
     fn run_agent(&mut self) -> SysResult<()> {
         if let (None, Some(namespaces)) = (&self.agent, &self.namespaces) {
-            let (pid, mut link) = agent::start(&self.plan.tasks, namespaces, self.empty)?;
+            let (agent, mut link) = agent::start(&self.plan.tasks, namespaces, self.empty)?;
             let sent = self.orders.drain(..).try_for_each(|(order, sockets)| link.send(&order, sockets));
-            self.agent = Some((pid, link));
+            self.agent = Some((agent, link));
             sent?;
         }
         Ok(())
@@ -357,12 +356,7 @@ impl<'a> HostSide<'a> {
 
     /// Ends the agent, and with it everything that it serves.
     pub fn stop(&mut self) -> SysResult<()> {
-        let Some((pid, _)) = self.agent.take() else { return Ok(()) };
-        match kill(pid, Signal::SIGKILL) {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(errno) => return Err(errno).call(|| format!("kill `{pid}`")),
-        }
-        process::wait(pid).map(drop)
+        self.agent.take().map_or(Ok(()), |(mut agent, _)| agent.stop())
     }
 }
 
