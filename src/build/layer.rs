@@ -11,17 +11,16 @@ use serde::de::DeserializeOwned;
 use super::cache::records::BuiltLayer;
 use super::copy::select::Mounted;
 use super::error::{At, BuildError};
-use super::run::Tree;
+use super::trees::{Tree, Trees};
 use crate::base::OverlayDriver;
 use crate::boxes::pool;
 use crate::image::layer::pack::{PackReport, PackSpec, pack_layer};
 use crate::image::layer::{Compression, UnpackOptions, Whiteouts, unpack_layer};
 use crate::image::store::{LayerBuild, LayerRecord, Store, layer_name};
-use crate::sandbox::overlay::{Stack, Writable};
-use crate::sys::SysError;
+use crate::sandbox::overlay::Writable;
 use crate::sys::fs::open_directory;
 use crate::userns::idmap::IdMap;
-use crate::userns::stage::{run_mapped, run_mapped_mounting};
+use crate::userns::stage::run_mapped;
 
 /// A place for what a step writes. Dropping it removes it, and what the step wrote.
 #[derive(Debug)]
@@ -39,11 +38,15 @@ impl StepLayer {
         let scratch = store.begin(map)?;
         // The root directory of the merged tree has the attributes of the topmost layer's.
         pool::make_layer(&scratch.path().join("upper"), map, lower.first().map(PathBuf::as_path))?;
-        for name in ["empty", "nothing", "stubs"] {
-            let path = scratch.path().join(name);
-            std::fs::create_dir(&path).at("create", &path)?;
-        }
+        let stubs = scratch.path().join("stubs");
+        std::fs::create_dir(&stubs).at("create", &stubs)?;
         Ok(Self { scratch, map: map.clone(), lower: lower.to_vec(), driver })
+    }
+
+    /// The ids of the files.
+    #[must_use]
+    pub fn map(&self) -> &IdMap {
+        &self.map
     }
 
     /// Who stacks the layers.
@@ -82,10 +85,9 @@ impl StepLayer {
         self.scratch.path().join("upper/fs")
     }
 
-    /// Two empty directories: overlayfs wants that many layers where nothing is written.
-    #[must_use]
-    pub fn empty(&self) -> [PathBuf; 2] {
-        [self.scratch.path().join("empty"), self.scratch.path().join("nothing")]
+    /// What mounts trees for the step.
+    pub fn trees(&self) -> Result<Trees<'_>, BuildError> {
+        Trees::new(self.driver, &self.map, self.scratch())
     }
 
     /// Calls `work`, as the root of a namespace with the map of the build, with the merged tree and with `others`. The
@@ -95,13 +97,7 @@ impl StepLayer {
         T: Serialize + DeserializeOwned,
         F: FnOnce(Mounted<'_>, &[Mounted<'_>]) -> Result<T, String>,
     {
-        let lower = self.lower.iter().cloned().chain(self.empty()).collect();
-        let own = Stack { lower, data_only: Vec::new(), writable: Some(self.writable()) };
-        run_mapped_mounting(&self.map, || {
-            let own = own.mount().map_err(|error| error.to_string())?;
-            with_trees(others, self.empty(), |others| work(Mounted(own.root()), others))
-        })
-        .map_err(BuildError::Stage)
+        self.trees()?.write(&self.lower, self.writable(), others, work)
     }
 
     /// Makes what the step wrote a layer of the store. `None` if that is nothing. The caller must be single-threaded.
@@ -159,43 +155,4 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
-}
-
-/// Calls `work`, as the root of a namespace with `map`, with `trees` to be read. `scratch` is a directory of the caller.
-pub fn in_trees<T, F>(map: &IdMap, scratch: &Path, trees: &[Tree], work: F) -> Result<T, BuildError>
-where
-    T: Serialize + DeserializeOwned,
-    F: FnOnce(&[Mounted<'_>]) -> Result<T, String>,
-{
-    let empty = ["empty", "nothing"].map(|name| scratch.join(name));
-    for path in &empty {
-        std::fs::create_dir_all(path).at("create", path)?;
-    }
-    run_mapped_mounting(map, || with_trees(trees, empty, work)).map_err(BuildError::Stage)
-}
-
-fn with_trees<T>(
-    trees: &[Tree],
-    empty: [PathBuf; 2],
-    work: impl FnOnce(&[Mounted<'_>]) -> Result<T, String>,
-) -> Result<T, String> {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let mut handles = Vec::new();
-    for tree in trees {
-        let handle = match tree {
-            Tree::Directory(path) => open_directory(path),
-            Tree::Layers(layers) => read_only(layers, empty.clone()).mount().and_then(|mount| {
-                mount.root().try_clone_to_owned().map_err(|error| SysError::from_io("dup `mount`", &error))
-            }),
-        };
-        handles.push(handle.map_err(|error| error.to_string())?);
-    }
-    let roots: Vec<Mounted<'_>> = handles.iter().map(|handle| Mounted(handle.as_fd())).collect();
-    work(&roots)
-}
-
-/// `layers` as one tree that cannot be written to, with two `empty` ones: overlayfs wants that many.
-#[must_use]
-pub fn read_only(layers: &[PathBuf], empty: [PathBuf; 2]) -> Stack {
-    Stack { lower: layers.iter().cloned().chain(empty).collect(), data_only: Vec::new(), writable: None }
 }

@@ -18,6 +18,7 @@ pub mod profile;
 pub mod request;
 pub mod run;
 pub mod stage;
+pub mod trees;
 pub mod workers;
 
 pub use builder::{EPOCH, build, check};

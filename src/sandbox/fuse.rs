@@ -16,6 +16,9 @@
 //! The file system is mounted here, detached, before the program is executed; init gets the mount through a socket and
 //! attaches it in its own namespace. The program is handed the opened `/dev/fuse`. It ends when the last mount namespace
 //! that has the file system is gone.
+//!
+//! A build mounts trees in the same way for a piece of work of its own ([`Served`]); there, whoever starts the program is in
+//! the user namespace already.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -29,7 +32,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::caps;
-use super::spec::RootSpec;
+use super::overlay::{Stack, Writable};
 use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::fs::{Root, open_directory, open_path};
 use crate::sys::mount::{self, Attributes, Mount, Parameter};
@@ -46,6 +49,24 @@ const UNMAPPED: u32 = 65_534;
 /// How much of what the program says is kept, in bytes.
 const SAID_BYTES: usize = 4096;
 
+/// How long the program may take to write what is left when nobody has the file system any more.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is to be stacked.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The program, absolute.
+    pub program: &'a Path,
+    /// The layers; none that is data-only.
+    pub stack: &'a Stack,
+    /// Host directories: together, each at its own path, they are the lowest layer.
+    pub host_directories: &'a [PathBuf],
+    /// The ids of the files.
+    pub map: &'a IdMap,
+    /// An empty directory, on which the program's own root is put together.
+    pub staging: &'a Path,
+}
+
 /// The running program. Killed when the process that started it dies.
 #[derive(Debug)]
 pub struct Server {
@@ -55,24 +76,20 @@ pub struct Server {
     said: Vec<u8>,
 }
 
-/// Starts `program` for the layers of `spec`. `user` is the box's user namespace; the mount goes through `to_init`.
-pub fn start(
-    spec: &RootSpec,
-    program: &Path,
-    map: &IdMap,
-    user: BorrowedFd<'_>,
-    to_init: UnixStream,
-) -> SysResult<Server> {
+/// Starts the program. `user` is the user namespace that it enters; without one it stays in the caller's, whose root the
+/// caller is. The mount goes through `to`.
+pub fn start(wanted: &Wanted<'_>, user: Option<BorrowedFd<'_>>, to: UnixStream) -> SysResult<Server> {
     let (stderr, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)
         .call(|| "pipe2".to_owned())?;
     let parent = rustix::process::getpid();
     match fork()? {
         Forked::Parent { pid } => Ok(Server { pid, stderr, said: Vec::new() }),
         Forked::Child => {
+            let kept: Vec<_> = user.iter().map(AsRawFd::as_raw_fd).chain([to.as_raw_fd()]).collect();
             let failed = terminal::install_as_standard(write.as_fd(), 2)
-                .and_then(|()| process::close_all_but(&[user.as_raw_fd(), to_init.as_raw_fd()]))
-                .and_then(|()| enter(user, map, parent))
-                .and_then(|()| serve(spec, program, map, &to_init));
+                .and_then(|()| process::close_all_but(&kept))
+                .and_then(|()| enter(user, wanted.map, parent))
+                .and_then(|()| serve(wanted, &to));
             if let Err(error) = failed {
                 // Nobody can be told that the pipe is full or closed.
                 rustix::io::write(rustix::stdio::stderr(), error.to_string().as_bytes()).ok();
@@ -88,6 +105,44 @@ pub fn receive(from: &UnixStream) -> SysResult<Mount> {
     socket::receive_with_descriptors(from, &mut [0], &mut descriptors)?;
     let fd = descriptors.pop().ok_or_else(|| SysError::new("receive the mount of `fuse-overlayfs`", Errno::NOTCONN))?;
     Ok(Mount::received(fd, "fuse-overlayfs"))
+}
+
+/// A file system that the program serves for the calling process.
+#[derive(Debug)]
+pub struct Served {
+    mount: Mount,
+    server: Server,
+}
+
+impl Served {
+    /// Starts the program and mounts, detached. The caller is the root of the namespace that the ids are those of.
+    pub fn mount(wanted: &Wanted<'_>) -> SysResult<Self> {
+        let (ours, theirs) = UnixStream::pair().call(|| "socketpair".to_owned())?;
+        let mut server = start(wanted, None, theirs)?;
+        match receive(&ours) {
+            Ok(mount) => Ok(Self { mount, server }),
+            Err(error) => {
+                let ended = server.wait_beside(None, Some(PATIENCE))?;
+                Err(server.said().filter(|_| ended).map_or(error, |said| SysError::new(said, Errno::NOTCONN)))
+            }
+        }
+    }
+
+    /// Its root.
+    #[must_use]
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.mount.root()
+    }
+
+    /// Unmounts and waits until everything is written; returns what the program said last, untrusted. Nobody else may have
+    /// the file system open.
+    pub fn finish(mut self) -> SysResult<Option<String>> {
+        drop(self.mount);
+        let all_written = self.server.wait_beside(None, Some(PATIENCE))?;
+        let said = self.server.said();
+        self.server.finish(Duration::ZERO)?;
+        if all_written { Ok(said) } else { Err(SysError::new("unmount `fuse-overlayfs`", Errno::TIMEDOUT)) }
+    }
 }
 
 impl Server {
@@ -166,12 +221,14 @@ fn last_words(text: &str) -> Option<&str> {
     text.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("unknown argument ignored"))
 }
 
-/// Becomes the root of the box's user namespace, in a mount namespace of its own.
-fn enter(user: BorrowedFd<'_>, map: &IdMap, parent: rustix::process::Pid) -> SysResult<()> {
-    rustix::thread::move_into_link_name_space(user, Some(rustix::thread::LinkNameSpaceType::User))
-        .call(|| "setns `user`".to_owned())?;
-    if map.uid_outside(0).is_some() {
-        process::become_namespace_root(map.mode != IdMode::Single)?;
+/// Becomes the root of the user namespace `user`, if it is not already there, in a mount namespace of its own.
+fn enter(user: Option<BorrowedFd<'_>>, map: &IdMap, parent: rustix::process::Pid) -> SysResult<()> {
+    if let Some(user) = user {
+        rustix::thread::move_into_link_name_space(user, Some(rustix::thread::LinkNameSpaceType::User))
+            .call(|| "setns `user`".to_owned())?;
+        if map.uid_outside(0).is_some() {
+            process::become_namespace_root(map.mode != IdMode::Single)?;
+        }
     }
     // The change of ids clears it, so it comes after.
     process::die_with(parent)?;
@@ -179,12 +236,13 @@ fn enter(user: BorrowedFd<'_>, map: &IdMap, parent: rustix::process::Pid) -> Sys
     mount::make_everything_private()
 }
 
-/// Furnishes the namespace, mounts, hands the mount to init, and becomes the program.
-fn serve(spec: &RootSpec, program: &Path, map: &IdMap, to_init: &UnixStream) -> SysResult<()> {
+/// Furnishes the namespace, mounts, hands the mount over, and becomes the program.
+fn serve(wanted: &Wanted<'_>, to: &UnixStream) -> SysResult<()> {
+    let Wanted { program, map, staging, .. } = *wanted;
     let directory = Mount::new("tmpfs", &[Parameter::Value("mode", "755".into())], Attributes::NO_DEVICES)?;
-    directory.attach(open_path(&spec.staging)?.as_fd(), &spec.staging)?;
-    let handle = open_directory(&spec.staging)?;
-    let options = furnish(Root::new(handle.as_fd()), spec, program, map)?;
+    directory.attach(open_path(staging)?.as_fd(), staging)?;
+    let handle = open_directory(staging)?;
+    let options = furnish(Root::new(handle.as_fd()), wanted)?;
 
     let device = rustix::fs::open(
         "/dev/fuse",
@@ -193,7 +251,7 @@ fn serve(spec: &RootSpec, program: &Path, map: &IdMap, to_init: &UnixStream) -> 
     )
     .call(|| "open `/dev/fuse`".to_owned())?;
     let mount = mount_on(&device, map)?;
-    socket::send_with_descriptors(to_init, b"m", &[mount.root()])?;
+    socket::send_with_descriptors(to, b"m", &[mount.root()])?;
     drop(mount);
 
     mount::pivot_into(handle.as_fd())?;
@@ -230,25 +288,30 @@ fn mount_on(device: &OwnedFd, map: &IdMap) -> SysResult<Mount> {
 }
 
 /// Binds everything below `root`; returns the program's options.
-fn furnish(root: Root<'_>, spec: &RootSpec, program: &Path, map: &IdMap) -> SysResult<String> {
+fn furnish(root: Root<'_>, wanted: &Wanted<'_>) -> SysResult<String> {
+    let Wanted { program, stack, host_directories, map, .. } = *wanted;
     let mut lower = Vec::new();
-    for (number, layer) in spec.lower.iter().enumerate() {
+    for (number, layer) in stack.lower.iter().enumerate() {
         let place = format!("/{number}");
         bind(root, layer, Path::new(&place), Access::Read)?;
         lower.push(place);
     }
-    for directory in &spec.host_directories {
+    for directory in host_directories {
         let below = directory.strip_prefix("/").unwrap_or(directory);
         bind(root, directory, &Path::new("/host").join(below), Access::Read)?;
     }
-    if !spec.host_directories.is_empty() {
+    if !host_directories.is_empty() {
         lower.push("/host".to_owned());
     }
-    let work = spec.work.join("fuse");
-    std::fs::create_dir_all(&work).call(|| format!("mkdir `{}`", work.display()))?;
-    // Under one mount, for files are renamed from one to the other.
-    let own = common_parent(&spec.upper, &work);
-    bind(root, &own, Path::new("/own"), Access::ReadWrite)?;
+    let mut own = None;
+    if let Some(Writable { upper, work }) = &stack.writable {
+        std::fs::create_dir_all(work).call(|| format!("mkdir `{}`", work.display()))?;
+        // Under one mount, for files are renamed from one to the other.
+        let both = common_parent(upper, work);
+        bind(root, &both, Path::new("/own"), Access::ReadWrite)?;
+        let inside = |path: &Path| Path::new("/own").join(path.strip_prefix(&both).unwrap_or(path));
+        own = Some(Writable { upper: inside(upper), work: inside(work) });
+    }
 
     for path in SYSTEM.map(Path::new) {
         match path.symlink_metadata() {
@@ -262,8 +325,7 @@ fn furnish(root: Root<'_>, spec: &RootSpec, program: &Path, map: &IdMap) -> SysR
     }
     bind(root, program, Path::new("/fuse-overlayfs"), Access::Read)?;
     bind(root, Path::new("/proc"), Path::new("/proc"), Access::Read)?;
-    let inside = |path: &Path| Path::new("/own").join(path.strip_prefix(&own).unwrap_or(path));
-    Ok(options(&lower, &inside(&spec.upper), &inside(&work), map, !spec.host_directories.is_empty()))
+    Ok(options(&lower, own.as_ref(), map, !host_directories.is_empty()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,8 +350,11 @@ fn common_parent(one: &Path, other: &Path) -> PathBuf {
 }
 
 /// The value of `-o`. Pure.
-fn options(lower: &[String], upper: &Path, work: &Path, map: &IdMap, host: bool) -> String {
-    let mut options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
+fn options(lower: &[String], own: Option<&Writable>, map: &IdMap, host: bool) -> String {
+    let mut options = format!("lowerdir={}", lower.join(":"));
+    if let Some(Writable { upper, work }) = own {
+        options.push_str(&format!(",upperdir={},workdir={}", upper.display(), work.display()));
+    }
     if map.mode == IdMode::Single {
         // There is no other owner.
         options.push_str(&format!(",squash_to_uid={0},squash_to_gid={0}", map.user));
@@ -314,13 +379,14 @@ mod tests {
     #[test]
     fn options_by_map() {
         let lower = ["/0", "/host"].map(str::to_owned);
-        let of =
-            |map: &IdMap, host| options(&lower, Path::new("/own/upper/fs"), Path::new("/own/work/fuse"), map, host);
+        let own = Writable { upper: "/own/upper/fs".into(), work: "/own/work/fuse".into() };
+        let of = |map: &IdMap, host| options(&lower, Some(&own), map, host);
         let range = IdMap::range(0, 1000, 1000, &[(100_000, 65_535)], &[(100_000, 65_535)]);
         assert_eq!(of(&range, false), "lowerdir=/0:/host,upperdir=/own/upper/fs,workdir=/own/work/fuse");
         let ids = "65534:0:1:65535:65535:4294901760:0:0:65534";
         assert!(of(&range, true).ends_with(&format!(",uidmapping={ids},gidmapping={ids}")));
         assert!(of(&IdMap::single(1000, 1, 2), true).ends_with(",squash_to_uid=1000,squash_to_gid=1000"));
+        assert_eq!(options(&lower, None, &range, false), "lowerdir=/0:/host");
     }
 
     #[test]

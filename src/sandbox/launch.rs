@@ -21,9 +21,10 @@ use super::init::{self, EventLog, Inheritance};
 use super::net::host::HostSide;
 use super::net::plan::{Driver, NetPlan};
 use super::net::{Helper, NetError, NetTarget};
+use super::overlay::{Stack, Writable};
 use super::owners::Owners;
 use super::seccomp::{Filter, policy_for};
-use super::spec::{Network, SandboxSpec};
+use super::spec::{Network, RootSpec, SandboxSpec};
 use super::watch::Watch;
 use crate::limits::group::Group;
 use crate::limits::host::Unheld;
@@ -37,9 +38,6 @@ use crate::userns::mapper;
 
 /// How long a network helper may take to configure its interface.
 const NETWORK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long `fuse-overlayfs` may take to write what is left when the box has ended.
-const FUSE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a supervisor needs besides the plan.
 #[derive(Debug)]
@@ -216,7 +214,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     drop(bus);
     if let Some(server) = server {
         // What the box wrote last is on its way through it.
-        server.finish(FUSE_PATIENCE)?;
+        server.finish(fuse::PATIENCE)?;
     }
     if let Some(group) = group
         && let Err(error) = group.remove()
@@ -299,13 +297,17 @@ fn start_fuse(spec: &SandboxSpec, init: Pid, to_init: Option<UnixStream>) -> Sys
     let (Some(program), Some(to_init)) = (&spec.root.fuse_overlayfs, to_init) else { return Ok(None) };
     let user = format!("/proc/{init}/ns/user");
     let user = std::fs::File::open(&user).call(|| format!("open `{user}`"))?;
-    fuse::start(&spec.root, program, &spec.id_map, user.as_fd(), to_init).map(Some)
+    let RootSpec { lower, upper, work, host_directories, staging, .. } = &spec.root;
+    let writable = Writable { upper: upper.clone(), work: work.join("fuse") };
+    let stack = Stack { lower: lower.clone(), data_only: Vec::new(), writable: Some(writable) };
+    let wanted = fuse::Wanted { program, stack: &stack, host_directories, map: &spec.id_map, staging };
+    fuse::start(&wanted, Some(user.as_fd()), to_init).map(Some)
 }
 
 /// Why `server` could not serve, if it ended for a reason of its own.
 fn said_at_the_end(server: &mut Server) -> Option<String> {
     // It ends with the mount if not before.
-    server.wait_beside(None, Some(FUSE_PATIENCE)).ok()?;
+    server.wait_beside(None, Some(fuse::PATIENCE)).ok()?;
     server.said()
 }
 

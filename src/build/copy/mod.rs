@@ -8,6 +8,7 @@ pub mod digest;
 pub mod mode;
 pub mod select;
 pub mod walk;
+pub mod whole;
 pub mod write;
 
 #[cfg(test)]

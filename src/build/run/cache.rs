@@ -7,21 +7,19 @@
 //! ```
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::mounts::{Sharing, Tree};
-use crate::build::copy::select::{Mounted, select};
+use super::mounts::Sharing;
 use crate::build::copy::walk::Fate;
-use crate::build::copy::write::{Destination, Options, Owner, copy};
+use crate::build::copy::whole::copy_whole;
+use crate::build::copy::write::Destination;
 use crate::build::error::{At, BuildError};
-use crate::build::layer::{StepLayer, read_only};
+use crate::build::layer::{StepLayer, chain};
+use crate::build::trees::Tree;
 use crate::image::digest;
 use crate::paths::Paths;
-use crate::sys::fs::open_path;
 use crate::userns::idmap::{IdMap, IdMode};
-use crate::userns::stage::run_mapped_mounting;
 
 /// A private cache has this many copies at most.
 const MAX_COPIES: u32 = 64;
@@ -80,33 +78,23 @@ fn fill(map: &IdMap, layer: &StepLayer, wanted: &Cache<'_>, directory: &Path, tr
     let fresh = tempfile::Builder::new().prefix("new-").tempdir_in(directory).at("create", directory)?.keep();
     let inner = fresh.join("fs");
     std::fs::create_dir(&inner).at("create", &inner)?;
-    let sources = wanted.from.map(|(from, path)| {
-        let layers = match from {
-            Tree::Directory(directory) => std::slice::from_ref(directory),
-            Tree::Layers(layers) => layers.as_slice(),
-        };
-        (read_only(layers, layer.empty()), path)
-    });
-    let options = Options { owner: Owner::Kept, mode: None, single_owner: map.mode == IdMode::Single, parents: false };
-    let set = map.mode != IdMode::Single;
-    run_mapped_mounting(map, || {
+    let (trees, from): (&[Tree], _) = match wanted.from {
+        Some((tree, path)) => (std::slice::from_ref(tree), Some(path)),
+        None => (&[], None),
+    };
+    let is_single = layer.map().mode == IdMode::Single;
+    layer.trees()?.read(trees, |roots| {
         let text = |error: &dyn std::error::Error| error.to_string();
-        if let Some((stack, path)) = &sources {
-            let mount = stack.mount().map_err(|error| text(&error))?;
-            let target = open_path(&inner).map_err(|error| text(&error))?;
-            let root = Mounted(mount.root());
-            let selected = select(root, &path.to_string_lossy(), &|_, _| false).map_err(|error| text(&error))?;
-            let to = Destination { path: "/".into(), is_directory: true };
-            copy(root, &selected, &|_, _, _| Fate::Kept, Mounted(target.as_fd()), &to, &options)
-                .map_err(|error| text(&error))?;
+        if let (Some(root), Some(path)) = (roots.first(), from) {
+            let inside = Destination { path: "/".into(), is_directory: true };
+            copy_whole(*root, path, &inner, &inside, is_single, &|_| Fate::Kept).map_err(|error| chain(&error))?;
         }
-        if set {
+        if !is_single {
             std::os::unix::fs::chown(&inner, Some(wanted.owner.0), Some(wanted.owner.1))
                 .map_err(|error| text(&error))?;
         }
         std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(wanted.mode)).map_err(|error| text(&error))
-    })
-    .map_err(BuildError::Stage)?;
+    })?;
     match rustix::fs::renameat_with(rustix::fs::CWD, &inner, rustix::fs::CWD, tree, rustix::fs::RenameFlags::NOREPLACE)
     {
         // Somebody who shares the cache was first: theirs counts.

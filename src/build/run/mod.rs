@@ -10,7 +10,7 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
-pub use mounts::{Mount, MountKind, Sharing, Tree};
+pub use mounts::{Mount, MountKind, Sharing};
 
 use super::error::{At, BuildError};
 use super::layer::StepLayer;

@@ -6,23 +6,19 @@ use std::path::{Path, PathBuf};
 
 use super::cache::{self, Cache};
 use super::secrets::Secrets;
+use crate::base::OverlayDriver;
 use crate::build::copy::select::Mounted;
-use crate::build::error::BuildError;
-use crate::build::layer::StepLayer;
+use crate::build::copy::walk::Fate;
+use crate::build::copy::whole::copy_whole;
+use crate::build::copy::write::Destination;
+use crate::build::error::{At, BuildError};
+use crate::build::layer::{StepLayer, chain};
+use crate::build::trees::Tree;
 use crate::paths::Paths;
-use crate::sandbox::overlay::Writable;
+use crate::sandbox::overlay::{Stack, Writable};
 use crate::sandbox::spec::MountOp;
 use crate::sys::fs::open_path;
-use crate::userns::idmap::IdMap;
-
-/// Files to be mounted or copied.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Tree {
-    /// A directory of the host, already filtered.
-    Directory(PathBuf),
-    /// Layers of a stage or an image, the topmost first.
-    Layers(Vec<PathBuf>),
-}
+use crate::userns::idmap::{IdMap, IdMode};
 
 /// Something that is mounted while a command runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,15 +174,26 @@ fn bind(
         let source = directory.join(real.ok_or_else(missing)?.strip_prefix("/").unwrap_or(Path::new("")));
         return Ok(MountOp::Bind { source, target, read_only: true, optional: false });
     }
-    let mut lower = match from {
-        Tree::Directory(directory) => vec![directory.clone()],
-        Tree::Layers(layers) => layers.clone(),
+    let trees = layer.trees()?;
+    let name = format!("mount-{number}");
+    if layer.driver() == OverlayDriver::Fuse {
+        // The program serves the root file system of the command alone: this is a copy.
+        let destination = Destination { path: Path::new("/").join(&name), is_directory: false };
+        let is_single = layer.map().mode == IdMode::Single;
+        trees.read(std::slice::from_ref(from), |roots| {
+            let copy = |root| copy_whole(root, source, layer.scratch(), &destination, is_single, &|_| Fate::Kept);
+            roots.iter().try_for_each(|root| copy(*root)).map_err(|error| chain(&error))
+        })?;
+        return Ok(MountOp::Bind { source: layer.scratch().join(name), target, read_only: !writable, optional: false });
+    }
+    let lower = match from {
+        Tree::Directory(directory) => std::slice::from_ref(directory),
+        Tree::Layers(layers) => layers,
     };
-    lower.extend(layer.empty());
+    let Stack { lower, .. } = trees.stack(lower);
     let writable = if writable {
-        let make = |name: &str| -> Result<PathBuf, BuildError> {
-            use crate::build::error::At;
-            let path = layer.scratch().join(format!("mount-{number}-{name}"));
+        let make = |what: &str| -> Result<PathBuf, BuildError> {
+            let path = layer.scratch().join(format!("{name}-{what}"));
             std::fs::create_dir(&path).at("create", &path)?;
             Ok(path)
         };

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::{Build, StageBuilder, State};
-use crate::base::{OverlayDriver, RootLayers};
+use crate::base::RootLayers;
 use crate::boxes::view::View;
 use crate::build::cache::files::KnownFiles;
 use crate::build::config;
@@ -13,13 +13,14 @@ use crate::build::copy::digest::{FileDigests, Reading, of_selected};
 use crate::build::copy::mode::ModeChange;
 use crate::build::copy::select::{Mounted, SelectError, Selected, select};
 use crate::build::copy::walk::Fate;
+use crate::build::copy::whole::copy_whole;
 use crate::build::copy::write::{self, Destination, Options, Owner};
 use crate::build::error::{At, BuildError};
 use crate::build::events::{Input, Outcome};
 use crate::build::fetch::{self, Fetched, Remote};
 use crate::build::language::{self, FileSource, Files, IgnorePatterns, Step, Word};
-use crate::build::layer::{StepLayer, in_trees};
-use crate::build::run::Tree;
+use crate::build::layer::StepLayer;
+use crate::build::trees::{Tree, Trees};
 use crate::profile::lock::BuildInputs;
 use crate::sandbox::etc::{Base, resolve};
 use crate::sandbox::passwd::{Account, parse_group};
@@ -220,7 +221,7 @@ impl StageBuilder<'_> {
             self.state.key.then(keyword, &fields)
         };
         let lower = if plan.link { Vec::new() } else { self.state.lower() };
-        self.cached_above(key, &step.text, &lower, OverlayDriver::Kernel, |builder, layer| builder.fill(layer, &plan))
+        self.cached_above(key, &step.text, &lower, |builder, layer| builder.fill(layer, &plan))
     }
 
     /// What names the content of a part: the digest of the files, whatever their times.
@@ -254,8 +255,9 @@ impl StageBuilder<'_> {
 
     /// Reads the files of a part that lies in layers.
     fn read_layers(&self, part: &Part, exclude: &Exclude, owner: Owner) -> Result<String, BuildError> {
+        let Build { map, request, .. } = self.build;
         let scratch = self.temporary()?;
-        in_trees(&self.build.map, &scratch, std::slice::from_ref(&part.tree), |trees| {
+        Trees::new(request.driver, map, &scratch)?.read(std::slice::from_ref(&part.tree), |trees| {
             let root = trees[0];
             let selected = all(root, &part.patterns, &|_, _| false).map_err(|error| error.to_string())?;
             let fate = |one: &Selected, path: &Path, _: bool| exclude.fate(one, path);
@@ -347,13 +349,10 @@ impl StageBuilder<'_> {
             return Ok(tree);
         }
         let place = self.temporary()?;
-        let (from, to) = (crate::sys::fs::open_path(root)?, crate::sys::fs::open_path(&place)?);
-        let (from, to) = (Mounted(from.as_fd()), Mounted(to.as_fd()));
-        let everything = select(from, ".", &|_, _| false)?;
-        let fate = |_: &Selected, path: &Path, _: bool| context.fate(path);
-        let destination = Destination { path: "/".into(), is_directory: true };
-        let options = Options { owner: Owner::Kept, mode: None, single_owner: true, parents: false };
-        write::copy(from, &everything, &fate, to, &destination, &options)?;
+        let from = crate::sys::fs::open_path(root)?;
+        let everything = Destination { path: "/".into(), is_directory: true };
+        let fate = |path: &Path| context.fate(path);
+        copy_whole(Mounted(from.as_fd()), Path::new("."), &place, &everything, true, &fate)?;
         Ok(Tree::Directory(place))
     }
 

@@ -27,7 +27,6 @@ use super::language::{
 use super::layer::StepLayer;
 use super::request::Request;
 use super::workers::Coordinator;
-use crate::base::OverlayDriver;
 use crate::image::platform::Platform;
 use crate::image::store::{LayerBuild, Store};
 use crate::paths::Paths;
@@ -311,16 +310,15 @@ impl StageBuilder<'_> {
         work: impl FnOnce(&mut Self, &StepLayer) -> Result<(), BuildError>,
     ) -> Result<Outcome, BuildError> {
         let lower = self.state.lower();
-        self.cached_above(key, created_by, &lower, OverlayDriver::Kernel, work)
+        self.cached_above(key, created_by, &lower, work)
     }
 
-    /// As [`Self::cached`], for a step that sees only `lower`, and whose layers are stacked by `driver`.
+    /// As [`Self::cached`], for a step that sees only `lower`.
     fn cached_above(
         &mut self,
         key: Key,
         created_by: &str,
         lower: &[PathBuf],
-        driver: OverlayDriver,
         work: impl FnOnce(&mut Self, &StepLayer) -> Result<(), BuildError>,
     ) -> Result<Outcome, BuildError> {
         let build = self.build;
@@ -330,7 +328,7 @@ impl StageBuilder<'_> {
             self.state.add(key, &record, &build.records, created_by);
             return Ok(Outcome::Cached);
         }
-        let layer = StepLayer::begin(&build.store, &build.map, lower, driver)?;
+        let layer = StepLayer::begin(&build.store, &build.map, lower, build.request.driver)?;
         work(self, &layer)?;
         let made = layer.finish(&build.store, created_by)?;
         let record = build.records.remember(&key, made, build.now.clone())?;

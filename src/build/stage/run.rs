@@ -10,7 +10,8 @@ use crate::build::error::BuildError;
 use crate::build::events::Outcome;
 use crate::build::images::Telling;
 use crate::build::language::{self, Command, Network, RunCommand, Step};
-use crate::build::run::{self, MountKind, Sharing, Tree};
+use crate::build::run::{self, MountKind, Sharing};
+use crate::build::trees::Tree;
 use crate::limits;
 use crate::sandbox::net::plan::Mode;
 
@@ -62,8 +63,7 @@ impl StageBuilder<'_> {
                 &inputs.join("\n"),
             ],
         );
-        let (lower, driver) = (self.state.lower(), self.build.request.driver);
-        self.cached_above(key, &shown, &lower, driver, |builder, layer| {
+        self.cached(key, &shown, |builder, layer| {
             let build = builder.build;
             let tell = |event| builder.tell(event);
             let progress = Telling::new(&builder.step, &tell);
