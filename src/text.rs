@@ -1,4 +1,4 @@
-//! Text that others wrote, made fit for a terminal; and the word that was probably meant.
+//! Text that others wrote, made fit for a terminal; errors in one line; and the word that was probably meant.
 
 use std::borrow::Cow;
 
@@ -22,6 +22,23 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
 fn is_treacherous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// An error and its causes in one line, as it crosses from one process to another.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        // Some say what their cause says.
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// The candidate that `word` was probably meant to be: at most a third of its letters wrong.

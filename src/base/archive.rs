@@ -19,6 +19,7 @@ use crate::image::reference::Reference;
 use crate::image::store::{LayerBuild, LayerRecord, Store, write_durably};
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::text::with_causes;
 use crate::userns::idmap::{IdMap, IdMode};
 use crate::userns::stage;
 
@@ -217,7 +218,7 @@ pub(super) fn unpack_into(
         let options = UnpackOptions { owners, whiteouts: Whiteouts::Literal, limits, advance, names_blob: true };
         let unpacked = unpack_layer(file, tree.as_fd(), options);
         progress.end();
-        unpacked.map_err(|error| chain(&error))
+        unpacked.map_err(|error| with_causes(&error))
     });
     let report = result.map_err(|source| BaseError::Unpack { path: shown.to_owned(), source })?;
     root::check(&build.tree(), shown)?;
@@ -240,18 +241,6 @@ fn notes(report: &UnpackReport, map: &IdMap) -> Vec<String> {
         notes.push(format!("{} extended attributes of files could not be kept", report.xattrs_skipped));
     }
     notes
-}
-
-/// An error and its causes in one text: it crosses a process boundary.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

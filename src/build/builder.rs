@@ -19,6 +19,7 @@ use crate::image::reference::Reference;
 use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::registry::Settings;
+use crate::text::with_causes;
 use crate::userns::idmap::IdMap;
 use crate::userns::mapper::Offer;
 
@@ -106,7 +107,7 @@ fn adopt_caches(images: &Images<'_>, request: &Request, records: &Records, liste
         let (outcome, text) = match &adopted {
             Ok(0) => (Outcome::Done, "no steps that are not known here".to_owned()),
             Ok(count) => (Outcome::Done, format!("steps that need not be done here: {count}")),
-            Err(error) => (Outcome::Failed, format!("not used: {}", super::layer::chain(error))),
+            Err(error) => (Outcome::Failed, format!("not used: {}", with_causes(error))),
         };
         tell(Event::Note { step: step.clone(), text });
         let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -19,6 +19,7 @@ use crate::image::layer::{Compression, UnpackOptions, Whiteouts, unpack_layer};
 use crate::image::store::{LayerBuild, LayerRecord, Store, layer_name};
 use crate::sandbox::overlay::Writable;
 use crate::sys::fs::open_directory;
+use crate::text::with_causes;
 use crate::userns::idmap::IdMap;
 use crate::userns::stage::run_mapped;
 
@@ -112,16 +113,16 @@ impl StepLayer {
             // Of the archive only its digest is needed.
             OverlayDriver::Kernel => {
                 let report =
-                    pack_layer(&spec, Compression::None, std::io::sink(), None).map_err(|error| chain(&error))?;
+                    pack_layer(&spec, Compression::None, std::io::sink(), None).map_err(|error| with_causes(&error))?;
                 if report.contents.entries > 0 {
                     std::fs::remove_dir(&tree)
                         .and_then(|()| std::fs::rename(&upper, &tree))
-                        .map_err(|error| chain(&error))?;
+                        .map_err(|error| with_causes(&error))?;
                 }
                 Ok(report)
             }
             // The kernel does not understand how the program says that something is gone: it is said anew.
-            OverlayDriver::Fuse => repack(&spec, &archive, &tree).map_err(|error| chain(&*error)),
+            OverlayDriver::Fuse => repack(&spec, &archive, &tree).map_err(|error| with_causes(&*error)),
         })
         .map_err(BuildError::Stage)?;
         if report.contents.entries == 0 {
@@ -144,15 +145,4 @@ fn repack(spec: &PackSpec, archive: &Path, tree: &Path) -> Result<PackReport, Bo
     let tree = open_directory(tree)?;
     unpack_layer(file, tree.as_fd(), UnpackOptions { whiteouts: Whiteouts::Convert, ..UnpackOptions::default() })?;
     Ok(report)
-}
-
-/// An error and its causes in one line, as it leaves a process.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

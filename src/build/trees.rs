@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::copy::select::Mounted;
 use super::error::{At, BuildError};
-use super::layer::chain;
 use crate::base::OverlayDriver;
 use crate::base::driver::find_fuse_overlayfs;
 use crate::sandbox::fuse::{self, Served};
@@ -16,6 +15,7 @@ use crate::sandbox::overlay::{Stack, Writable};
 use crate::sys::SysResult;
 use crate::sys::fs::open_directory;
 use crate::sys::mount::Mount;
+use crate::text::with_causes;
 use crate::userns::idmap::IdMap;
 use crate::userns::stage::run_mapped_mounting;
 
@@ -74,7 +74,7 @@ impl<'a> Trees<'a> {
     {
         let own = Stack { writable: Some(writable), ..self.stack(lower) };
         run_mapped_mounting(self.map, || {
-            let own = Held::Stack(self.mount(&own).map_err(|error| chain(&error))?);
+            let own = Held::Stack(self.mount(&own).map_err(|error| with_causes(&error))?);
             self.with(vec![own], others, |all| match all {
                 [own, others @ ..] => work(*own, others),
                 [] => Err("no tree was mounted".to_owned()),
@@ -92,8 +92,10 @@ impl<'a> Trees<'a> {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         for tree in trees {
             held.push(match tree {
-                Tree::Directory(path) => Held::Directory(open_directory(path).map_err(|error| chain(&error))?),
-                Tree::Layers(layers) => Held::Stack(self.mount(&self.stack(layers)).map_err(|error| chain(&error))?),
+                Tree::Directory(path) => Held::Directory(open_directory(path).map_err(|error| with_causes(&error))?),
+                Tree::Layers(layers) => {
+                    Held::Stack(self.mount(&self.stack(layers)).map_err(|error| with_causes(&error))?)
+                }
             });
         }
         let roots: Vec<Mounted<'_>> = held.iter().map(|held| Mounted(held.root())).collect();
@@ -101,7 +103,7 @@ impl<'a> Trees<'a> {
         drop(roots);
         // What was written is on its way until the program has ended.
         for served in held.into_iter().filter_map(Held::served) {
-            let said = served.finish().map_err(|error| chain(&error))?;
+            let said = served.finish().map_err(|error| with_causes(&error))?;
             if let (Err(text), Some(said)) = (&mut result, said) {
                 *text = format!("{text}: `fuse-overlayfs`: {said}");
             }

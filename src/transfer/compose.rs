@@ -18,6 +18,7 @@ use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, LayerBuild, Store};
 use crate::progress::Progress;
 use crate::registry::Client;
+use crate::text::with_causes;
 use crate::userns::idmap::IdMap;
 use crate::userns::stage::run_mapped;
 
@@ -50,7 +51,7 @@ pub fn pack(
         let advance = |bytes| progress.advance(bytes);
         let packed = pack_layer(spec, method, &new.file, Some(&advance));
         progress.end();
-        packed.map_err(|error| super::install::chain(&error))
+        packed.map_err(|error| with_causes(&error))
     });
     let report = packed.map_err(|source| TransferError::Pack { image: image.to_owned(), source })?;
     new.keep(store, &report.blob)?;

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
-use super::install::{Wanted, chain, record};
+use super::install::{Wanted, record};
 use crate::image::digest::Digest;
 use crate::image::layer::UnpackReport;
 use crate::image::store::{LayerBuild, Store, layer_name};
+use crate::text::with_causes;
 use crate::userns::idmap::IdMap;
 
 /// Nothing is followed: a layer does not decide what another one's path means.
@@ -98,7 +99,7 @@ pub(super) fn commit(
                     })?;
                 }
                 let name = if changed || store.tree(&plain, &layout).is_some() { chained } else { plain };
-                build.commit_unsettled(record(&name, map, layer, &report)).map_err(|error| chain(&error))?;
+                build.commit_unsettled(record(&name, map, layer, &report)).map_err(|error| with_causes(&error))?;
                 name
             }
         };

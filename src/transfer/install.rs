@@ -25,6 +25,7 @@ use crate::image::digest::Digest;
 use crate::image::layer::{Owners, UnpackLimits, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
 use crate::image::store::{LayerBuild, LayerRecord, Store, layer_name};
 use crate::progress::Progress;
+use crate::text::with_causes;
 use crate::userns::idmap::{IdMap, IdMode};
 use crate::userns::stage::{self, StageError};
 
@@ -140,18 +141,18 @@ impl Work<'_> {
             return Ok(Outcome::There);
         };
         // Another process may be at it: then its result is ours.
-        let _making = self.store.lock_name(&name).map_err(|error| within(chain(&error)))?;
+        let _making = self.store.lock_name(&name).map_err(|error| within(with_causes(&error)))?;
         if !is_unfit && self.store.tree(&name, &self.map.layout()).is_some() {
             return Ok(Outcome::There);
         }
-        let partial = self.store.partial_path(&layer.blob.digest).map_err(|error| within(chain(&error)))?;
+        let partial = self.store.partial_path(&layer.blob.digest).map_err(|error| within(with_causes(&error)))?;
         let kept = partial.metadata().map_or(0, |meta| meta.len());
         meter.begin(if kept <= layer.blob.size { kept } else { 0 });
         let report = self.fetch(number, layer, &build, &partial, meter).map_err(within)?;
         if !report.implied.is_empty() {
             return Ok(Outcome::Implies(build, Box::new(report)));
         }
-        build.commit_unsettled(record(&name, self.map, layer, &report)).map_err(|error| within(chain(&error)))?;
+        build.commit_unsettled(record(&name, self.map, layer, &report)).map_err(|error| within(with_causes(&error)))?;
         Ok(Outcome::Made)
     }
 
@@ -163,7 +164,7 @@ impl Work<'_> {
         partial: &Path,
         meter: &Meter<'_>,
     ) -> Result<UnpackReport, String> {
-        let text = |error: &dyn std::error::Error| chain(error);
+        let text = |error: &dyn std::error::Error| with_causes(error);
         let tree = crate::sys::fs::open_directory(&build.tree()).map_err(|error| text(&error))?;
         let owners = if self.map.mode == IdMode::Single { Owners::Remember } else { Owners::Keep };
         let (pieces_in, pieces) = sync_channel(PIECES);
@@ -186,14 +187,14 @@ impl Work<'_> {
                 if matches!(fed, Ok(Fed::Refused)) {
                     remove(partial)?;
                 }
-                return Err(unpacked.err().map_or("the download ended".to_owned(), |error| chain(&error)));
+                return Err(unpacked.err().map_or("the download ended".to_owned(), |error| with_causes(&error)));
             }
         };
         if found != layer.blob.digest {
             remove(partial)?;
             return Err(format!("its archive has the digest {found}, not {}", layer.blob.digest));
         }
-        let report = unpacked.map_err(|error| chain(&error))?;
+        let report = unpacked.map_err(|error| with_causes(&error))?;
         remove(partial)?;
         if report.diff_id != layer.diff_id.to_string() {
             return Err(format!("its content has the digest {}, not {}", report.diff_id, layer.diff_id));
@@ -326,19 +327,4 @@ fn remove(path: &Path) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// An error and its causes in one text.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -65,19 +65,41 @@ pub fn divide(
 
     young.sort_by_key(|entry| std::cmp::Reverse(entry.used));
     let trees: Vec<Tree> = young.iter().map(|entry| tree(store, entry)).collect();
-    let mut counted = needed.clone();
-    let mut sum = 0;
-    for (entry, size) in young.into_iter().zip(measure(paths, map, &trees)?) {
-        if entry.layer.clone().is_none_or(|layer| counted.insert(layer)) {
-            sum += size;
-        }
-        if sum > max_bytes {
-            division.surplus.push(entry.path);
-        } else {
-            division.kept.push(entry);
-        }
+    let sizes = measure(paths, map, &trees)?;
+    // Which of them, by their number, fit; the layers that several have take room once.
+    let mut there = needed.clone();
+    let room = young.iter().zip(sizes).map(|(entry, size)| (entry.layer.as_ref(), size));
+    let stays = fitting(room, &mut there, max_bytes);
+    for (entry, stays) in young.into_iter().zip(stays) {
+        if stays { division.kept.push(entry) } else { division.surplus.push(entry.path) }
     }
     Ok(division)
+}
+
+/// Which of `entries` (layer and size), the one needed last first, stay so that all that stay have `max_bytes` at most: those
+/// that were not needed for the longest time go first. One that alone is too much goes, and takes no other with it. What takes
+/// no room stays; `there` are the layers that take none, to which those of what stays are added. Pure.
+fn fitting<'a>(
+    entries: impl Iterator<Item = (Option<&'a String>, u64)>,
+    there: &mut BTreeSet<String>,
+    max_bytes: u64,
+) -> Vec<bool> {
+    let (mut sum, mut is_full) = (0, false);
+    let mut stays = |(layer, size): (Option<&String>, u64)| {
+        if layer.is_some_and(|layer| there.contains(layer)) {
+            return true;
+        }
+        if size > max_bytes {
+            return false;
+        }
+        is_full = is_full || sum + size > max_bytes;
+        if !is_full {
+            sum += size;
+            there.extend(layer.cloned());
+        }
+        !is_full
+    };
+    entries.map(&mut stays).collect()
 }
 
 /// Where its room is taken: the record of a step takes next to none.
@@ -98,6 +120,34 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_was_not_needed_for_the_longest_time_goes_first() {
+        // The one that was needed last stands first: layer, size; the limit; which stay.
+        let cases: [(&[(&str, u64)], u64, &str); 9] = [
+            (&[("a", 4), ("b", 4), ("c", 2)], 10, "abc"),
+            (&[("a", 4), ("b", 4), ("c", 2)], 9, "ab"),
+            // Alone too much: neither newer nor older ones go with it.
+            (&[("a", 4), ("big", 90), ("c", 2)], 10, "ac"),
+            (&[("big", 90), ("b", 4), ("c", 2)], 10, "bc"),
+            (&[("a", 4), ("big", 90)], 10, "a"),
+            // Older ones go before it, and it goes when that was not enough.
+            (&[("a", 4), ("b", 8), ("c", 2)], 12, "ab"),
+            (&[("a", 4), ("b", 8), ("c", 2)], 10, "a"),
+            // A layer that several steps have, and one that an image has.
+            (&[("a", 4), ("a", 4), ("b", 6), ("c", 1), ("a", 4), ("image", 50)], 10, "aabaimage"),
+            (&[("a", 1), ("image", 50)], 0, "image"),
+        ];
+        for (entries, limit, expected) in cases {
+            let layers: Vec<String> = entries.iter().map(|(layer, _)| (*layer).to_owned()).collect();
+            let sizes = entries.iter().map(|(_, size)| *size);
+            let mut there = BTreeSet::from(["image".to_owned()]);
+            let stays = fitting(layers.iter().map(Some).zip(sizes), &mut there, limit);
+            let kept: String =
+                layers.iter().zip(stays).filter(|(_, stays)| *stays).map(|(layer, _)| layer.as_str()).collect();
+            assert_eq!(kept, expected, "{entries:?} in {limit}");
+        }
+    }
 
     #[test]
     fn what_is_old_or_too_much_goes() {

@@ -15,10 +15,11 @@ use crate::build::copy::walk::Fate;
 use crate::build::copy::whole::copy_whole;
 use crate::build::copy::write::Destination;
 use crate::build::error::{At, BuildError};
-use crate::build::layer::{StepLayer, chain};
+use crate::build::layer::StepLayer;
 use crate::build::trees::Tree;
 use crate::image::digest;
 use crate::paths::Paths;
+use crate::text::with_causes;
 use crate::userns::idmap::{IdMap, IdMode};
 
 /// A private cache has this many copies at most.
@@ -87,7 +88,8 @@ fn fill(map: &IdMap, layer: &StepLayer, wanted: &Cache<'_>, directory: &Path, tr
         let text = |error: &dyn std::error::Error| error.to_string();
         if let (Some(root), Some(path)) = (roots.first(), from) {
             let inside = Destination { path: "/".into(), is_directory: true };
-            copy_whole(*root, path, &inner, &inside, is_single, &|_| Fate::Kept).map_err(|error| chain(&error))?;
+            copy_whole(*root, path, &inner, &inside, is_single, &|_| Fate::Kept)
+                .map_err(|error| with_causes(&error))?;
         }
         if !is_single {
             std::os::unix::fs::chown(&inner, Some(wanted.owner.0), Some(wanted.owner.1))

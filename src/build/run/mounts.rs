@@ -12,12 +12,13 @@ use crate::build::copy::walk::Fate;
 use crate::build::copy::whole::copy_whole;
 use crate::build::copy::write::Destination;
 use crate::build::error::{At, BuildError};
-use crate::build::layer::{StepLayer, chain};
+use crate::build::layer::StepLayer;
 use crate::build::trees::Tree;
 use crate::paths::Paths;
 use crate::sandbox::overlay::{Stack, Writable};
 use crate::sandbox::spec::MountOp;
 use crate::sys::fs::open_path;
+use crate::text::with_causes;
 use crate::userns::idmap::{IdMap, IdMode};
 
 /// Something that is mounted while a command runs.
@@ -182,7 +183,7 @@ fn bind(
         let is_single = layer.map().mode == IdMode::Single;
         trees.read(std::slice::from_ref(from), |roots| {
             let copy = |root| copy_whole(root, source, layer.scratch(), &destination, is_single, &|_| Fate::Kept);
-            roots.iter().try_for_each(|root| copy(*root)).map_err(|error| chain(&error))
+            roots.iter().try_for_each(|root| copy(*root)).map_err(|error| with_causes(&error))
         })?;
         return Ok(MountOp::Bind { source: layer.scratch().join(name), target, read_only: !writable, optional: false });
     }
