@@ -409,7 +409,7 @@ pub struct GcArgs {
     /// What no build has needed for so long, like 7d or 12h
     #[arg(long, value_name = "AGE", requires = "build_cache", value_parser = age)]
     pub older_than: Option<Duration>,
-    /// What is more than so much, like 10GiB; what was needed last stays
+    /// What is more than so much, like 10GiB: first what was not needed for the longest time
     #[arg(long, value_name = "SIZE", requires = "build_cache", value_parser = size)]
     pub larger_than: Option<u64>,
     /// How to print

@@ -123,8 +123,9 @@ mod tests {
 
     #[test]
     fn what_was_not_needed_for_the_longest_time_goes_first() {
+        type Entries = &'static [(&'static str, u64)];
         // The one that was needed last stands first: layer, size; the limit; which stay.
-        let cases: [(&[(&str, u64)], u64, &str); 9] = [
+        let cases: [(Entries, u64, &str); 9] = [
             (&[("a", 4), ("b", 4), ("c", 2)], 10, "abc"),
             (&[("a", 4), ("b", 4), ("c", 2)], 9, "ab"),
             // Alone too much: neither newer nor older ones go with it.
