@@ -14,7 +14,9 @@ use crate::boxes::locking::LockingError;
 use crate::boxes::packages_layer::PackagesError;
 use crate::boxes::ports::PortError;
 use crate::boxes::session::SessionError;
+use crate::boxes::window::WindowError;
 use crate::build::BuildError;
+use crate::editor::shim::ShimError;
 use crate::image::platform::PlatformError;
 use crate::image::reference::ReferenceError;
 use crate::image::store::StoreError;
@@ -406,6 +408,35 @@ impl From<PortError> for Error {
                 shown.hint("`devbox port list` shows what is reachable; `devbox logs` what happened")
             }
             PortError::Io(_) => shown,
+        }
+    }
+}
+
+impl From<WindowError> for Error {
+    fn from(error: WindowError) -> Self {
+        let shown = Self::chain(&error);
+        match error {
+            WindowError::Stopped => {
+                shown.hint("`devbox run --keep -- true` starts it, and leaves it running until `devbox stop`")
+            }
+            WindowError::Refused { .. } => shown.hint("`devbox logs` shows what happened"),
+            WindowError::Io(_) => shown,
+        }
+    }
+}
+
+impl From<ShimError> for Error {
+    fn from(error: ShimError) -> Self {
+        if let ShimError::Directory(error) = error {
+            return error.into();
+        }
+        let shown = Self::chain(&error);
+        match error {
+            ShimError::Name { .. } => shown.hint("name a program, like `clangd`, without its directory"),
+            ShimError::Reserved { .. } => shown.hint("call it in the box by `devbox run -- PROGRAM`"),
+            ShimError::InTheWay { .. } => shown.hint("choose another directory with `--dir`, or move the file away"),
+            ShimError::Missing { .. } => shown.hint("`devbox shim list` shows those there are"),
+            ShimError::Directory(_) | ShimError::Io { .. } => shown,
         }
     }
 }

@@ -21,6 +21,7 @@
 //! | [`sandbox`] | a plan and its execution: namespaces, mounts, sessions, network |
 //! | [`boxes`] | a project's environment on this machine: state, start, join, stop, snapshots |
 //! | [`build`] | images from Containerfiles |
+//! | [`editor`] | the box's tools on the host: shims, language servers, settings of editors |
 //! | [`upkeep`] | what is no longer needed, how much space is taken, whether all is sound |
 //! | [`doctor`] | what this machine lacks, and the command that mends it |
 //! | [`error`] | every error as it is shown, with its hints |
@@ -32,6 +33,7 @@ pub mod boxes;
 pub mod build;
 pub mod cli;
 pub mod doctor;
+pub mod editor;
 pub mod error;
 pub mod image;
 pub mod limits;

@@ -63,6 +63,7 @@ mod testing;
 pub mod transient;
 pub mod tree;
 pub mod view;
+pub mod window;
 
 use crate::image::layer::stack;
 pub use directory::BoxDir;

@@ -11,8 +11,10 @@ use super::complete;
 use crate::limits::amount::parse_size;
 use crate::profile::user::parse_age;
 
+pub mod editor;
 pub mod image;
 
+use editor::{RootArgs, Shim};
 use image::Image;
 
 /// A rootless sandbox for developer environments
@@ -52,6 +54,11 @@ pub enum Command {
     /// Show which ports of a running box are reachable on the host, and change that
     #[command(subcommand)]
     Port(Port),
+    /// Print where the files of a running box can be read on the host
+    Root(RootArgs),
+    /// Make programs for the host that run a tool of the box
+    #[command(subcommand)]
+    Shim(Shim),
     /// Stop a box and everything that runs in it
     Stop(Stop),
     /// Remove a box and everything it holds
@@ -158,7 +165,7 @@ pub struct Init {
 }
 
 /// Options of a session.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Session {
     /// Another network than the profile's
     #[arg(long, value_enum, value_name = "MODE")]
@@ -189,6 +196,9 @@ pub struct Run {
     /// How
     #[command(flatten)]
     pub session: Session,
+    /// The command is a language server, and names files as the host does
+    #[arg(long, conflicts_with_all = ["task", "rm"])]
+    pub lsp: bool,
     /// A task of the profile
     #[arg(value_name = "TASK", add = ArgValueCandidates::new(complete::tasks), required_unless_present = "command")]
     pub task: Option<String>,

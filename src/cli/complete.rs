@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap_complete::CompletionCandidate;
 
 use crate::boxes::{BoxDir, list, state};
+use crate::editor::shim;
 use crate::image::reference::Reference;
 use crate::image::store::Store;
 use crate::paths::Paths;
@@ -42,6 +43,13 @@ pub fn images() -> Vec<CompletionCandidate> {
     let images = paths().and_then(|paths| Store::open(&paths.store()).ok()?.images().ok()).unwrap_or_default();
     let familiar = |name: &str| name.parse::<Reference>().map_or_else(|_| name.to_owned(), |name| name.familiar());
     images.iter().map(|image| candidate(familiar(&image.name), image.manifest.digest.short())).collect()
+}
+
+/// Shims in devbox's own directory.
+#[must_use]
+pub fn shims() -> Vec<CompletionCandidate> {
+    let names = paths().and_then(|paths| shim::list(&shim::default_directory(&paths)).ok()).unwrap_or_default();
+    names.into_iter().map(|name| candidate(name, "")).collect()
 }
 
 /// Users that a box has for sure.

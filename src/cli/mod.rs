@@ -20,6 +20,10 @@ pub type Outcome = Result<i32, Error>;
 
 /// The whole program.
 pub fn run() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if let Some(tool) = arguments.next().as_deref().and_then(crate::editor::shim::tool) {
+        return finish(commands::shim::call(tool, arguments.collect()));
+    }
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let outcome = match Cli::try_parse() {
         Ok(cli) => dispatch(cli),
@@ -32,6 +36,10 @@ pub fn run() -> ExitCode {
             };
         }
     };
+    finish(outcome)
+}
+
+fn finish(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(status) => exit_code(status),
         Err(error) => {
@@ -60,6 +68,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Stats(args) => stats::run(&args),
         Command::Limits(args) => limits::run(&folder()?, args),
         Command::Port(command) => port::run(&folder()?, command),
+        Command::Root(args) => root::run(&folder()?, &args),
+        Command::Shim(command) => shim::run(&folder()?, command),
         Command::Stop(args) => stop::run(&folder()?, &args),
         Command::Rm(args) => rm::run(&folder()?, &args),
         Command::Reset(args) => reset::run(&folder()?, &args),

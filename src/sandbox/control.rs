@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub enum Request {
     /// The box's user and network namespace, to share the network.
     Namespaces,
+    /// A way to the box's files for programs of the host, see [`super::window`].
+    Tree,
     /// Which ports are reachable.
     Ports,
     /// Make this one reachable.
@@ -36,6 +38,8 @@ pub enum Request {
 pub enum Answer {
     /// The network namespace comes along, and behind it the user namespace that owns it, unless that is the caller's.
     Namespaces,
+    /// The symlink in the runtime directory leads there.
+    Tree,
     /// Those that were asked for, added or removed.
     Ports(Vec<Forward>),
     /// Why not, as a sentence without a full stop.

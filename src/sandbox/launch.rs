@@ -26,6 +26,7 @@ use super::owners::Owners;
 use super::seccomp::{Filter, policy_for};
 use super::spec::{Network, RootSpec, SandboxSpec};
 use super::watch::Watch;
+use super::window::Window;
 use crate::limits::group::Group;
 use crate::limits::host::Unheld;
 use crate::limits::state::{self, State};
@@ -153,6 +154,10 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         Ok(namespaces) => namespaces.map(Owners::new),
         Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Mounts, &error)),
     };
+    let window = match control.is_some().then(|| Namespaces::of(pid)).transpose() {
+        Ok(namespaces) => namespaces.zip(spec.root.staging.parent()).map(|(found, at)| Window::new(found, at)),
+        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Mounts, &error)),
+    };
     let mut host_side = host_side;
     let mut server = match start_fuse(spec, pid, fuse) {
         Ok(server) => server,
@@ -205,6 +210,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         .with_network(host_side, control)?
         .with_keeper(keeper)
         .with_denials(denials)
+        .with_window(window)
         .until_end()?;
     let ended = process::wait(pid)?;
     if let Some(helper) = helper.take() {

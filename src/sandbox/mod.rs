@@ -28,3 +28,4 @@ pub mod seccomp;
 pub mod session;
 pub mod spec;
 pub mod watch;
+pub mod window;

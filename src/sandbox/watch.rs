@@ -11,12 +11,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
-use super::control;
+use super::control::{self, Answer, Request};
 use super::denied::Denials;
 use super::fuse::Server;
 use super::guard::keeper::Keeper;
 use super::init::EventLog;
 use super::net::host::HostSide;
+use super::window::Window;
 use crate::limits::amount::format_size;
 use crate::limits::disk;
 use crate::limits::group::Group;
@@ -41,6 +42,7 @@ pub struct Watch<'a> {
     keeper: Option<Keeper>,
     control: Option<UnixListener>,
     denials: Option<Denials>,
+    window: Option<Window>,
 }
 
 /// The box's memory limit.
@@ -65,6 +67,7 @@ impl<'a> Watch<'a> {
             keeper: None,
             control: None,
             denials: None,
+            window: None,
         })
     }
 
@@ -112,6 +115,13 @@ impl<'a> Watch<'a> {
     #[must_use]
     pub fn with_denials(mut self, denials: Option<Denials>) -> Self {
         self.denials = denials;
+        self
+    }
+
+    /// Shows the box's files to programs of the host that ask for them.
+    #[must_use]
+    pub fn with_window(mut self, window: Option<Window>) -> Self {
+        self.window = window;
         self
     }
 
@@ -189,7 +199,11 @@ impl<'a> Watch<'a> {
         let Some(network) = &mut self.network else { return };
         network.serve();
         if let Some(control) = &self.control {
-            control::serve(control, |request| network.answer(request));
+            let window = &mut self.window;
+            control::serve(control, |request| match (request, window.as_mut()) {
+                (Request::Tree, Some(window)) => (open(window), Vec::new()),
+                (request, _) => network.answer(request),
+            });
         }
     }
 
@@ -226,5 +240,12 @@ impl<'a> Watch<'a> {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(errno).call(|| "kill `init`".to_owned()),
         }
+    }
+}
+
+fn open(window: &mut Window) -> Answer {
+    match window.open() {
+        Ok(()) => Answer::Tree,
+        Err(error) => Answer::Refused { reason: error.to_string() },
     }
 }

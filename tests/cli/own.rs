@@ -99,6 +99,8 @@ Commands:
   stats        Show what running boxes use: processors, memory, processes, disks, network
   limits       Show what the project's box may use, and change it while the box runs
   port         Show which ports of a running box are reachable on the host, and change that
+  root         Print where the files of a running box can be read on the host
+  shim         Make programs for the host that run a tool of the box
   stop         Stop a box and everything that runs in it
   rm           Remove a box and everything it holds
   reset        Throw away what was changed in a box

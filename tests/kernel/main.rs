@@ -8,6 +8,7 @@ mod bases;
 mod capture;
 mod denied;
 mod disk;
+mod editors;
 mod egress;
 mod fuse;
 mod hardening;

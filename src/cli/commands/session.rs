@@ -1,9 +1,10 @@
 //! `devbox enter` and `devbox run`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use crate::boxes::BoxDir;
 use crate::boxes::locking;
 use crate::boxes::review;
 use crate::boxes::session::{self, Options, What};
@@ -11,6 +12,7 @@ use crate::build;
 use crate::build::profile::Inputs;
 use crate::cli::args::{NetworkArg, Run, Session};
 use crate::cli::{Outcome, print};
+use crate::editor::language_server::{self, Translators};
 use crate::error::{COULD_NOT_RUN, Error};
 use crate::paths::Paths;
 use crate::profile::lock::BuildInputs;
@@ -24,24 +26,49 @@ const MAX_REPORTED: usize = 20;
 
 /// `devbox enter`.
 pub fn enter(folder: &Path, args: &Session) -> Outcome {
-    start(folder, args, |_| Ok(What::Shell))
+    start(folder, args, Names::AsTheBox, |_| Ok(What::Shell))
 }
 
 /// `devbox run`.
 pub fn run(folder: &Path, args: Run) -> Outcome {
-    let Run { session, task, command } = args;
-    start(folder, &session, move |loaded| match task {
+    let Run { session, lsp, task, command } = args;
+    start(folder, &session, if lsp { Names::AsTheHost } else { Names::AsTheBox }, move |loaded| match task {
         None => Ok(What::Command(command)),
         Some(name) => find_task(loaded, &name, command),
     })
 }
 
-fn start(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfile) -> Result<What, Error>) -> Outcome {
-    prepare_and_run(folder, args, what)
+/// What a shim does: `devbox run -- NAME ARGUMENTS...`
+pub fn tool(folder: &Path, name: &OsStr, arguments: Vec<OsString>) -> Outcome {
+    let names = if language_server::is_known(&name.to_string_lossy()) { Names::AsTheHost } else { Names::AsTheBox };
+    let command = std::iter::once(name.to_owned()).chain(arguments).collect();
+    start(folder, &Session::default(), names, |_| Ok(What::Command(command)))
+}
+
+/// How a command names files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    AsTheBox,
+    /// It is a language server: its messages are translated.
+    AsTheHost,
+}
+
+fn start(
+    folder: &Path,
+    args: &Session,
+    names: Names,
+    what: impl FnOnce(&LoadedProfile) -> Result<What, Error>,
+) -> Outcome {
+    prepare_and_run(folder, args, names, what)
         .map_err(|error| if error.status == crate::error::FAILED { error.with_status(COULD_NOT_RUN) } else { error })
 }
 
-fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfile) -> Result<What, Error>) -> Outcome {
+fn prepare_and_run(
+    folder: &Path,
+    args: &Session,
+    names: Names,
+    what: impl FnOnce(&LoadedProfile) -> Result<What, Error>,
+) -> Outcome {
     let paths = Paths::from_environment()?;
     let loaded = Profile::load(&paths, folder)?;
     refuse_home(&paths, &loaded)?;
@@ -67,11 +94,22 @@ fn prepare_and_run(folder: &Path, args: &Session, what: impl FnOnce(&LoadedProfi
     require_trust(&paths, &loaded)?;
     let inputs = if args.locked { Inputs::OnlyLocked } else { Inputs::Locked };
     build_base_of_stopped(&paths, &loaded, inputs)?;
+    let translators = match names {
+        Names::AsTheHost if !std::io::stdin().is_terminal() => Some(translators(&paths, &loaded)?),
+        _ => None,
+    };
     let status = session::run(&paths, &loaded, &what, &options, &progress)?;
+    translators.map_or(Ok(()), Translators::finish).map_err(|error| Error::new(error.to_string()))?;
     if loaded.profile.hooks.review && !args.rm {
         report_changes(&paths, &loaded, &progress)?;
     }
     Ok(status)
+}
+
+fn translators(paths: &Paths, loaded: &LoadedProfile) -> Result<Translators, Error> {
+    let directory = BoxDir::new(paths, &session::box_id(paths, loaded)?);
+    let names = language_server::names(loaded, &directory);
+    Translators::start(&names, &directory).map_err(|error| Error::new(error.to_string()))
 }
 
 /// Says what the box changed of itself since it started, if it has stopped.
