@@ -50,7 +50,7 @@ fn shims_run_tools_in_the_box_of_the_folder() {
     assert_eq!(output.stdout, b"a\0b\xff\n");
     // A box that never sees the host's directory of shims has none in its way; one that is called in a box gives way.
     let output = shim(&test, "sh").args(["-c", "echo $0"]).env("container", "devbox").output().unwrap();
-    assert_eq!(text(&output.stdout), "sh\n", "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "/usr/bin/sh\n", "{}", text(&output.stderr));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_running_box_can_be_looked_into() {
     assert!(tree.join("usr/bin/env").exists());
     assert!(tree.join(test.project().strip_prefix("/").unwrap()).join("devbox.toml").exists());
     // The box does not know who shows it.
-    test.sh("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep window || echo none").stdout("none\n").run();
+    test.sh("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep 'devbox: windo[w]' || echo none").stdout("none\n").run();
     test.args(["stop"]).any_stdout().any_stderr().run();
     assert!(!header.exists() && fs::symlink_metadata(&tree).is_err());
 }

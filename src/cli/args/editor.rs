@@ -28,13 +28,13 @@ pub enum Shim {
         names: Vec<String>,
         /// Make them in this directory instead of devbox's own
         #[arg(long = "dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
-        directory: Option<PathBuf>,
+        place: Option<PathBuf>,
     },
     /// List the shims
     List {
         /// Those in this directory
         #[arg(long = "dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
-        directory: Option<PathBuf>,
+        place: Option<PathBuf>,
         /// How
         #[command(flatten)]
         listing: Listing,
@@ -46,6 +46,6 @@ pub enum Shim {
         names: Vec<String>,
         /// Those in this directory
         #[arg(long = "dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
-        directory: Option<PathBuf>,
+        place: Option<PathBuf>,
     },
 }

@@ -22,16 +22,16 @@ pub fn run(folder: &Path, command: Shim) -> Outcome {
         directory.map_or_else(|| shim::default_directory(&paths), |directory| folder.join(directory))
     };
     match command {
-        Shim::Add { names, directory } => {
-            let directory = place(directory);
+        Shim::Add { names, place: chosen } => {
+            let directory = place(chosen);
             shim::add(&directory, &names, &own_program()?)?;
             if !is_searched(&directory) {
                 ui::say(&format!("devbox: `{}` is not in your PATH", sanitize(&directory.to_string_lossy())));
             }
             Ok(0)
         }
-        Shim::List { directory, listing } => {
-            let directory = place(directory);
+        Shim::List { place: chosen, listing } => {
+            let directory = place(chosen);
             let names = shim::list(&directory)?;
             let path = |name: &String| directory.join(name);
             if listing.format == crate::cli::args::Format::Json {
@@ -42,8 +42,8 @@ pub fn run(folder: &Path, command: Shim) -> Outcome {
             let lines = names.iter().map(|name| format!("{}\n", sanitize(&path(name).to_string_lossy())));
             print(&lines.collect::<String>())
         }
-        Shim::Remove { names, directory } => {
-            shim::remove(&place(directory), &names)?;
+        Shim::Remove { names, place: chosen } => {
+            shim::remove(&place(chosen), &names)?;
             Ok(0)
         }
     }
