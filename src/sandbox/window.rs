@@ -12,17 +12,14 @@
 //! Absolute symlinks of the box lead to the host's files when they are followed from outside: the kernel resolves
 //! them from the root of whoever follows.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::guard::keeper::Namespaces;
-use crate::sys::clone::{Forked, exit_now, fork};
+use super::companion::{Companion, Namespaces, Parent};
 use crate::sys::{Context, SysError, SysResult, process};
 
 /// The symlink's name in the runtime directory of a box.
@@ -33,7 +30,7 @@ pub const NAME: &str = "tree";
 pub struct Window {
     namespaces: Namespaces,
     link: PathBuf,
-    running: Option<(Pid, OwnedFd)>,
+    running: Option<Companion>,
 }
 
 impl Window {
@@ -45,25 +42,30 @@ impl Window {
 
     /// Returns when the symlink leads into the box. The caller has one thread.
     pub fn open(&mut self) -> SysResult<()> {
-        let lives = |(_, process): &(Pid, OwnedFd)| {
-            let mut set = [PollFd::new(process, PollFlags::IN)];
+        let lives = |companion: &Companion| {
+            let mut set = [PollFd::from_borrowed_fd(companion.process(), PollFlags::IN)];
             poll(&mut set, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
         };
         if self.running.as_ref().is_some_and(lives) {
             return Ok(());
         }
         self.close();
-        let (pid, process) = start(&self.namespaces)?;
-        self.running = Some((pid, process));
-        symlink(format!("/proc/{pid}/root"), &self.link).call(|| format!("symlink `{}`", self.link.display()))
+        let (ready, ready_in_child) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())?;
+        let companion =
+            Companion::start(|parent| i32::from(stand(&self.namespaces, &ready_in_child, parent).is_err()))?;
+        drop(ready_in_child);
+        let mut pid = [0; 4];
+        if rustix::io::read(&ready, &mut pid) != Ok(pid.len()) {
+            return Err(SysError::new("enter the box's namespaces", Errno::CONNRESET));
+        }
+        self.running = Some(companion);
+        let root = format!("/proc/{}/root", i32::from_ne_bytes(pid));
+        symlink(root, &self.link).call(|| format!("symlink `{}`", self.link.display()))
     }
 
     fn close(&mut self) {
-        if let Some((pid, process)) = self.running.take() {
-            // It may have ended; then there is nothing to kill.
-            pidfd_send_signal(&process, Signal::KILL).ok();
-            process::wait(pid).ok();
-        }
+        self.running = None;
         // One that a killed supervisor left leads nowhere.
         std::fs::remove_file(&self.link).ok();
     }
@@ -75,48 +77,13 @@ impl Drop for Window {
     }
 }
 
-/// Forks the window, and waits until it is in the box.
-fn start(namespaces: &Namespaces) -> SysResult<(Pid, OwnedFd)> {
-    let supervisor = rustix::process::getpid();
-    let (ready, ready_in_child) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())?;
-    match fork()? {
-        Forked::Child => {
-            drop(ready);
-            exit_now(i32::from(stand(namespaces, ready_in_child, supervisor).is_err()))
-        }
-        Forked::Parent { pid } => {
-            drop(ready_in_child);
-            let call = || format!("pidfd_open `{pid}`");
-            let raw = rustix::process::Pid::from_raw(pid.as_raw()).ok_or_else(|| SysError::new(call(), Errno::SRCH))?;
-            let process = pidfd_open(raw, PidfdFlags::empty()).call(call)?;
-            let mut byte = [0];
-            match rustix::io::read(&ready, &mut byte) {
-                Ok(1) => Ok((pid, process)),
-                _ => {
-                    process::wait(pid)?;
-                    Err(SysError::new("enter the box's namespaces", Errno::CONNRESET))
-                }
-            }
-        }
-    }
-}
-
-/// Returns only what went wrong.
-fn stand(namespaces: &Namespaces, ready: OwnedFd, supervisor: rustix::process::Pid) -> SysResult<()> {
-    use std::os::fd::AsRawFd;
+/// Says its own number once it is in the box. Returns only what went wrong.
+fn stand(namespaces: &Namespaces, ready: &OwnedFd, parent: Parent) -> SysResult<()> {
     let kept: Vec<i32> = namespaces.descriptors().into_iter().chain([ready.as_raw_fd()]).collect();
-    process::close_all_but(&kept)?;
-    process::set_title("devbox: window")?;
-    namespaces.enter()?;
-    // Joining a user namespace has cleared both.
-    process::die_with_parent()?;
+    parent.settle("devbox: window", &kept, || namespaces.enter())?;
     process::set_dumpable()?;
-    if rustix::process::getppid() != Some(supervisor) {
-        return Err(SysError::new("getppid", Errno::SRCH));
-    }
-    rustix::io::write(ready.as_fd(), b"r").call(|| "write `pipe`".to_owned())?;
-    drop(ready);
+    let pid = rustix::process::getpid().as_raw_pid().to_ne_bytes();
+    rustix::io::write(ready.as_fd(), &pid).call(|| "write `pipe`".to_owned())?;
     process::close_all_but(&[])?;
     loop {
         poll(&mut [], None).call(|| "poll".to_owned())?;
