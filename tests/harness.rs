@@ -4,10 +4,11 @@
 mod support;
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use support::PATIENCE;
 use support::devbox::Devbox;
-use support::processes::{belonging_to, wait_end, wait_until_none};
+use support::processes::{belonging_to, end_by, wait_end};
 use support::terminal::Terminal;
 
 fn shell(script: &str) -> Command {
@@ -62,9 +63,9 @@ fn processes_left_behind_are_found_and_killed() {
     for pid in [by_environment.id(), by_argument.id()] {
         assert!(found.iter().any(|process| process.pid == pid), "{found:?}");
     }
-    let left = wait_until_none(&marker, Duration::ZERO);
+    let left = end_by(&marker, Instant::now());
     assert!(left.len() >= 2, "{left:?}");
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     assert!(left.iter().all(|process| wait_end(process.pid, deadline)));
     assert!(!by_environment.wait().expect("reap").success());
     assert!(!by_argument.wait().expect("reap").success());

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test")]
 
 use std::fs;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
@@ -20,6 +21,7 @@ use devbox::sys::process::wait;
 use devbox::userns::idmap::{IdMap, IdMode};
 use devbox::userns::mapper::Offer;
 use devbox::userns::stage::run_mapped;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 fn main() {
     let offer = Offer::probe();
@@ -61,7 +63,7 @@ fn root_of(shop: &LockedBox) -> (u32, u32) {
     (meta.uid(), meta.permissions().mode() & 0o7777)
 }
 
-/// A command is killed at any moment, many times; the next one finds every snapshot complete.
+/// A command is killed at each of its first changes in the box's directory, many times; the next one finds every snapshot complete.
 fn killed_commands_lose_nothing(offer: &Offer) {
     const ROUNDS: u64 = 60;
     let scratch = tempfile::tempdir().unwrap();
@@ -69,6 +71,10 @@ fn killed_commands_lose_nothing(offer: &Offer) {
     let id = create(&paths, &offer.map(0)).record.id.clone();
     let open = || LockedBox::open(&paths, &id, "test", &Silent).unwrap();
     for round in 0..ROUNDS {
+        let watch = inotify::init(CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&watch, open().directory.path(), WatchFlags::ALL_EVENTS).unwrap();
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&watch, &mut buffer);
         match fork().unwrap() {
             Forked::Child => {
                 let mut shop = open();
@@ -83,8 +89,9 @@ fn killed_commands_lose_nothing(offer: &Offer) {
                 }
             }
             Forked::Parent { pid, .. } => {
-                // Somewhere in an operation that takes a few milliseconds.
-                std::thread::sleep(std::time::Duration::from_micros(1000 + round * 377 % 20_000));
+                for _ in 0..round {
+                    events.next().unwrap();
+                }
                 nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
                 wait(pid).unwrap();
             }

@@ -8,6 +8,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
 use crate::userns::idmap::IdMap;
 use crate::userns::stage::{StageError, run_mapped};
 use crate::userns::walk::{Counter, walk};
@@ -15,7 +18,7 @@ use crate::userns::walk::{Counter, walk};
 /// Between two looks, far from the limit and near it.
 const SLOW: Duration = Duration::from_secs(2);
 const FAST: Duration = Duration::from_millis(200);
-/// A count is trusted for so long, and for so many times what it took.
+/// A count is trusted for so long, and for so many times what it took of a processor.
 const RECOUNT: Duration = Duration::from_secs(1);
 const RECOUNT_TIMES: u32 = 100;
 /// What a fast disk takes between two slow looks; nearer to the limit, looks are fast.
@@ -35,7 +38,7 @@ pub struct Watch {
     counted: u64,
     free_then: u64,
     when: Instant,
-    /// What counting took.
+    /// What counting took of a processor: how long it had to wait for one says nothing about what it costs others.
     cost: Duration,
     next: Instant,
 }
@@ -82,23 +85,30 @@ impl Watch {
         let free = free(&self.upper);
         let most = self.counted + self.free_then.saturating_sub(free);
         let stale = free != self.free_then && now.duration_since(self.when) > RECOUNT.max(self.cost * RECOUNT_TIMES);
+        let mut pause = if self.limit.saturating_sub(most) < NEAR_BYTES { FAST } else { SLOW };
         if most > self.limit || stale {
             self.count()?;
+            // Counting must not become all that there is to do.
+            pause = pause.max(self.cost * 20);
         }
-        let near = self.limit.saturating_sub(most) < NEAR_BYTES;
-        // Counting must not become all that there is to do.
-        let least = now.elapsed() * 20;
-        self.next = Instant::now() + if near { FAST } else { SLOW }.max(least);
+        self.next = Instant::now() + pause;
         Ok((self.counted > self.limit).then_some(self.counted))
     }
 
     fn count(&mut self) -> Result<(), StageError> {
         self.when = Instant::now();
         self.free_then = free(&self.upper);
+        let before = children_time();
         self.counted = usage(&self.upper, &self.map)?;
-        self.cost = self.when.elapsed();
+        self.cost = children_time().saturating_sub(before);
         Ok(())
     }
+}
+
+/// What the children that were waited for took of a processor; [`usage`] works in such.
+fn children_time() -> Duration {
+    let spent = |usage: Usage| (usage.user_time() + usage.system_time()).num_microseconds();
+    Duration::from_micros(getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| spent(usage).unsigned_abs()))
 }
 
 /// The limit of a box that has `counted` bytes when it starts.

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::time::Duration;
 
 use super::own::content;
 use super::pair::{built, devbox_with_base};
@@ -24,7 +23,7 @@ fn kill_at(test: &Devbox, kill_at: usize) -> bool {
     }
     // At its last events it may be quicker.
     assert!(child.wait().expect("its end").success() || is_there);
-    let left = wait_until_none(&test.path(""), Duration::from_secs(10));
+    let left = wait_until_none(&test.path(""));
     assert!(left.is_empty(), "event {kill_at}: {left:?}");
     is_there
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use super::own::{build, content, has};
 use super::pair::{built, devbox_with_base};
 use crate::support::devbox::Devbox;
+use crate::support::files::wait_for_change;
 use crate::support::registry::{Registry, run};
 
 /// What a build prints on standard error, which must succeed.
@@ -85,10 +86,7 @@ fn agents_answer() {
     let (socket, key) = (place.join("s"), place.join("key"));
     run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "the key", "-f"]).arg(&key));
     let mut agent = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).spawn().expect("ssh-agent");
-    while !socket.exists() {
-        assert!(agent.try_wait().expect("ssh-agent").is_none());
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    wait_for_change(&place, "ssh-agent listens", || socket.exists());
     run(Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket));
     // The host's program and what it is linked with.
     let program = run(Command::new("sh").args(["-c", "readlink -f \"$(command -v ssh-add)\""]));

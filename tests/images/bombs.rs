@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use super::registry::{User, push, reference};
 use crate::require;
@@ -50,11 +49,9 @@ fn a_bomb_is_refused_and_nothing_stays() {
         let mut command = Command::new("prlimit");
         command.arg("--as=268435456").arg(pull.get_program()).args(pull.get_args()).env_clear();
         command.envs(pull.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let since = Instant::now();
         let output = command.stdin(Stdio::null()).output().expect("a process");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(expected) && output.status.code() == Some(1), "{said}");
-        assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
         for name in ["images", "layers", "tmp"] {
             let left: Vec<_> = fs::read_dir(test.data().join("store").join(name)).into_iter().flatten().collect();
             assert!(left.iter().all(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() == "lock")), "{left:?}");

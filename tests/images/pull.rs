@@ -3,17 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-use rustix::event::PollFlags;
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::time::Duration;
 
 use super::load::make_layout;
 use super::registry::noise;
 use crate::require;
 use crate::support::devbox::Devbox;
 use crate::support::fault_proxy::{Fault, FaultProxy};
-use crate::support::processes::{wait_fd, wait_until_none};
+use crate::support::files::wait_for_change;
+use crate::support::processes::wait_until_none;
 use crate::support::registry::{Registry, run};
 
 /// Bytes of the large file in [`push_large`]'s image, which do not compress.
@@ -75,14 +73,7 @@ fn fetched(test: &Devbox) -> u64 {
 fn wait_until_fetched(test: &Devbox, bytes: u64) {
     let directory = test.data().join("store/partial");
     fs::create_dir_all(&directory).expect("a directory");
-    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("inotify");
-    inotify::add_watch(&watch, &directory, WatchFlags::MODIFY | WatchFlags::CREATE).expect("a watch");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while fetched(test) < bytes {
-        assert!(wait_fd(&watch, PollFlags::IN, deadline), "only {} of {bytes} bytes are kept", fetched(test));
-        // What happened does not matter, only that something did.
-        rustix::io::read(&watch, &mut [0; 4096]).expect("events");
-    }
+    wait_for_change(&directory, &format!("{bytes} bytes are kept"), || fetched(test) >= bytes);
 }
 
 #[test]
@@ -98,7 +89,7 @@ fn what_a_killed_pull_has_is_not_fetched_again() {
     child.kill().expect("a kill");
     child.wait().expect("its end");
     // Its child in the mapped namespace dies with it.
-    assert_eq!(wait_until_none(&test.path(""), Duration::from_secs(10)).len(), 0);
+    assert_eq!(wait_until_none(&test.path("")).len(), 0);
     let kept = fetched(test);
     assert!(kept < *large, "killed too late");
     assert_eq!(stored(test, "images").len(), 0);

@@ -1,13 +1,9 @@
 //! What was installed becomes part of the profile.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::require;
 use crate::support::devbox::Devbox;
-
-/// Downloads take their time.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 fn profile_of(test: &Devbox) -> String {
     fs::read_to_string(test.project().join("devbox.toml")).expect("read the profile")
@@ -22,7 +18,7 @@ fn packages_come_and_go() {
     let test = Devbox::host();
     test.profile(PROFILE);
     test.args(["profile", "trust"]).any_stdout().run();
-    let change = |arguments: &[&str]| test.args(arguments).any_stderr().timeout(PATIENCE);
+    let change = |arguments: &[&str]| test.args(arguments).any_stderr();
     let with_hello = PROFILE.replace("as it is\n", "as it is\npackages = [\"hello\"]\n");
 
     // Before there is a box. The profile stays trusted.
@@ -52,7 +48,7 @@ fn what_was_installed_by_hand_is_written() {
     let test = Devbox::host();
     test.profile("base = \"host\"\n");
     let script = "apt-get install -y hello && echo x >/opt/mine && echo '# x' >>/etc/login.defs";
-    test.sh(script).any_stdout().any_stderr().timeout(PATIENCE).run();
+    test.sh(script).any_stdout().any_stderr().run();
     let rest = "\nfiles of packages that were edited:\n  /etc/login.defs  (login)\n\
                 \nchanges that belong to no package:\n  /opt/mine\n";
     let version = test.sh("dpkg-query -W -f '${Version}' hello").any_stdout().any_stderr().run().stdout;
@@ -67,5 +63,5 @@ fn what_was_installed_by_hand_is_written() {
     assert_eq!(json["edited"][0]["package"], "login");
     // The next box begins with it.
     test.args(["reset"]).any_stdout().any_stderr().run();
-    test.args(["run", "--", "hello"]).stdout("Hello, world!\n").any_stderr().timeout(PATIENCE).run();
+    test.args(["run", "--", "hello"]).stdout("Hello, world!\n").any_stderr().run();
 }

@@ -1,13 +1,9 @@
 //! The lock file: written, obeyed, and held to.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::require;
 use crate::support::devbox::Devbox;
-
-/// Downloads take their time.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 fn read(test: &Devbox, name: &str) -> String {
     fs::read_to_string(test.project().join(name)).expect("read a file of the project")
@@ -20,7 +16,7 @@ const HOST: &str = "the host base cannot be locked: another machine has its own\
 fn versions_are_locked() {
     require!(Userns, Overlay, Mirror, Program("apt-get"));
     let test = Devbox::host();
-    let devbox = |arguments: &[&str]| test.args(arguments).timeout(PATIENCE);
+    let devbox = |arguments: &[&str]| test.args(arguments);
     test.profile("base = \"host\"\npackages = [\"hello\"]\n");
     let expected = "error: `[TEST]/project` has no devbox.lock.toml\n\
                     hint: `devbox lock` writes it; it belongs under version control\n";
@@ -65,21 +61,21 @@ fn a_version_that_is_gone() {
         "{HEAD}version = 1\npackages = [\n    \"hello\",\n]\n\n[base]\nhost = true\n\n[versions]\n\"hello\" = \"0.1-1\"\n"
     );
     test.file("devbox.lock.toml", &gone);
-    let stderr = test.args(["run", "--", "hello"]).any_stderr().status(125).timeout(PATIENCE).run().stderr;
+    let stderr = test.args(["run", "--", "hello"]).any_stderr().status(125).run().stderr;
     let expected = "error: cannot install the packages of the profile\n  \
                     cause: `apt-get` failed with status 1 to install the versions of devbox.lock.toml\n\
                     hint: mirrors keep the newest version only: `devbox update` locks what there is now\n\
                     hint: `devbox update PACKAGE` does so for one\n";
     assert!(stderr.ends_with(expected), "{stderr}");
     assert_eq!(read(&test, "devbox.lock.toml"), gone);
-    let stdout = test.args(["update", "hello"]).any_stdout().any_stderr().timeout(PATIENCE).run().stdout;
+    let stdout = test.args(["update", "hello"]).any_stdout().any_stderr().run().stdout;
     assert!(stdout.starts_with("hello: 0.1-1 -> 2."), "{stdout}");
     test.args(["run", "--locked", "--", "hello"]).stdout("Hello, world!\n").any_stderr().run();
     // One that cannot be read can be replaced.
     test.file("devbox.lock.toml", "<<<<<<< HEAD\n");
     let stderr = test.args(["lock"]).status(1).any_stderr().run().stderr;
     assert!(stderr.contains("--> [TEST]/project/devbox.lock.toml:1:"), "{stderr}");
-    test.args(["update"]).any_stdout().any_stderr().timeout(PATIENCE).run();
+    test.args(["update"]).any_stdout().any_stderr().run();
     test.args(["run", "--locked", "--", "hello"]).stdout("Hello, world!\n").any_stderr().run();
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::require;
+use crate::support::PATIENCE;
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
 use crate::support::processes::{belonging_to, wait_end};
@@ -208,7 +209,7 @@ fn a_killed_supervisor_leaves_nothing_for_good() {
         let mut session = test.background("echo up; read x");
         session.expect("up");
         assert_eq!(entries(&test, "."), [".env", ".git", "devbox.toml"]);
-        let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let patience = std::time::Instant::now() + PATIENCE;
         let ours: Vec<_> =
             belonging_to(test.project().parent().unwrap()).into_iter().map(|process| process.pid).collect();
         // All at once: a supervisor whose box ends cleans up.

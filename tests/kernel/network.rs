@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::require;
+use crate::support::PATIENCE;
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
 use crate::support::processes;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server in the box that says when it listens, answers each line with `box ` and the line, and ends when its client does.
 const SERVER: &str = r#"
@@ -95,7 +93,7 @@ fn closed(test: &Devbox, port: u16) {
 fn assert_ends(test: &Devbox, mut session: Background) {
     session.close_stdin();
     session.wait();
-    assert!(processes::wait_until_none(&test.path(""), PATIENCE).is_empty());
+    assert!(processes::wait_until_none(&test.path("")).is_empty());
 }
 
 #[test]
@@ -162,7 +160,7 @@ fn published_ports() {
     let output = test.sh("true").output();
     assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
     assert!(output.stderr.contains(&format!("cannot publish the port `{first}:80/tcp`")), "{}", output.stderr);
-    assert!(processes::wait_until_none(&test.path(""), PATIENCE).is_empty());
+    assert!(processes::wait_until_none(&test.path("")).is_empty());
 }
 
 /// A UDP server that answers each datagram with `box ` and the datagram.

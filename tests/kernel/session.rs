@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
 use crate::require;
+use crate::support::PATIENCE;
 use crate::support::devbox::Devbox;
 use crate::support::processes::{self, wait_end};
 
@@ -124,7 +125,7 @@ fn nobody_reads_the_output() {
     let mut command = test.command(["run", "--", "yes"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("start the binary");
     drop(child.stdout.take());
-    assert!(wait_end(child.id(), Instant::now() + Duration::from_secs(30)), "`yes` goes on");
+    assert!(wait_end(child.id(), Instant::now() + PATIENCE), "`yes` goes on");
     // 128 + SIGPIPE
     assert_eq!(child.wait().expect("reap a child").code(), Some(141));
 }
@@ -176,7 +177,7 @@ fn a_second_session_joins() {
     first.expect("yes");
     assert!(first.wait().success());
     // The box stops, and with it goes its /tmp.
-    assert!(processes::wait_until_none(&test.path(""), Duration::from_secs(10)).is_empty());
+    assert!(processes::wait_until_none(&test.path("")).is_empty());
     test.sh("test ! -e /tmp/note").run();
 }
 
@@ -239,7 +240,7 @@ fn a_killed_client_takes_its_session_along() {
     assert!(pids.len() >= 3, "{pids:?}");
     killed.signal(Signal::KILL);
     killed.wait();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     assert!(pids.iter().all(|pid| wait_end(*pid, deadline)), "left: {:?}", sleepers(&seconds));
     assert!(sleepers(&seconds).is_empty());
     other.say("still here");
@@ -252,7 +253,7 @@ fn nothing_runs_after_the_last_session() {
     require!(Userns, Overlay);
     let test = Devbox::host();
     test.sh("setsid sleep 1000 >/dev/null 2>&1 </dev/null & exit 0").any_stderr().run();
-    let left = processes::wait_until_none(&test.path(""), Duration::from_secs(10));
+    let left = processes::wait_until_none(&test.path(""));
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -305,7 +306,7 @@ fn kept_until_stopped() {
     let listed = test.args(["status"]).any_stdout().run();
     assert!(listed.stdout.contains("running"), "{}", listed.stdout);
     test.args(["stop"]).run();
-    let left = processes::wait_until_none(&test.path(""), Duration::from_secs(10));
+    let left = processes::wait_until_none(&test.path(""));
     assert!(left.is_empty(), "{left:?}");
     let listed = test.args(["status"]).any_stdout().run();
     assert!(listed.stdout.contains("stopped"), "{}", listed.stdout);

@@ -7,10 +7,10 @@ use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 
 use crate::require;
 use crate::support::devbox::Devbox;
+use crate::support::files::wait_for_change;
 
 /// Says `hello` to the socket at the path that is left of a variable when a prefix is cut off.
 const SAY_HELLO: &str = r#"hello() { perl -MIO::Socket::UNIX -e '
@@ -42,13 +42,10 @@ impl Drop for Running {
 fn start(command: &mut Command, made: &Path) -> Running {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let running = Running(child);
-    for _ in 0..500 {
-        if made.exists() {
-            return running;
-        }
-        thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("{command:?} did not make {}", made.display());
+    wait_for_change(made.parent().expect("a directory"), &format!("{command:?} made {}", made.display()), || {
+        made.exists()
+    });
+    running
 }
 
 #[test]

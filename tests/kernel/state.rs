@@ -1,7 +1,6 @@
 //! What a box keeps, and how that is kept, restored, shown and thrown away.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::require;
 use crate::support::devbox::Devbox;
@@ -9,7 +8,7 @@ use crate::support::processes;
 
 /// Waits until the box has stopped.
 fn stopped(test: &Devbox) {
-    let left = processes::wait_until_none(&test.path(""), Duration::from_secs(10));
+    let left = processes::wait_until_none(&test.path(""));
     assert!(left.is_empty(), "{left:?}");
 }
 

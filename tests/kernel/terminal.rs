@@ -1,7 +1,6 @@
 //! `devbox enter` in a terminal, as a user sees it.
 
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -21,7 +20,7 @@ fn enter(test: &Devbox) -> Terminal {
 }
 
 fn gone(test: &Devbox) {
-    let left = processes::wait_until_none(&test.path(""), Duration::from_secs(10));
+    let left = processes::wait_until_none(&test.path(""));
     assert!(left.is_empty(), "{left:?}");
 }
 

@@ -4,14 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::PATIENCE;
 use super::processes::wait_end;
-
-/// How long a line or the end may take to come.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running command whose input and output are pipes; killed when dropped.
 pub struct Background {

@@ -13,13 +13,11 @@ use std::sync::{Once, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::PATIENCE;
 use super::background::Background;
 use super::processes::{wait_end, wait_until_none};
 use super::terminal::Terminal;
 use super::{binary, environment, shared};
-
-/// How long a command may take before it is killed and the test fails.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A user's directories for one test: `home`, `run` and `project` below one directory. Its boxes are removed at the end.
 pub struct Devbox {
@@ -76,11 +74,7 @@ impl Devbox {
     pub fn host() -> Self {
         static MADE: Once = Once::new();
         MADE.call_once(|| {
-            Self::shared("base = \"host\"\n[network]\nmode = \"none\"\n")
-                .sh("true")
-                .any_stderr()
-                .timeout(TIMEOUT * 5)
-                .run();
+            Self::shared("base = \"host\"\n[network]\nmode = \"none\"\n").sh("true").any_stderr().run();
         });
         Self::shared("base = \"host\"\n[network]\nmode = \"none\"\n")
     }
@@ -155,7 +149,6 @@ impl Devbox {
             stdout: Some(String::new()),
             stderr: Some(String::new()),
             status: 0,
-            timeout: TIMEOUT,
         }
     }
 
@@ -222,7 +215,7 @@ impl Devbox {
                 complaints += &format!("boxes left on disk: {left:?}\n");
             }
         }
-        let left = wait_until_none(self.root.path(), TIMEOUT);
+        let left = wait_until_none(self.root.path());
         if !left.is_empty() {
             complaints += &format!("processes left: {left:#?}\n");
         }
@@ -280,7 +273,6 @@ pub struct Run<'a> {
     stdout: Option<String>,
     stderr: Option<String>,
     status: i32,
-    timeout: Duration,
 }
 
 impl Run<'_> {
@@ -305,12 +297,6 @@ impl Run<'_> {
     /// Runs in another folder than the project.
     pub fn current_dir(mut self, path: impl AsRef<Path>) -> Self {
         self.command.current_dir(path);
-        self
-    }
-
-    /// Kills it after another time than a minute.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
         self
     }
 
@@ -367,7 +353,7 @@ impl Run<'_> {
     pub fn output(mut self) -> Output {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("start the binary");
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + PATIENCE;
 
         let mut stdin = child.stdin.take().expect("a pipe");
         let content = std::mem::take(&mut self.stdin);
@@ -384,7 +370,7 @@ impl Run<'_> {
         let own = self.test.root.path().to_str().expect("a test's directory has a plain name");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(own, "[TEST]");
         let (stdout, stderr) = (text(&stdout_bytes), text(&stderr_bytes));
-        assert!(ended, "devbox {what} ran longer than {:?}\nstdout:\n{stdout}\nstderr:\n{stderr}", self.timeout);
+        assert!(ended, "devbox {what} ran longer than {PATIENCE:?}\nstdout:\n{stdout}\nstderr:\n{stderr}");
         Output { stdout, stderr, stdout_bytes, status }
     }
 }
@@ -413,7 +399,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
 #[track_caller]
 fn received(pipe: &mpsc::Receiver<Vec<u8>>, ended: bool, deadline: Instant, what: &str) -> Vec<u8> {
     let patience = if ended { deadline.saturating_duration_since(Instant::now()) } else { Duration::from_secs(1) };
-    match pipe.recv_timeout(patience.min(Duration::from_secs(10))) {
+    match pipe.recv_timeout(patience) {
         Ok(bytes) => bytes,
         Err(_) if ended => panic!("devbox {what} ended, but something still holds its stdout or stderr"),
         Err(_) => Vec::new(),

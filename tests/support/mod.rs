@@ -9,6 +9,7 @@ pub mod background;
 pub mod devbox;
 pub mod disk;
 pub mod fault_proxy;
+pub mod files;
 pub mod processes;
 pub mod registry;
 pub mod requirement;
@@ -16,6 +17,11 @@ pub mod terminal;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long anything that a test waits for may take, a package manager's work included. It ends what is stuck and says
+/// nothing of how fast devbox is: the machine may be slow, and others may use it.
+pub const PATIENCE: Duration = Duration::from_secs(400);
 
 /// Whom the tests run as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::PATIENCE;
 
 /// What is left until `deadline`, for `poll`.
 pub fn remaining(deadline: Instant) -> Timespec {
@@ -92,9 +94,13 @@ pub fn belonging_to(marker: &Path) -> Vec<Process> {
     all.into_iter().filter(|process| ours.contains(&process.pid)).collect()
 }
 
-/// Waits until no process belongs to `marker`. What is still there at the end of `patience` is killed and returned.
-pub fn wait_until_none(marker: &Path, patience: Duration) -> Vec<Process> {
-    let deadline = Instant::now() + patience;
+/// Waits until no process belongs to `marker`. What is still there after [`PATIENCE`] is killed and returned.
+pub fn wait_until_none(marker: &Path) -> Vec<Process> {
+    end_by(marker, Instant::now() + PATIENCE)
+}
+
+/// The same for another time.
+pub fn end_by(marker: &Path, deadline: Instant) -> Vec<Process> {
     loop {
         let left = belonging_to(marker);
         if left.iter().all(|process| wait_end(process.pid, deadline)) {

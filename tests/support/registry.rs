@@ -1,15 +1,12 @@
 //! Debian's `docker-registry` on a loopback port of its own, with the content of one test.
 
+use super::PATIENCE;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
-
-/// How long it may take to listen.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running registry; killed when dropped.
 pub struct Registry {

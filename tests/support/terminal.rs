@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
@@ -14,10 +14,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
+use super::PATIENCE;
 use super::processes::{remaining, wait_end, wait_fd};
-
-/// How long something may take to appear on the screen.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program in a terminal of its own; killed when dropped.
 pub struct Terminal {

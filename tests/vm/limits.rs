@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::require;
+use crate::support::PATIENCE;
 use crate::support::devbox::Devbox;
 use crate::support::{Identity, identity};
-
-/// The machine is emulated.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn boxed(limits: &str) -> Devbox {
     let test = Devbox::new();
@@ -20,7 +18,7 @@ fn boxed(limits: &str) -> Devbox {
 
 /// Starts the box and leaves it running; returns its cgroup.
 fn started(test: &Devbox) -> PathBuf {
-    test.args(["run", "--keep", "--", "true"]).timeout(PATIENCE).run();
+    test.args(["run", "--keep", "--", "true"]).run();
     group(test).expect("a box with limits has a group")
 }
 
@@ -60,7 +58,7 @@ fn number(file: &Path, field: &str) -> u64 {
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(50));
@@ -76,20 +74,20 @@ fn a_memory_hog_dies_alone() {
     assert_eq!(number(&group.join("memory.swap.max"), ""), 0);
     let neighbour = test.background("echo ready; sleep 1000");
     let hog = "dd if=/dev/zero of=/dev/null bs=200M count=1";
-    let output = other.sh(&format!("{hog} 2>/dev/null; echo $?")).timeout(PATIENCE).any_stdout().any_stderr().output();
+    let output = other.sh(&format!("{hog} 2>/dev/null; echo $?")).any_stdout().any_stderr().output();
     assert_eq!(output.stdout, "0\n", "200 MiB are allowed there: {}", output.stderr);
 
     let output = test.args(["run", "--", "busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]);
-    let output = output.timeout(PATIENCE).status(137).any_stdout().any_stderr().run();
+    let output = output.status(137).any_stdout().any_stderr().run();
     assert!(output.stderr.contains("devbox: shop: a process was killed by its memory limit"), "{}", output.stderr);
     assert_eq!(number(&group.join("memory.events"), "oom_kill"), 1);
-    test.sh("echo alive").stdout("alive\n").timeout(PATIENCE).run();
+    test.sh("echo alive").stdout("alive\n").run();
     let status = test.args(["status"]).any_stdout().run().stdout;
     assert!(status.contains("running; a process was killed by its memory limit"), "{status}");
     let log = test.args(["logs"]).any_stdout().run().stdout;
     assert!(log.contains("limit reached  killed=1 limit=memory"), "{log}");
     drop(neighbour);
-    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+    test.args(["stop"]).any_stderr().run();
 }
 
 #[test]
@@ -112,7 +110,7 @@ fn half_a_processor_is_half() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(counted("nr_throttled"), throttled);
     drop(busy);
-    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+    test.args(["stop"]).any_stderr().run();
 }
 
 #[test]
@@ -123,7 +121,7 @@ fn a_fork_bomb_stops_at_pids() {
     let bomb = test.background("echo ready; exec 2>/dev/null; bomb() { bomb | bomb & }; bomb; sleep 1000");
     wait_until("the limit is reached", || number(&group.join("pids.events"), "max") > 20);
     assert!(number(&group.join("pids.peak"), "") <= 40 || !group.join("pids.peak").exists());
-    test.args(["stop", "--time", "1"]).any_stderr().timeout(PATIENCE).run();
+    test.args(["stop", "--time", "1"]).any_stderr().run();
     drop(bomb);
     wait_until("the bomb is gone", || groups().is_empty());
 }
@@ -136,10 +134,10 @@ fn disks_are_slowed_where_that_is_delegated() {
     if identity() != Identity::Root {
         let said =
             "devbox: `io_write` of `[limits]` does not hold here: the controller `io` is not delegated to this user\n";
-        return drop(test.sh("true").stderr(said).timeout(PATIENCE).run());
+        return drop(test.sh("true").stderr(said).run());
     }
     let begun = Instant::now();
-    test.sh(write).timeout(PATIENCE).run();
+    test.sh(write).run();
     assert!(begun.elapsed() > Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
@@ -159,7 +157,7 @@ fn limits_change_in_a_running_box() {
         assert!(stats.contains(part), "{part} is not in {stats}");
     }
     assert!(!Path::new("/proc/pressure/cpu").exists() || !stats.contains("\"memory_pressure\":null"), "{stats}");
-    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+    test.args(["stop"]).any_stderr().run();
     test.args(["limits"]).stdout("memory  128MiB\npids    100\n").run();
 }
 
@@ -168,7 +166,7 @@ fn a_box_cannot_reach_its_limits() {
     require!(Vm);
     let test = boxed("memory = \"128MiB\"");
     let script = "cat /proc/self/cgroup; ls /sys/fs/cgroup; mkdir /c; mount -t cgroup2 none /c 2>&1; ls /c";
-    let output = test.sh(script).timeout(PATIENCE).any_stdout().any_stderr().output();
+    let output = test.sh(script).any_stdout().any_stderr().output();
     assert!(output.stdout.starts_with("0::/\n"), "{}", output.stdout);
     assert!(!output.stdout.contains("memory.max"), "{}", output.stdout);
 }
@@ -180,7 +178,7 @@ fn nothing_is_left_of_a_box_that_ends() {
     started(&test);
     let name = groups()[0].file_name().expect("a name").to_string_lossy().into_owned();
     assert!(name.starts_with("devbox-shop-") && name.ends_with(".scope"), "{name}");
-    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+    test.args(["stop"]).any_stderr().run();
     wait_until("the scope is gone", || groups().is_empty());
 
     let group = started(&test);
@@ -189,7 +187,7 @@ fn nothing_is_left_of_a_box_that_ends() {
     let pid = rustix::process::Pid::from_raw(i32::try_from(supervisor).expect("a pid")).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill the supervisor");
     wait_until("the scope is gone with its supervisor", || groups().is_empty());
-    test.sh("echo again").stdout("again\n").timeout(PATIENCE).run();
+    test.sh("echo again").stdout("again\n").run();
     wait_until("the last scope is gone", || groups().is_empty());
 }
 
@@ -197,14 +195,14 @@ fn nothing_is_left_of_a_box_that_ends() {
 fn a_box_without_limits_has_no_scope() {
     require!(Vm);
     let test = boxed("");
-    test.args(["run", "--keep", "--", "true"]).timeout(PATIENCE).run();
+    test.args(["run", "--keep", "--", "true"]).run();
     assert!(groups().is_empty());
-    test.args(["stop"]).any_stderr().timeout(PATIENCE).run();
+    test.args(["stop"]).any_stderr().run();
 }
 
 #[test]
 fn required_limits_start() {
     require!(Vm);
     let test = boxed("memory = \"128MiB\"\npids = 100\ncpus = 1.5\nrequire = true");
-    test.sh("echo held").stdout("held\n").timeout(PATIENCE).run();
+    test.sh("echo held").stdout("held\n").run();
 }

@@ -13,7 +13,7 @@ use super::*;
 use crate::paths;
 
 const STAGE: &str = "DEVBOX_TEST_NET_STAGE";
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(400);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs `test` again inside a fake host, or skips it. True if this is the run inside.
@@ -266,7 +266,8 @@ fn an_address_is_reachable_for_its_time() {
         assert!(begun.elapsed() < TIMEOUT);
         assert!(socket.recv(&mut [0]).is_err(), "there is nobody");
     }
-    assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+    // The kernel counts in ticks, of 10 ms at most.
+    assert!(begun.elapsed() >= Duration::from_millis(390), "{:?}", begun.elapsed());
     assert!(is_reachable("198.51.100.8"));
     allow(&mut sets, "198.51.100.7", 60_000);
     assert!(is_reachable("198.51.100.7"), "a new answer");
