@@ -25,6 +25,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use self::compress::Output;
 use super::error::UnpackError;
 use super::limits::UnpackLimits;
 use super::method::Method;
@@ -145,17 +146,14 @@ pub fn pack_layer(
     let layers: Vec<PathBuf> = spec.layers.iter().chain(&spec.below).cloned().collect();
     let stack = Stack::open(&layers, &spec.data_only, spec.marks)?;
     std::thread::scope(|scope| {
-        let (blocks, compressing) = compress::start(scope, method, output);
-        let mut archive = Archive { output: blocks, digest: Hasher::default(), bytes: 0, advance };
+        let mut output = Output::start(scope, method, output);
+        let mut archive = Archive { output: &mut output, digest: Hasher::default(), bytes: 0, advance };
         let packed = walk::Walk::new(spec, &stack, &mut archive).run();
-        let Archive { output: blocks, digest, bytes, .. } = archive;
-        let ended = blocks.end();
-        let compressed = compressing.join().unwrap_or_else(|_| Err(io::Error::other("the compressor failed")));
-        // When the output fails, all that the others know is that nobody listens any more.
-        let (blob, blob_bytes) = compressed.map_err(|source| PackError::Write { source })?;
-        let contents = packed?;
-        ended.map_err(|source| PackError::Write { source })?;
-        Ok(PackReport { diff_id: digest.digest(), blob: blob.digest(), blob_bytes, tar_bytes: bytes, contents })
+        let Archive { digest, bytes: tar_bytes, .. } = archive;
+        let written = output.end().map_err(|source| PackError::Write { source })?;
+        let (contents, diff_id) = (packed?, digest.digest());
+        let (blob, blob_bytes) = written.unwrap_or_else(|| (diff_id.clone(), tar_bytes));
+        Ok(PackReport { diff_id, blob, blob_bytes, tar_bytes, contents })
     })
 }
 
@@ -181,27 +179,26 @@ pub fn recompress(
     advance: &dyn Fn(u64),
 ) -> Result<Recompressed, PackError> {
     std::thread::scope(|scope| {
-        let (mut blocks, compressing) = compress::start(scope, method, output);
+        let mut output = Output::start(scope, method, output);
         let (mut digest, mut bytes) = (Hasher::default(), 0);
         let failed = |source| PackError::Write { source };
         let passed = decompress(reader, limits, |piece| {
             digest.update(piece);
             bytes += piece.len() as u64;
             advance(bytes);
-            blocks.write(piece).map_err(failed)
+            output.write_all(piece).map_err(failed)
         });
-        let ended = blocks.end();
-        let compressed = compressing.join().unwrap_or_else(|_| Err(io::Error::other("the compressor failed")));
-        let (blob, blob_bytes) = compressed.map_err(failed)?;
+        let written = output.end().map_err(failed)?;
         passed?;
-        ended.map_err(failed)?;
-        Ok(Recompressed { diff_id: digest.digest(), blob: blob.digest(), blob_bytes })
+        let diff_id = digest.digest();
+        let (blob, blob_bytes) = written.unwrap_or_else(|| (diff_id.clone(), bytes));
+        Ok(Recompressed { diff_id, blob, blob_bytes })
     })
 }
 
-/// The uncompressed archive on its way to the compressor.
+/// The uncompressed archive on its way to the output.
 struct Archive<'a> {
-    output: compress::Blocks,
+    output: &'a mut dyn Write,
     digest: Hasher,
     bytes: u64,
     advance: Option<&'a dyn Fn(u64)>,
@@ -214,7 +211,7 @@ impl Archive<'_> {
         if let Some(advance) = self.advance {
             advance(self.bytes);
         }
-        self.output.write(bytes).map_err(|source| PackError::Write { source })
+        self.output.write_all(bytes).map_err(|source| PackError::Write { source })
     }
 
     /// Zeros up to the next whole block.
