@@ -125,6 +125,9 @@ impl From<ProfileError> for Error {
         }
         match error.diagnostic() {
             Some(diagnostic) => Self { message: Message::Report(Box::new(diagnostic.clone())), ..Self::chain(&error) },
+            None if matches!(error, ProfileError::SeveralDevcontainers { .. }) => {
+                Self::chain(&error).hint("choose one: `devbox enter --devcontainer NAME`")
+            }
             None if matches!(error, ProfileError::Undone { .. }) => Self::chain(&error)
                 .hint("take one of the two out; `devbox profile show` says which file each comes from"),
             None => Self::chain(&error),

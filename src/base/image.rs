@@ -14,9 +14,11 @@ use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::registry::{Client, Settings};
 use crate::transfer::load::{Bundle, LoadSpec, Naming};
+use crate::transfer::other_ids::unpack_again;
 use crate::transfer::pull::pull;
 use crate::transfer::{self, TransferError};
 use crate::userns::idmap::IdMap;
+use crate::userns::mapper::Offer;
 
 /// Images from files given as `rootfs` are called so, with their digests.
 const ROOTFS: &str = "localhost/rootfs";
@@ -41,6 +43,13 @@ pub fn prepare(
         return Ok(layers);
     }
     let client = Client::new(registries.clone(), paths).with_notice(progress.notice());
+    // Most images are unpacked for boxes of root first, and those that were built here can be had nowhere else.
+    let usual = Offer::probe().map(0);
+    if let Some(known) = store.find_image(reference)?
+        && let Some(record) = unpack_again(&store, &client, &usual, map, &known, progress)?
+    {
+        return stack(&store, map, &record).ok_or_else(|| BaseError::EmptyImage { image: reference.familiar() });
+    }
     let record = pull(paths, map, &client, reference, &Platform::host(), progress)?;
     stack(&store, map, &record).ok_or_else(|| BaseError::EmptyImage { image: reference.familiar() })
 }

@@ -88,6 +88,12 @@ impl BoxDir {
         self.path.join("generated")
     }
 
+    /// The directory of the box's volumes, by their names.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        self.path.join("volumes")
+    }
+
     /// The directory of logs.
     #[must_use]
     pub fn log(&self) -> PathBuf {

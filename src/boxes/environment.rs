@@ -3,9 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::profile::{self, Grant, Profile};
+use crate::profile::devcontainer::hooks::quote;
+use crate::profile::devcontainer::substitute;
+use crate::profile::{self, Grant, Hook, Profile};
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::etc::proxy::proxy_environment;
+use crate::text::sanitize;
 
 /// Where programs lie, in any distribution.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -47,36 +50,54 @@ fn shells(profile: &Profile, get: &dyn Fn(&str) -> Option<OsString>) -> Vec<Path
     shells
 }
 
-/// Wraps `arguments` so that the profile's hooks run first, in the same session.
-///
-/// The create hooks leave a mark in the box itself: it is thrown away by `reset` and comes back with a snapshot, as
-/// what the hooks did does.
-fn with_hooks(profile: &Profile, arguments: Vec<Bytes>) -> Vec<Bytes> {
+/// Where hooks that have run leave their marks: in the box itself, so that a mark is thrown away by `reset` and comes back
+/// with a snapshot, as what the hook did does.
+pub const MARKS: &str = "/var/lib/devbox/hooks";
+
+/// Where the marks of this start of the box lie: on a file system that goes with it.
+const MARKS_OF_START: &str = "/tmp/.devbox-hooks";
+
+/// What the hooks of a session may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// All of them are waited for.
+    All,
+    /// Those of the background are not.
+    Some,
+}
+
+/// Wraps `arguments` so that the profile's hooks run first, in the same session. The first one that fails is the last.
+fn with_hooks(profile: &Profile, arguments: Vec<Bytes>, waiting: Waiting) -> Vec<Bytes> {
     let hooks = &profile.hooks;
-    if hooks.create.is_empty() && hooks.enter.is_empty() {
+    let once = hooks.create.iter().map(|hook| (hook, Some(MARKS)));
+    let of_start = hooks.start.iter().map(|hook| (hook, Some(MARKS_OF_START)));
+    let all = once.chain(of_start).chain(hooks.enter.iter().map(|hook| (hook, None)));
+    let (later, first): (Vec<_>, Vec<_>) = all.partition(|(hook, _)| hook.background && waiting == Waiting::Some);
+    if first.is_empty() && later.is_empty() {
         return arguments;
     }
-    let mut script = String::new();
-    if !hooks.create.is_empty() {
-        let digest = crate::image::digest::of_bytes(hooks.create.join("\0").as_bytes());
-        let mark = format!("/var/lib/devbox/hooks/{}", digest.trim_start_matches("sha256:"));
-        script.push_str(&format!("if [ ! -e {mark} ]; then\n"));
-        for hook in &hooks.create {
-            script.push_str(&guarded(hook, "create"));
-        }
-        script.push_str(&format!("mkdir -p /var/lib/devbox/hooks && : > {mark}\nfi\n"));
-    }
-    for hook in &hooks.enter {
-        script.push_str(&guarded(hook, "enter"));
+    let mut script = String::from("devbox_failed() { echo \"devbox: the $1 failed with status $2\" >&2; exit 125; }\n");
+    let lines = |hooks: &[(&Hook, Option<&str>)]| {
+        let before = |at: usize, hook: &Hook| hooks[..at].iter().filter(|(other, _)| *other == hook).count();
+        hooks.iter().enumerate().map(|(at, (hook, marks))| guarded(hook, before(at, hook), *marks)).collect::<String>()
+    };
+    script += &lines(&first);
+    if !later.is_empty() {
+        script += &format!("(\n{}) </dev/null >&2 &\n", lines(&later));
     }
     script.push_str("exec \"$@\"\n");
     let head = ["/bin/sh", "-c", &script, "devbox"].map(Bytes::from);
     head.into_iter().chain(arguments).collect()
 }
 
-/// A hook must neither eat the command's input nor mix with its output.
-fn guarded(hook: &str, kind: &str) -> String {
-    format!("( {hook}\n) </dev/null >&2 || {{ echo 'devbox: the {kind} hook failed' >&2; exit 125; }}\n")
+/// A hook must neither eat the command's input nor mix with its output. The same hook twice are two.
+fn guarded(hook: &Hook, number: usize, marks: Option<&str>) -> String {
+    let name = quote(&sanitize(&hook.name));
+    let run = format!("( {}\n) </dev/null >&2 || devbox_failed {name} $?\n", hook.command);
+    let Some(marks) = marks else { return run };
+    let text = format!("{number}\0{}\0{}", hook.name, hook.command);
+    let mark = format!("{marks}/{}", crate::image::digest::of_bytes(text.as_bytes()).trim_start_matches("sha256:"));
+    format!("if [ ! -e {mark} ]; then\n{run}mkdir -p {marks} && : > {mark}\nfi\n")
 }
 
 /// The whole command of a session.
@@ -98,13 +119,14 @@ pub fn command(profile: &Profile, what: &What, context: &Context<'_>) -> Command
             (words.iter().map(Bytes::from).collect(), shown.join(" "))
         }
     };
-    let wrapped = with_hooks(profile, arguments.clone());
+    let waiting = if *what == What::Shell { Waiting::Some } else { Waiting::All };
+    let wrapped = with_hooks(profile, arguments.clone(), waiting);
     if wrapped.len() != arguments.len() && *what == What::Shell {
         // The wrapper's `exec` knows no alternatives.
         let names: Vec<_> = shells.iter().map(|shell| format!("'{}'", shell.display())).collect();
         let pick = format!("for s in {}; do [ -x \"$s\" ] && exec \"$s\"; done; exit 127", names.join(" "));
         let inner = vec![Bytes::from("/bin/sh"), Bytes::from("-c"), Bytes::from(pick)];
-        return finish(profile, with_hooks(profile, inner), Vec::new(), title, context);
+        return finish(profile, with_hooks(profile, inner, waiting), Vec::new(), title, context);
     }
     finish(profile, wrapped, alternatives, title, context)
 }
@@ -133,7 +155,7 @@ fn directories(profile: &Profile, context: &Context<'_>) -> Vec<PathBuf> {
     let place = &profile.project.path;
     match context.directory.strip_prefix(context.project) {
         Ok(rest) if !rest.as_os_str().is_empty() => vec![place.join(rest), place.clone()],
-        _ => vec![place.clone()],
+        _ => profile.project.folder.iter().chain([place]).cloned().collect(),
     }
 }
 
@@ -180,6 +202,17 @@ fn variables(profile: &Profile, context: &Context<'_>) -> Vec<(Bytes, Bytes)> {
     }
     for (name, value) in &profile.env.set {
         set(OsStr::new(name), value.into());
+    }
+    let known = variables.clone();
+    for (name, value) in &profile.env.session {
+        variables.retain(|(known, _)| known != OsStr::new(name));
+        if let Some(value) = value {
+            let variable = |name: &str| {
+                let found = known.iter().find(|(known, _)| known == OsStr::new(name));
+                found.map(|(_, value)| value.to_string_lossy().into_owned())
+            };
+            variables.push((name.into(), substitute::in_session(value, &variable).into()));
+        }
     }
     variables.into_iter().map(|(key, value)| (Bytes::from(key), Bytes::from(value))).collect()
 }

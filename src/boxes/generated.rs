@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::environment::MARKS;
 use super::error::{BoxesResult, IoContext};
 use super::state::write_json;
 use crate::base::RootLayers;
@@ -77,7 +78,10 @@ pub fn make(directory: &Path, inputs: &Inputs<'_>) -> BoxesResult<Made> {
     let view = super::view::View::new(inputs.above, inputs.base);
     let (files, environment) = contents(inputs, &view);
     let (points, map, target) = (inputs.mount_points.clone(), inputs.map, tree(directory));
-    let home = inputs.user.map(|user| (Path::new("/home").join(user), map.user));
+    let home = inputs.user.map(|user| {
+        let known = super::user::id_in(&view, user);
+        (Path::new("/home").join(user), known.unwrap_or(map.user))
+    });
     stage::run_mapped(map, || {
         write(&target, &files, &points, home.as_ref())
             .map_err(|error| format!("cannot write `{}`: {error}", target.display()))
@@ -91,7 +95,7 @@ pub fn make(directory: &Path, inputs: &Inputs<'_>) -> BoxesResult<Made> {
 /// Files of the host that go into the layer are told by their identity: reading them all costs more than a start.
 fn key(inputs: &Inputs<'_>) -> String {
     let mut text = format!(
-        "5 {} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "7 {} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         inputs.id,
         inputs.name,
         inputs.base.id,
@@ -205,7 +209,8 @@ fn write(
     // The top directory of the stack's lowest layer that has one decides nothing: overlayfs takes the topmost's mode.
     std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755))?;
     let below = |path: &Path| fresh.join(path.strip_prefix("/").unwrap_or(path));
-    for point in mount_points {
+    // Whoever runs the hooks leaves the marks.
+    for point in mount_points.iter().map(PathBuf::as_path).chain([Path::new(MARKS)]) {
         std::fs::create_dir_all(below(point))?;
     }
     for file in files {
@@ -228,6 +233,7 @@ fn write(
     }
     if let Some((path, owner)) = home {
         give_to(&below(path), *owner)?;
+        give_to(&below(Path::new(MARKS)), *owner)?;
     }
     std::fs::rename(&fresh, target)
 }

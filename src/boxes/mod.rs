@@ -7,6 +7,7 @@
 //!   lock                           held exclusively by whoever changes the box
 //!   upper/{fs/,map.json}           the writable layer; only `fs` is seen in the box
 //!   work/                          overlayfs' scratch space
+//!   volumes/<name>/                directories of the profile that outlive the root file system
 //!   generated/                     placeholders for what is mounted over
 //!   log/events.jsonl               what happened
 //! <data>/store/box-layers/<layer>/ frozen writable layers, each `{fs/,map.json}` like `upper`; shared by clones
@@ -62,6 +63,7 @@ pub mod state;
 mod testing;
 pub mod transient;
 pub mod tree;
+pub mod user;
 pub mod view;
 pub mod window;
 

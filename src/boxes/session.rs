@@ -14,7 +14,7 @@ use super::scratch::Scratch;
 use super::shares::Given;
 use super::{
     BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, lower, packages, packages_layer, review, running,
-    shares,
+    shares, user,
 };
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::image::store::{Store, StoreError};
@@ -40,9 +40,6 @@ const MAX_ATTEMPTS: u32 = 10;
 
 /// How long a box that refused a session may take to stop before it is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The uid in the box of a named user.
-const NAMED_USER_ID: u32 = 1000;
 
 /// How a session is to be run.
 #[derive(Debug, Clone, Default)]
@@ -370,6 +367,10 @@ fn launch_box(
     let given = shares::give(paths, &inside)?;
     given.lacks.iter().for_each(|lack| progress.note(&lack.to_string()));
     shares::save_variables(&runtime, &given)?;
+    for volume in &loaded.profile.volumes {
+        let place = locked.directory.volumes().join(&volume.name);
+        std::fs::create_dir_all(&place).at("create", &place)?;
+    }
     let made = make_generated(&locked.directory, &locked.record, loaded, base, packages.as_deref(), &given)?;
     let limits =
         super::limits::plan(&loaded.profile.limits, &locked.directory, &runtime, &loaded.project, mode, progress)?;
@@ -402,8 +403,17 @@ pub(super) fn prepare_base(
     progress: &dyn Progress,
 ) -> Result<(IdMap, RootLayers), SessionError> {
     let (map, driver) = map_and_driver(paths, loaded)?;
-    let base = base::prepare(paths, &map, &loaded.profile.base, driver, &loaded.registries, progress)?;
-    Ok((map, base))
+    let prepare = |map: &IdMap| base::prepare(paths, map, &loaded.profile.base, driver, &loaded.registries, progress);
+    let base = prepare(&map)?;
+    let is_new = list::find_by_project(paths, &loaded.project)?.is_none();
+    match user::other_id(&loaded.profile, &base, &map).filter(|_| is_new) {
+        None => Ok((map, base)),
+        Some(id) => {
+            let map = Offer::probe().map(id);
+            let base = prepare(&map)?;
+            Ok((map, base))
+        }
+    }
 }
 
 /// The ids of the project's box, and who stacks its layers.
@@ -415,8 +425,7 @@ pub(super) fn map_and_driver(
         let record = super::state::load(&BoxDir::new(paths, &id))?;
         return Ok((record.id_map, Some(OverlayDriver::of_base(&record.base_id))));
     }
-    let user = if loaded.profile.user == "root" { 0 } else { NAMED_USER_ID };
-    Ok((Offer::probe().map(user), loaded.driver))
+    Ok((Offer::probe().map(user::likely_id(&loaded.profile)), loaded.driver))
 }
 
 /// Layers of the box above its base, the topmost first.
@@ -440,6 +449,7 @@ fn make_generated(
         ["/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/root"].into_iter().map(PathBuf::from).collect();
     mount_points.push(profile.project.path.clone());
     mount_points.extend(profile.mounts.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()));
+    mount_points.extend(profile.volumes.iter().map(|volume| volume.target.clone()));
     mount_points.extend(user.map(|user| Path::new("/home").join(user)));
     let (directories, placeholders) = given.below(&shares::home(profile));
     mount_points.extend(directories);
@@ -506,7 +516,11 @@ fn sandbox(
             if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite },
         )),
         guarded: guards::guarded(loaded),
-        binds: shares::own_profile(loaded).chain(shares::mounts(profile)).chain(given).collect(),
+        binds: shares::own_profile(loaded)
+            .chain(shares::mounts(profile))
+            .chain(shares::volumes(profile, directory))
+            .chain(given)
+            .collect(),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
     })
 }

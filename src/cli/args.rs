@@ -182,6 +182,12 @@ pub struct Session {
     /// Fail unless devbox.lock.toml is there and everything is as it says
     #[arg(long)]
     pub locked: bool,
+    /// Of several devcontainer files, the one that is called so
+    #[arg(long, value_name = "NAME")]
+    pub devcontainer: Option<String>,
+    /// Run none of the profile's hooks
+    #[arg(long)]
+    pub no_hooks: bool,
     /// Print what would be done
     #[arg(long)]
     pub dry_run: bool,

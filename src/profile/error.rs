@@ -13,6 +13,22 @@ pub enum ProfileError {
         /// Which and where.
         diagnostic: Box<Diagnostic>,
     },
+    /// Nothing says which one counts.
+    #[error("`{}` has several devcontainer files: {}", project.display(), known.join(", "))]
+    SeveralDevcontainers {
+        /// The folder.
+        project: PathBuf,
+        /// What they are called.
+        known: Vec<String>,
+    },
+    /// None is called so.
+    #[error("there is no devcontainer file `{}`; there are {}", name.escape_debug(), known.join(", "))]
+    UnknownDevcontainer {
+        /// What was asked for.
+        name: String,
+        /// What they are called.
+        known: Vec<String>,
+    },
     /// What an alias stands for makes no name of an image together with the tag.
     #[error("`{}` is not the name of an image", name.escape_debug())]
     Image {

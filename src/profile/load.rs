@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::devcontainer;
 use super::error::ProfileError;
 
 /// The profile of a project.
@@ -14,16 +15,17 @@ pub const LOCAL_FILE: &str = "devbox.local.toml";
 /// The largest profile that is read.
 pub const LIMIT_BYTES: u64 = 1 << 20;
 
-/// A project folder, and its profile when it has one.
+/// A project folder, and its `devbox.toml` when it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The folder: absolute, symlinks resolved.
     pub project: PathBuf,
-    /// `devbox.toml` in it. `None`: no folder from the start up to the root has one, and `project` is the start.
+    /// `devbox.toml` in it. `None`: it has devcontainer files, or no folder from the start up to the root has either and
+    /// `project` is the start.
     pub file: Option<PathBuf>,
 }
 
-/// Walks up from `start` to the folder that has a `devbox.toml`.
+/// Walks up from `start` to the folder that has a `devbox.toml` or devcontainer files.
 ///
 /// A `devbox.toml` in the home directory or in `/` counts only when `start` is exactly there: it would make all that is
 /// below one project, and show the whole home directory to its box. Anything of that name counts, also a directory or a
@@ -41,8 +43,9 @@ pub fn find(start: &Path, home: &Path) -> Result<Found, ProfileError> {
             continue;
         }
         let file = project.join(PROFILE_FILE);
-        if exists(&file)? {
-            return Ok(Found { project: project.to_owned(), file: Some(file) });
+        let is_there = exists(&file)?;
+        if is_there || !devcontainer::find::all(project)?.is_empty() {
+            return Ok(Found { project: project.to_owned(), file: is_there.then_some(file) });
         }
     }
     Ok(Found { project: start, file: None })

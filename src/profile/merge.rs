@@ -78,9 +78,21 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
                 None => whole.mounts.push(mount.clone()),
             }
         }
-        for (kind, all, more) in
-            [("create", &mut whole.create, &layer.create), ("enter", &mut whole.enter, &layer.enter)]
-        {
+        for (name, value) in &layer.session_env {
+            one(&format!("env.{name}"));
+            whole.session_env.insert(name.clone(), value.clone());
+        }
+        for volume in &layer.volumes {
+            one(&format!("volumes.{}", volume.target.display()));
+            whole.volumes.retain(|other| other.target != volume.target);
+            whole.volumes.push(volume.clone());
+        }
+        replace(&mut whole.devcontainer, &layer.devcontainer, || {});
+        for (kind, all, more) in [
+            ("create", &mut whole.create, &layer.create),
+            ("start", &mut whole.start, &layer.start),
+            ("enter", &mut whole.enter, &layer.enter),
+        ] {
             for command in more {
                 one(&format!("hooks.{kind}.{}", all.len()));
                 all.push(command.clone());
@@ -137,7 +149,8 @@ mod tests {
         assert_eq!(whole.network_mode, Some(NetworkMode::None));
         assert_eq!((whole.env["A"].as_str(), whole.env["B"].as_str()), ("1", "2"));
         assert_eq!(whole.pass, ["X", "Y"]);
-        assert_eq!(whole.create, ["one", "one"]);
+        let commands: Vec<&str> = whole.create.iter().map(|hook| hook.command.as_str()).collect();
+        assert_eq!(commands, ["one", "one"]);
         assert_eq!((whole.tasks["t"].as_str(), whole.tasks["u"].as_str()), ("2", "2"));
         assert_eq!(whole.mounts.len(), 2);
         assert_eq!((whole.mounts[0].source.as_path(), whole.mounts[0].read_only), (Path::new("/2"), true));

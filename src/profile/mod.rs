@@ -10,6 +10,7 @@
 
 pub mod bandwidth;
 pub mod detect;
+pub mod devcontainer;
 pub mod diagnostic;
 pub mod edit;
 pub mod egress;
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::BaseSpec;
 use crate::limits::Limits;
 
+pub use devcontainer::Devcontainer;
 pub use diagnostic::Diagnostic;
 pub use error::ProfileError;
 pub use load::Found;
@@ -74,6 +76,9 @@ pub struct Profile {
     pub env: Env,
     /// Further host directories and files, each target once.
     pub mounts: Vec<Mount>,
+    /// Directories of the box's own that outlive its root file system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
     /// Named grants of host things.
     pub share: Share,
     /// The network.
@@ -123,6 +128,9 @@ pub struct Project {
     pub protect: Vec<PathBuf>,
     /// The box cannot change the project.
     pub read_only: bool,
+    /// Where commands start, unless the caller is in the project; `None`: where it is mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
 }
 
 /// The environment of the commands.
@@ -132,6 +140,9 @@ pub struct Env {
     pub set: BTreeMap<String, String>,
     /// Taken from the environment of the invoking command, when they are there. [`DEFAULT_PASS`] is always among them.
     pub pass: Vec<String>,
+    /// Set after everything else, where values may have `${containerEnv:NAME}` in them. `None`: not set at all.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub session: BTreeMap<String, Option<String>>,
 }
 
 /// Variables of the host that every box sees: what a terminal and its language need, and nothing secret.
@@ -143,6 +154,17 @@ pub struct Mount {
     /// On the host: absolute, symlinks resolved as far as the path exists. To be opened without following symlinks, so
     /// that it is what trust was asked for.
     pub source: PathBuf,
+    /// In the box: absolute, without `.` and `..`.
+    pub target: PathBuf,
+    /// The box cannot change it.
+    pub read_only: bool,
+}
+
+/// A directory of the box's own: it is there before the base, is not part of snapshots, and goes with the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Volume {
+    /// Its name among the box's: a plain file name.
+    pub name: String,
     /// In the box: absolute, without `.` and `..`.
     pub target: PathBuf,
     /// The box cannot change it.
@@ -197,13 +219,26 @@ pub enum NetworkMode {
     Host,
 }
 
+/// One of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// What it is called when it fails: `create hook`, `postCreateCommand`.
+    pub name: String,
+    /// A line or a script for the shell.
+    pub command: String,
+    /// A shell that is opened does not wait for it.
+    pub background: bool,
+}
+
 /// Shell commands that run in the box on their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Hooks {
     /// Once, when the box is first made.
-    pub create: Vec<String>,
+    pub create: Vec<Hook>,
+    /// Whenever the box starts.
+    pub start: Vec<Hook>,
     /// Before each session.
-    pub enter: Vec<String>,
+    pub enter: Vec<Hook>,
     /// A snapshot is made whenever the box starts, and what a session changed is listed.
     pub review: bool,
 }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::devcontainer;
 use super::diagnostic::Diagnostic;
 use super::error::ProfileError;
 use super::load::{LOCAL_FILE, Text, exists, find, read, resolve_links};
@@ -26,10 +27,12 @@ use super::validate::{
     BaseChoice, Extends, Layer, Origin, ProjectPath, default_name, is_kernel_path, name_fault, parse_config,
     parse_profile,
 };
-use super::{DEFAULT_PASS, Env, Hooks, Mount, Network, Profile, Project, Security, Share, registries, share};
+use super::{
+    DEFAULT_PASS, Devcontainer, Env, Hooks, Mount, Network, Profile, Project, Security, Share, registries, share,
+};
 use crate::base::{BaseSpec, OverlayDriver};
 use crate::limits::Limits;
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 use crate::registry::Settings;
 use crate::text::closest;
 
@@ -95,6 +98,8 @@ pub struct LoadedProfile {
     pub sources: Vec<Source>,
     /// What the project's files want of the host that the user's own configuration does not already grant.
     pub wants: Vec<HostWish>,
+    /// What only a devcontainer file says, for a project that has one in place of a `devbox.toml`.
+    pub devcontainer: Option<Devcontainer>,
     /// Names the project, the content of its files and what they want, in hexadecimal: what is trusted, if it is.
     pub digest: String,
     pub(super) origins: Origins,
@@ -111,7 +116,13 @@ impl Profile {
     /// The profile for the folder `start`. Without any file it is the default one: the host base, and `start` is the
     /// project.
     pub fn load(paths: &Paths, start: &Path) -> Result<LoadedProfile, ProfileError> {
-        let mut loaded = Self::load_unlocked(paths, start)?;
+        Self::load_chosen(paths, start, None)
+    }
+
+    /// As [`Profile::load`]; of several devcontainer files the one that is called `chosen`: see
+    /// [`find::choose`](devcontainer::find::choose).
+    pub fn load_chosen(paths: &Paths, start: &Path, chosen: Option<&str>) -> Result<LoadedProfile, ProfileError> {
+        let mut loaded = Self::load_with(paths, start, chosen)?;
         if loaded.sources.iter().any(|source| source.file().and_then(Path::parent) == Some(&loaded.project)) {
             loaded.lock = lock::read(&loaded.project)?;
         }
@@ -126,6 +137,11 @@ impl Profile {
 
     /// As [`Profile::load`], without a look at the lock file.
     pub fn load_unlocked(paths: &Paths, start: &Path) -> Result<LoadedProfile, ProfileError> {
+        Self::load_with(paths, start, None)
+    }
+
+    /// As [`Profile::load_unlocked`]; of several devcontainer files the one that is called `chosen`.
+    fn load_with(paths: &Paths, start: &Path, chosen: Option<&str>) -> Result<LoadedProfile, ProfileError> {
         let found = find(start, &paths.home)?;
         let loader = Loader { paths };
         let config = loader.config()?;
@@ -133,6 +149,11 @@ impl Profile {
         let mut top = Vec::new();
         if let Some(file) = found.file {
             top.push(loader.file(Source::Untrusted(file))?);
+        } else {
+            let files = devcontainer::find::all(&found.project)?;
+            if let Some(file) = devcontainer::find::choose(&found.project, &files, chosen)? {
+                top.push(loader.devcontainer(&found.project, file)?);
+            }
         }
         let local = found.project.join(LOCAL_FILE);
         if exists(&local)? {
@@ -163,6 +184,7 @@ impl Profile {
             Some(BaseChoice::Image(_) | BaseChoice::Build(_)) => registries::load(paths)?,
             _ => Settings::default(),
         };
+        let devcontainer = merged.devcontainer.as_deref().cloned();
         let mut profile = complete(merged, name, &found.project, &files, &origins, &registries)?;
         profile.limits.lower_to(&own_limits);
         let wants = trust::wishes(&found.project, &profile, &baseline, &files);
@@ -174,6 +196,7 @@ impl Profile {
             profile,
             asked_base,
             lock: None,
+            devcontainer,
             registries,
             driver,
             sources,
@@ -264,6 +287,14 @@ impl Loader<'_> {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let layer = parse_profile(&Origin { file: &path, text: &text, folder, home: &self.paths.home })?;
         Ok(LoadedFile { source, text, owner: Some(owner), layer })
+    }
+
+    fn devcontainer(&self, project: &Path, file: &Path) -> Result<LoadedFile, ProfileError> {
+        let Text { text, owner } = read(file)?;
+        let host = |name: &str| paths::variable(name).map(|value| value.to_string_lossy().into_owned());
+        let place = devcontainer::read::Place { file, text: &text, project, home: &self.paths.home, host: &host };
+        let layer = devcontainer::read::read(&place)?;
+        Ok(LoadedFile { source: Source::Untrusted(file.to_owned()), text, owner: Some(owner), layer })
     }
 
     fn shipped(&self, shipped: &Shipped) -> Result<LoadedFile, ProfileError> {
@@ -390,8 +421,10 @@ fn complete(
             mask: merged.mask,
             protect: merged.protect,
             read_only: merged.read_only.unwrap_or(false),
+            folder: merged.devcontainer.and_then(|devcontainer| devcontainer.folder),
         },
-        env: Env { set: merged.env, pass },
+        volumes: merged.volumes,
+        env: Env { set: merged.env, pass, session: merged.session_env },
         mounts: merged
             .mounts
             .into_iter()
@@ -414,7 +447,12 @@ fn complete(
         security,
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,
-        hooks: Hooks { create: merged.create, enter: merged.enter, review: merged.review.unwrap_or(false) },
+        hooks: Hooks {
+            create: merged.create,
+            start: merged.start,
+            enter: merged.enter,
+            review: merged.review.unwrap_or(false),
+        },
     })
 }
 

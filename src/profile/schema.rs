@@ -338,6 +338,9 @@ pub struct RawHooks {
     /// Run once, when the box is first made.
     #[serde(default)]
     pub create: Vec<At<String>>,
+    /// Run whenever the box starts, before its first session.
+    #[serde(default)]
+    pub start: Vec<At<String>>,
     /// Run before each session.
     #[serde(default)]
     pub enter: Vec<At<String>>,
@@ -495,7 +498,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ),
     ("security", &["capabilities", "no_new_privileges", "seccomp"]),
     ("env", &["pass"]),
-    ("hooks", &["create", "enter", "review"]),
+    ("hooks", &["create", "start", "enter", "review"]),
     ("mounts", &["source", "target"]),
     (
         "",

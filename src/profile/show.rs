@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::bandwidth::format_rate;
 use super::resolve::LoadedProfile;
-use super::{Grant, Hooks, Security};
+use super::{Grant, Hook, Hooks, Security};
 use crate::base::BaseSpec;
 use crate::limits::Unit;
 use crate::text::sanitize;
@@ -125,6 +125,7 @@ pub fn show(loaded: &LoadedProfile) -> String {
     if profile.hooks != Hooks::default() {
         page.section("[hooks]");
         page.hooks("create", &profile.hooks.create);
+        page.hooks("start", &profile.hooks.start);
         page.hooks("enter", &profile.hooks.enter);
         page.key("review", "hooks.review", profile.hooks.review);
     }
@@ -168,13 +169,13 @@ impl Page<'_> {
         self.line("]", None);
     }
 
-    fn hooks(&mut self, kind: &str, commands: &[String]) {
+    fn hooks(&mut self, kind: &str, commands: &[Hook]) {
         if commands.is_empty() {
             return;
         }
         self.line(&format!("{kind} = ["), None);
         for (index, command) in commands.iter().enumerate() {
-            self.line(&format!("    {},", toml_value(command)), Some(&format!("hooks.{kind}.{index}")));
+            self.line(&format!("    {},", toml_value(&command.command)), Some(&format!("hooks.{kind}.{index}")));
         }
         self.line("]", None);
     }

@@ -85,6 +85,11 @@ pub enum HostWish {
         /// What; `None` for everything.
         rule: Option<Rule>,
     },
+    /// To run something on the host, before each start of the box.
+    HostCommand {
+        /// A line for the shell.
+        command: String,
+    },
     /// The value of a variable of the host, which may be a secret.
     Variable {
         /// Its name.
@@ -156,6 +161,7 @@ impl std::fmt::Display for HostWish {
             Self::JoinNetwork { name } => write!(f, "be in the network of the box `{}`", sanitize(name)),
             Self::Egress { rule: Some(rule) } => write!(f, "reach `{rule}` over the network, beyond your own list"),
             Self::Egress { rule: None } => f.write_str("reach everything over the network, beyond your own list"),
+            Self::HostCommand { command } => write!(f, "run this on the host, as you: `{}`", sanitize(command)),
             Self::Variable { name } => write!(f, "read the environment variable `{}`", sanitize(name)),
             Self::Rootfs { path } => write!(f, "use `{}` as its root file system", clean(path)),
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
@@ -278,6 +284,15 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
     for name in profile.env.pass.iter().filter(|name| !is_harmless(name) && !baseline.pass.contains(name)) {
         wish(true, HostWish::Variable { name: name.clone() });
     }
+    for file in files {
+        let Some(devcontainer) = &file.layer.devcontainer else { continue };
+        for name in devcontainer.variables.iter().filter(|name| !is_harmless(name) && !is_of_the_path(name)) {
+            wish(!baseline.pass.contains(name), HostWish::Variable { name: name.clone() });
+        }
+        if let Some(command) = &devcontainer.initialize {
+            wish(true, HostWish::HostCommand { command: command.clone() });
+        }
+    }
     wish(baseline.read_only == Some(true) && !profile.project.read_only, HostWish::ChangeProject);
     for path in baseline.mask.iter().filter(|path| !profile.project.mask.contains(path)) {
         wish(true, HostWish::Unmask { path: path.clone() });
@@ -336,6 +351,11 @@ fn mounts(project: &Path, profile: &Profile, baseline: &Layer, wants: &mut Vec<H
 /// Variables that say how output should look, and nothing about the user.
 fn is_harmless(name: &str) -> bool {
     DEFAULT_PASS.contains(&name) || name.starts_with("LC_") || matches!(name, "LANGUAGE" | "TZ" | "NO_COLOR")
+}
+
+/// Variables that say what the project's path says as well.
+fn is_of_the_path(name: &str) -> bool {
+    matches!(name, "HOME" | "USER" | "LOGNAME")
 }
 
 /// SHA-256 in hexadecimal. Each part goes in with its length, so that no two lists of parts look alike.

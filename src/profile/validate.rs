@@ -12,7 +12,7 @@ pub use self::network::NetworkLayer;
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
 use super::security::{self, SecurityLayer};
-use super::{Build, Cache, Grant, Lifetime, NetworkMode, limits, registries, share, user};
+use super::{Build, Cache, Devcontainer, Grant, Hook, Lifetime, NetworkMode, Volume, limits, registries, share, user};
 use crate::base::OverlayDriver;
 use crate::image::reference::Reference;
 use crate::limits::Key;
@@ -73,11 +73,19 @@ pub struct Layer {
     /// Tasks.
     pub tasks: BTreeMap<String, String>,
     /// Hooks that run once.
-    pub create: Vec<String>,
+    pub create: Vec<Hook>,
+    /// Hooks of each start of the box.
+    pub start: Vec<Hook>,
     /// Hooks of each session.
-    pub enter: Vec<String>,
+    pub enter: Vec<Hook>,
     /// Whether what a session changes is looked at.
     pub review: Option<bool>,
+    /// Variables that are set last; `None`: taken away.
+    pub session_env: BTreeMap<String, Option<String>>,
+    /// Volumes.
+    pub volumes: Vec<Volume>,
+    /// What only a devcontainer file says.
+    pub devcontainer: Option<Box<Devcontainer>>,
 }
 
 /// What `extends` names.
@@ -166,7 +174,7 @@ impl Origin<'_> {
         Diagnostic::new(self.file, self.text, at.span.clone(), message)
     }
 
-    fn check(&self, raw: RawProfile) -> Checked<Layer> {
+    pub(super) fn check(&self, raw: RawProfile) -> Checked<Layer> {
         let base = self.base(raw.base, raw.image, raw.distro, raw.rootfs, raw.build)?;
         let mut env = BTreeMap::new();
         for (name, value) in raw.env.set {
@@ -180,7 +188,6 @@ impl Origin<'_> {
             tasks.insert(name.value, self.command(command)?);
         }
         Ok(Layer {
-            driver: None,
             name: raw.name.map(|name| self.name(name)).transpose()?,
             extends: raw.extends.map(|extends| self.extends(extends)).transpose()?,
             base,
@@ -204,14 +211,21 @@ impl Origin<'_> {
             limits: limits::check(self, raw.limits)?,
             security: security::check(self, raw.security)?,
             tasks,
-            create: self.each(raw.hooks.create, Self::command)?,
-            enter: self.each(raw.hooks.enter, Self::command)?,
+            create: self.hooks("create hook", raw.hooks.create)?,
+            start: self.hooks("start hook", raw.hooks.start)?,
+            enter: self.hooks("enter hook", raw.hooks.enter)?,
             review: raw.hooks.review.map(|on| on.value),
+            ..Layer::default()
         })
     }
 
     fn each<T>(&self, list: Vec<At<String>>, check: impl Fn(&Self, At<String>) -> Checked<T>) -> Checked<Vec<T>> {
         list.into_iter().map(|entry| check(self, entry)).collect()
+    }
+
+    fn hooks(&self, name: &str, commands: Vec<At<String>>) -> Checked<Vec<Hook>> {
+        let hook = |command| Hook { name: name.to_owned(), command, background: false };
+        Ok(self.each(commands, Self::command)?.into_iter().map(hook).collect())
     }
 
     fn name(&self, name: At<String>) -> Checked<String> {
@@ -412,7 +426,7 @@ impl Origin<'_> {
     }
 
     /// A path in the box that something is mounted on.
-    fn box_path(&self, at: &At<String>, what: &str) -> Checked<PathBuf> {
+    pub(super) fn box_path(&self, at: &At<String>, what: &str) -> Checked<PathBuf> {
         self.no_nul(at)?;
         if !at.value.starts_with('/') {
             let wrong = self.wrong(at, format!("{what} must be an absolute path in the box"));

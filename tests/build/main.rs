@@ -9,6 +9,7 @@ mod cache;
 mod checks;
 mod config;
 mod copying;
+mod devcontainer;
 mod killed;
 mod machines;
 mod options;

@@ -11,6 +11,7 @@ mod x11;
 use std::path::{Path, PathBuf};
 
 use self::host::{Host, Kind, Lack};
+use super::directory::BoxDir;
 use super::error::{BoxesResult, IoContext};
 use crate::paths::{self, Paths};
 use crate::profile::{Cache, Grant, LoadedProfile, Profile};
@@ -41,6 +42,17 @@ pub(super) fn mounts(profile: &Profile) -> impl Iterator<Item = MountOp> {
         source: mount.source.clone(),
         target: mount.target.clone(),
         read_only: mount.read_only,
+        optional: false,
+    })
+}
+
+/// The box's volumes.
+pub(super) fn volumes(profile: &Profile, directory: &BoxDir) -> impl Iterator<Item = MountOp> {
+    let volumes = directory.volumes();
+    profile.volumes.iter().map(move |volume| MountOp::Bind {
+        source: volumes.join(&volume.name),
+        target: volume.target.clone(),
+        read_only: volume.read_only,
         optional: false,
     })
 }

@@ -15,6 +15,7 @@ pub mod check;
 pub mod clone;
 pub mod completions;
 pub mod config;
+pub mod devcontainer;
 pub mod df;
 pub mod diff;
 pub mod doctor;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use super::devcontainer;
 use crate::boxes::BoxDir;
 use crate::boxes::locking;
 use crate::boxes::review;
@@ -16,7 +17,7 @@ use crate::editor::language_server::{self, Translators};
 use crate::error::{COULD_NOT_RUN, Error};
 use crate::paths::Paths;
 use crate::profile::lock::BuildInputs;
-use crate::profile::{LoadedProfile, NetworkMode, Profile, trust};
+use crate::profile::{Hooks, LoadedProfile, NetworkMode, Profile, trust};
 use crate::text::{closest, sanitize};
 use crate::ui;
 use crate::ui::build::{Display, Screen};
@@ -70,8 +71,11 @@ fn prepare_and_run(
     what: impl FnOnce(&LoadedProfile) -> Result<What, Error>,
 ) -> Outcome {
     let paths = Paths::from_environment()?;
-    let loaded = Profile::load(&paths, folder)?;
+    let mut loaded = Profile::load_chosen(&paths, folder, args.devcontainer.as_deref())?;
     refuse_home(&paths, &loaded)?;
+    if args.no_hooks {
+        loaded.profile.hooks = Hooks { review: loaded.profile.hooks.review, ..Hooks::default() };
+    }
     let what = what(&loaded)?;
     let options = Options {
         network: args.network.map(|mode| match mode {
@@ -93,6 +97,10 @@ fn prepare_and_run(
     }
     require_trust(&paths, &loaded)?;
     let inputs = if args.locked { Inputs::OnlyLocked } else { Inputs::Locked };
+    let is_running = session::is_running(&paths, &loaded)?;
+    if !is_running {
+        devcontainer::before_start(&paths, &loaded, args.no_hooks)?;
+    }
     build_base_of_stopped(&paths, &loaded, inputs)?;
     let translators = match names {
         Names::AsTheHost if !std::io::stdin().is_terminal() => Some(translators(&paths, &loaded)?),

@@ -1,0 +1,62 @@
+//! A devcontainer file as a profile: for projects that have no `devbox.toml`.
+//!
+//! ```text
+//! find ──> json ──> read (substitute, hooks, mounts, run_args) ──> schema::RawProfile ──> validate::Layer
+//! ```
+//!
+//! What the file says becomes the same keys that a `devbox.toml` has, with places in the devcontainer file: so everything is
+//! checked, merged and asked for as there. [`Devcontainer`] holds what has no key.
+
+pub mod find;
+pub mod hooks;
+pub mod json;
+pub mod mounts;
+mod options;
+pub mod read;
+pub mod run_args;
+pub mod substitute;
+
+use std::path::PathBuf;
+
+/// What only a devcontainer file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Devcontainer {
+    /// Variables of the host whose values are in what was read.
+    pub variables: Vec<String>,
+    /// `initializeCommand`, as a line for the host's shell.
+    pub initialize: Option<String>,
+    /// `workspaceFolder`: where commands start in the box.
+    pub folder: Option<PathBuf>,
+    /// `features`, in the order of the file.
+    pub features: Vec<Feature>,
+    /// `overrideFeatureInstallOrder`
+    pub feature_order: Vec<String>,
+    /// `hostRequirements`
+    pub requirements: Requirements,
+    /// `devcontainerId`
+    pub id: String,
+    /// What of the file means nothing here, as sentences.
+    pub notes: Vec<String>,
+    /// The properties that images built from this file carry along, as JSON, as they are written.
+    pub metadata: String,
+}
+
+/// One of `features`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feature {
+    /// Its name: of a registry, the URL of an archive, or `./` and a folder beside the file.
+    pub reference: String,
+    /// Its options; booleans as `true` and `false`.
+    pub options: Vec<(String, String)>,
+}
+
+/// `hostRequirements`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// Processors.
+    pub cpus: Option<u64>,
+    /// Bytes of memory.
+    pub memory_bytes: Option<u64>,
+    /// Bytes of disk.
+    pub storage_bytes: Option<u64>,
+}

@@ -1,0 +1,143 @@
+//! Projects with a devcontainer file in place of a `devbox.toml`.
+
+use crate::support::devbox::{Devbox, Output};
+use crate::support::registry::Registry;
+
+/// A project whose image has the user `node`, with an id that no other image here has.
+fn with_image() -> Devbox {
+    let test = Devbox::new();
+    test.root_with_busybox("img/root");
+    test.file("img/root/etc/passwd", "root:x:0:0::/root:/bin/sh\nnode:x:1234:1234::/home/node:/bin/sh\n");
+    test.file("img/root/etc/group", "root:x:0:\nnode:x:1234:\n");
+    let file = "FROM scratch\nCOPY root/ /\nRUN [\"mkdir\", \"-p\", \"/home/node\"]\n\
+                RUN [\"/bin/busybox\", \"chown\", \"1234:1234\", \"/home/node\"]\n";
+    test.file("img/Containerfile", file);
+    test.args(["image", "build", "-t", "localhost/node", "img"]).any_stdout().any_stderr().run();
+    test
+}
+
+fn run(test: &Devbox, script: &str, status: i32) -> Output {
+    test.sh(script).any_stdout().any_stderr().status(status).run()
+}
+
+/// What hooks printed, in its order: what devbox says of its own work is left out.
+fn said(output: &Output) -> Vec<&str> {
+    output.stderr.lines().filter(|line| !line.starts_with("devbox: unpacking")).collect()
+}
+
+#[test]
+fn a_user_of_the_image_and_hooks_in_their_order() {
+    crate::require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    test.file(
+        ".devcontainer/devcontainer.json",
+        r#"{ // JSON with comments
+            "image": "localhost/node", "remoteUser": "node",
+            "containerEnv": {"A": "${localWorkspaceFolderBasename}"},
+            "remoteEnv": {"P": "${containerEnv:PATH}:/more", "W": "${containerWorkspaceFolder}"},
+            "mounts": ["source=data,target=/data,type=volume"],
+            "postAttachCommand": "echo attach", "postStartCommand": "echo start",
+            "postCreateCommand": {"one": "echo p", "two": ["echo", "p"]},
+            "updateContentCommand": ["echo", "update  content"], "onCreateCommand": "echo create; id -u",
+        }"#,
+    );
+    let first = run(&test, "id -u; pwd; echo $A $P $W $HOME; touch ~/own", 0);
+    assert_eq!(said(&first), ["create", "1234", "update  content", "p", "p", "start", "attach"]);
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/more";
+    let expected = format!("1234\n/workspaces/project\nproject {path} /workspaces/project /home/node\n");
+    assert_eq!(first.stdout, expected);
+    let root = rustix::process::getuid().is_root();
+    if !root {
+        // The host's root stays root in the box, and nobody else may write what is root's.
+        run(&test, "touch made /data/kept", 0);
+        // What is made in the project belongs to whoever ran devbox.
+        let made = std::fs::metadata(test.project().join("made")).expect("a file of the project");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), rustix::process::getuid().as_raw());
+    }
+    let again = run(&test, "ls /data", 0);
+    assert_eq!((said(&again), again.stdout.as_str()), (vec!["start", "attach"], if root { "" } else { "kept\n" }));
+    let without = test.args(["run", "--no-hooks", "--", "true"]).run();
+    assert_eq!(without.stderr, "");
+}
+
+#[test]
+fn a_hook_that_fails_is_named_and_the_last() {
+    crate::require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let file = |command: &str| {
+        let text = r#"{"image": "localhost/node", "onCreateCommand": "echo one", "updateContentCommand": COMMAND,
+                       "postStartCommand": "echo never"}"#;
+        test.file(".devcontainer.json", text.replace("COMMAND", command));
+    };
+    file("\"exit 3\"");
+    let failed = run(&test, "echo never", 125);
+    assert_eq!(said(&failed), ["one", "devbox: the updateContentCommand failed with status 3"]);
+    assert_eq!(failed.stdout, "");
+    file(r#"{"quick": "exit 4", "slow": "echo slow"}"#);
+    let failed = run(&test, "true", 125);
+    let mut lines = said(&failed);
+    lines.sort_unstable();
+    let sentences = [
+        "devbox: the updateContentCommand failed with status 4",
+        "devbox: updateContentCommand.quick failed with status 4",
+    ];
+    // What has succeeded is not done again.
+    assert_eq!(lines, [sentences[0], sentences[1], "slow"]);
+    file("\"true\"");
+    assert_eq!(said(&run(&test, "true", 0)), ["never"]);
+}
+
+#[test]
+fn the_image_of_a_registry_and_a_build_on_it() {
+    crate::require!(Userns, Overlay, Program("busybox"), Program("docker-registry"));
+    let registry = Registry::start();
+    let name = format!("{}/node:1", registry.name());
+    let publisher = with_image();
+    publisher.args(["image", "push", "localhost/node", &name]).any_stdout().any_stderr().run();
+    let test = Devbox::new();
+    test.file(".devcontainer/pulled/devcontainer.json", format!("{{\"image\": \"{name}\", \"remoteUser\": \"node\"}}"));
+    test.file(
+        ".devcontainer/built/devcontainer.json",
+        r#"{"build": {"dockerfile": "File", "context": "..", "args": {"WHAT": "built"}}, "remoteUser": "node"}"#,
+    );
+    test.file(
+        ".devcontainer/built/File",
+        format!("FROM {name}\nARG WHAT\nRUN [\"sh\", \"-c\", \"echo $WHAT > /made\"]\n"),
+    );
+    let several = test.sh("true").status(125).any_stderr().run().stderr;
+    assert!(several.contains("built, pulled") && several.contains("--devcontainer"), "{several}");
+    for (which, expected) in [("pulled", "1234\n"), ("built", "1234\nbuilt\n")] {
+        let script = ["--", "sh", "-c", "id -u; if test -e /made; then cat /made; fi"];
+        let run = script.iter().fold(test.args(["run", "--devcontainer", which]), |run, word| run.arg(word));
+        assert_eq!(run.any_stdout().any_stderr().run().stdout, expected, "{which}");
+        test.args(["rm", "--force"]).any_stdout().any_stderr().run();
+    }
+}
+
+#[test]
+fn what_concerns_the_host_is_asked_for() {
+    crate::require!(Userns, Overlay, Program("busybox"));
+    let mut test = with_image();
+    test.env("TOKEN", "secret");
+    test.file(
+        ".devcontainer.json",
+        r#"{"image": "localhost/node", "initializeCommand": "echo host > made", "containerEnv": {"T": "${localEnv:TOKEN}"},
+            "mounts": [{"type": "bind", "source": "${localEnv:HOME}", "target": "/h"}], "capAdd": ["SYS_NICE"]}"#,
+    );
+    let refused = run(&test, "true", 125);
+    for wish in [
+        "run this on the host, as you: `echo host > made`",
+        "read the environment variable `TOKEN`",
+        "read and change `[TEST]/home` of the host, as `/h`",
+        "have the capability `CAP_SYS_NICE`",
+    ] {
+        assert!(refused.stderr.contains(wish), "{wish}: {}", refused.stderr);
+    }
+    assert!(!test.project().join("made").exists());
+    test.args(["profile", "trust"]).any_stdout().run();
+    assert_eq!(run(&test, "echo $T; cat made", 0).stdout, "secret\nhost\n");
+    test.file(".devcontainer.json", r#"{"image": "localhost/node", "initializeCommand": "exit 5"}"#);
+    test.args(["profile", "trust"]).any_stdout().run();
+    let failed = run(&test, "true", 125);
+    assert!(failed.stderr.contains("the initializeCommand failed with status 5"), "{}", failed.stderr);
+}
