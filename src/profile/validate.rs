@@ -8,6 +8,8 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use self::names::distro_fault;
+pub use self::names::package_fault;
 pub use self::network::NetworkLayer;
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
@@ -533,25 +535,6 @@ pub fn name_fault(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Why `name` cannot be an entry of `packages`.
-pub fn package_fault(name: &str) -> Option<&'static str> {
-    if name.is_empty() {
-        Some("it is empty")
-    } else if name.starts_with('-') {
-        Some("it would be taken for an option")
-    } else if name.ends_with('-') {
-        Some("apt would remove it")
-    } else if name.contains(char::is_whitespace) {
-        Some("it contains a blank: write one package per entry")
-    } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '@')
-        || !name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:~=/@^<>".contains(c))
-    {
-        Some("letters, digits and `+-._:~=/@^<>` only")
-    } else {
-        None
-    }
-}
-
 /// A name for the box of the project folder `project`, whatever the folder is called.
 pub fn default_name(project: &Path) -> String {
     let folder = project.file_name().unwrap_or(OsStr::new("root"));
@@ -569,18 +552,6 @@ pub fn default_name(project: &Path) -> String {
     let end = name.trim_end_matches(['-', '.']).len();
     name.truncate(end);
     if name.is_empty() { "box".to_owned() } else { name }
-}
-
-fn distro_fault(distro: &str) -> Option<&'static str> {
-    let word = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    match distro.split_once(':') {
-        None => Some("the release is missing"),
-        Some((name, release)) if word(name) && word(release) => None,
-        Some(_) => Some("letters, digits, `-`, `_` and `.` around one `:`"),
-    }
 }
 
 /// `path` without `.` and doubled slashes; `None` when it has `..` in it.
@@ -601,6 +572,7 @@ pub fn is_kernel_path(path: &Path) -> bool {
     path == Path::new("/") || ["/proc", "/sys", "/dev"].iter().any(|kernel| path.starts_with(kernel))
 }
 
+mod names;
 mod network;
 #[cfg(test)]
 mod tests;

@@ -227,10 +227,8 @@ impl Reader<'_> {
                 },
                 "memory" => self.extra.requirements.memory_bytes = size(self)?,
                 "storage" => self.extra.requirements.storage_bytes = size(self)?,
-                "gpu" if !matches!(&value.value, Json::Boolean(false)) => {
-                    if !matches!(&value.value, Json::Text(text) if text == "optional") {
-                        self.raw.share.gpu = Some(At { value: true, span: value.span.clone() });
-                    }
+                "gpu" if matches!(&value.value, Json::Boolean(true) | Json::Table(_)) => {
+                    self.raw.share.gpu = Some(At { value: true, span: value.span.clone() });
                 }
                 _ => {}
             }

@@ -54,8 +54,11 @@ pub fn in_session(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Stri
     })
 }
 
-/// Replaces each `${name:argument:default}` for which `value` has one.
-fn replace(text: &str, value: &mut dyn FnMut(&str, Option<&str>, Option<&str>) -> Option<String>) -> String {
+/// What `${name:argument:default}` stands for, if it stands for anything.
+type Value<'a> = dyn FnMut(&str, Option<&str>, Option<&str>) -> Option<String> + 'a;
+
+/// Replaces each variable that has a value.
+fn replace(text: &str, value: &mut Value<'_>) -> String {
     let mut whole = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
