@@ -41,6 +41,8 @@ fn a_user_of_the_image_and_hooks_in_their_order() {
             "updateContentCommand": ["echo", "update  content"], "onCreateCommand": "echo create; id -u",
         }"#,
     );
+    // The host's root stays root in the box: then the user is somebody else there.
+    std::fs::set_permissions(test.project(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
     let first = run(&test, "id -u; pwd; echo $A $P $W $HOME; touch ~/own", 0);
     assert_eq!(said(&first), ["create", "1234", "update  content", "p", "p", "start", "attach"]);
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/more";
@@ -48,7 +50,6 @@ fn a_user_of_the_image_and_hooks_in_their_order() {
     assert_eq!(first.stdout, expected);
     let root = rustix::process::getuid().is_root();
     if !root {
-        // The host's root stays root in the box, and nobody else may write what is root's.
         run(&test, "touch made /data/kept", 0);
         // What is made in the project belongs to whoever ran devbox.
         let made = std::fs::metadata(test.project().join("made")).expect("a file of the project");
