@@ -231,6 +231,13 @@ fn subdirectories(path: &Path) -> Vec<PathBuf> {
 
 impl Drop for Devbox {
     fn drop(&mut self) {
+        if thread::panicking() {
+            for place in self.boxes() {
+                // The only witness of what went on beside the command that failed.
+                let log = fs::read_to_string(place.join("log/events.jsonl")).unwrap_or_default();
+                eprintln!("events of {}:\n{log}", place.display());
+            }
+        }
         let cleaned = self.clean();
         // Overlay leaves a `work/work` of mode 0 behind, which its owner may open up and remove.
         make_removable(self.root.path());
