@@ -76,9 +76,8 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     };
     // Compiled once per box: every session inherits it through fork.
     let policy = policy_for(spec.id_map.mode, &spec.security.seccomp);
-    let is_single = spec.id_map.mode == IdMode::Single;
     let filter = match denied {
-        None if !is_single => Filter::silent(policy.clone()),
+        None if spec.id_map.mode != IdMode::Single => Filter::silent(policy.clone()),
         _ => Filter::reporting(policy.clone()),
     };
 
@@ -133,35 +132,13 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     let mut gate = std::fs::File::from(gate_write);
 
     // 2. The id map; then init mounts while the network helper configures its interface.
-    let mapped = match &outer {
-        None => mapper::write(pid, &spec.id_map),
-        Some(nested) => mapper::write_within(pid, nested),
-    };
-    if let Err(error) = mapped {
-        return abandon(pid, gate, &client, &log, &Failure::new(Phase::IdMap, &error));
-    }
-    // Before init makes itself undumpable, and its namespaces unreachable by path.
-    let (target, host_side) = match network_of(spec, pid, net, &log) {
-        Ok(found) => found,
-        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Network, &error)),
-    };
-    let guarded = match spec.guards.as_ref().map(|guards| Namespaces::of(pid).map(|found| (guards, found))).transpose()
-    {
-        Ok(guarded) => guarded,
-        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Mounts, &error)),
-    };
-    let owners = match is_single.then(|| Namespaces::of(pid)).transpose() {
-        Ok(namespaces) => namespaces.map(Owners::new),
-        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Mounts, &error)),
-    };
-    let window = match control.is_some().then(|| Namespaces::of(pid)).transpose() {
-        Ok(namespaces) => namespaces.zip(spec.root.staging.parent()).map(|(found, at)| Window::new(found, at)),
-        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Mounts, &error)),
-    };
-    let mut host_side = host_side;
-    let mut server = match start_fuse(spec, pid, fuse) {
-        Ok(server) => server,
-        Err(error) => return abandon(pid, gate, &client, &log, &Failure::new(Phase::Overlay, &error)),
+    let prepared = map_ids(pid, spec, outer.as_ref()).and_then(|()| {
+        let has_window = control.is_some();
+        Beside::of(pid, spec, net, &log, fuse, has_window)
+    });
+    let Beside { target, mut host_side, guards, owners, window, mut server } = match prepared {
+        Ok(beside) => beside,
+        Err(failure) => return abandon(pid, gate, &client, &log, &failure),
     };
     gate.write_all(b"m").call(|| "write `gate`".to_owned())?;
     let mut helper = match start_network(net, target, &mut host_side) {
@@ -191,22 +168,18 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     }
     log.append("started", &[]);
     ready();
+    let keeper = spec.guards.as_ref().zip(guards);
     let keeper =
-        guarded.map(|(guards, namespaces)| Keeper::start(&namespaces, guards, placeholders, &log)).transpose()?;
+        keeper.map(|(guards, namespaces)| Keeper::start(&namespaces, guards, placeholders, &log)).transpose()?;
 
     // 4. Serve until init ends, and every process of the box with it.
     if let Err(error) = host_side.start_agent() {
         log.append("failed", &[("error", &error.to_string())]);
     }
-    let disk = limits.limits.get(Key::Disk).map(|limit| disk::Watch::new(&spec.root.upper, &spec.id_map, limit));
-    let disk = disk.transpose().unwrap_or_else(|error| {
-        log.append("failed", &[("error", &format!("the disk limit does not hold: {error}"))]);
-        None
-    });
     Watch::new(pid, &log)?
         .with_server(server.as_mut())
         .with_group(group.as_ref())
-        .with_disk(disk, limits.runtime.as_deref())
+        .with_disk(watched_disk(spec, &log), limits.runtime.as_deref())
         .with_network(host_side, control)?
         .with_keeper(keeper)
         .with_denials(denials)
@@ -229,6 +202,62 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     }
     log.append("stopped", &[("status", &ended.status().to_string())]);
     Ok(ended)
+}
+
+/// What works for a box outside of it. It is found before init makes itself undumpable, and its namespaces unreachable by
+/// path.
+struct Beside<'a> {
+    /// Where the network helper works.
+    target: Option<NetTarget>,
+    host_side: HostSide<'a>,
+    /// Where the keeper works, if something is guarded.
+    guards: Option<Namespaces>,
+    /// Who remembers owners that no id map has.
+    owners: Option<Owners>,
+    window: Option<Window>,
+    /// `fuse-overlayfs`, if that stacks the layers.
+    server: Option<Server>,
+}
+
+impl<'a> Beside<'a> {
+    fn of(
+        init: Pid,
+        spec: &'a SandboxSpec,
+        net: &'a NetPlan,
+        log: &'a EventLog,
+        fuse: Option<UnixStream>,
+        has_window: bool,
+    ) -> Result<Self, Failure> {
+        let namespaces = |are_needed: bool| are_needed.then(|| Namespaces::of(init)).transpose();
+        let of_mounts = |error| Failure::new(Phase::Mounts, &error);
+        let (target, host_side) =
+            network_of(spec, init, net, log).map_err(|error| Failure::new(Phase::Network, &error))?;
+        let window = namespaces(has_window).map_err(of_mounts)?.zip(spec.root.staging.parent());
+        Ok(Self {
+            target,
+            host_side,
+            guards: namespaces(spec.guards.is_some()).map_err(of_mounts)?,
+            owners: namespaces(spec.id_map.mode == IdMode::Single).map_err(of_mounts)?.map(Owners::new),
+            window: window.map(|(found, runtime)| Window::new(found, runtime)),
+            server: start_fuse(spec, init, fuse).map_err(|error| Failure::new(Phase::Overlay, &error))?,
+        })
+    }
+}
+
+/// Writes the id map of the namespace that `init` is root of, in `outer` ids where it is not a child of the host's.
+fn map_ids(init: Pid, spec: &SandboxSpec, outer: Option<&IdMap>) -> Result<(), Failure> {
+    let written = match outer {
+        None => mapper::write(init, &spec.id_map),
+        Some(nested) => mapper::write_within(init, nested),
+    };
+    written.map_err(|error| Failure::new(Phase::IdMap, &error))
+}
+
+/// The watch over the disk limit, if there is one; the box works without.
+fn watched_disk(spec: &SandboxSpec, log: &EventLog) -> Option<disk::Watch> {
+    let limit = spec.limits.limits.get(Key::Disk)?;
+    let failed = |error| log.append("failed", &[("error", &format!("the disk limit does not hold: {error}"))]);
+    disk::Watch::new(&spec.root.upper, &spec.id_map, limit).map_err(failed).ok()
 }
 
 /// What init reports, to its end, and the listener of its filter, which may be needed before: until it is restricted, init makes

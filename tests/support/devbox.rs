@@ -230,6 +230,7 @@ fn subdirectories(path: &Path) -> Vec<PathBuf> {
 }
 
 impl Drop for Devbox {
+    #[expect(clippy::print_stderr, reason = "shown with the test's own failure")]
     fn drop(&mut self) {
         if thread::panicking() {
             for place in self.boxes() {
