@@ -6,6 +6,7 @@
 //!            --fork--> window       user, mount      lets the user see the files              window
 //!            --fork--> agent        user, network    ports, names, egress                    net/agent
 //!                        --fork--> dialer            connects in the box                     net/agent/dialer
+//!            --fork--> relay        none             the way to the host's session bus       bus/relay
 //! ```
 //!
 //! They are in the host's pid namespace, keep nothing open that they do not need, cannot be traced from the box, and die with

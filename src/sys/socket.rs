@@ -11,8 +11,8 @@ use rustix::net::{
 
 use super::{Context, SysError, SysResult};
 
-/// At most this many descriptors travel with one message.
-pub const MAX_DESCRIPTORS: usize = 8;
+/// At most this many descriptors travel with one message: the kernel's own limit, `SCM_MAX_FD`.
+pub const MAX_DESCRIPTORS: usize = 253;
 
 /// The peer's pid at the time of connecting, in this process's pid namespace: 0 when it is outside of it.
 pub fn peer_pid(socket: &UnixStream) -> SysResult<i32> {

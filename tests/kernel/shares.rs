@@ -116,9 +116,13 @@ fn windows_and_sound_go_through_their_sockets() {
 #[test]
 fn the_bus_has_the_names_of_the_profile_only() {
     require!(Userns, Overlay, Program("dbus-daemon"), Program("xdg-dbus-proxy"), Program("gdbus"));
-    let mut test = sharing("dbus = [\"com.example.Allowed\"]");
+    require!(Program("busctl"), Program("dbus-send"));
+    let mut test = sharing("dbus = [\"com.example.Allowed.*\"]");
     // The bus starts programs that leave a mark: one for each name that was reached.
-    for name in ["Allowed", "Denied"] {
+    let names = ["gdbus", "busctl", "dbus-send"].map(|program| program.replace('-', ""));
+    let names: Vec<String> =
+        names.iter().flat_map(|name| [format!("Allowed.{name}"), format!("Denied.{name}")]).collect();
+    for name in &names {
         let mark = test.path(name);
         let service = format!("[D-BUS Service]\nName=com.example.{name}\nExec=/bin/touch {}\n", mark.display());
         fs::create_dir_all(test.path("services")).unwrap();
@@ -135,12 +139,26 @@ fn the_bus_has_the_names_of_the_profile_only() {
     let settings = format!("--config-file={}", test.path("bus.conf").display());
     let _bus = start(Command::new("dbus-daemon").args(["--nofork", &settings]), &socket);
     test.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", socket.display()));
-    let script = "for name in Allowed Denied; do
-            gdbus call --session --timeout 2 --dest com.example.$name --object-path / --method com.example.Echo; done
-        gdbus call --session --timeout 5 --dest org.freedesktop.DBus --object-path / --method org.freedesktop.DBus.ListActivatableNames \
-            | grep -o 'com.example.[A-Z][a-z]*'";
-    test.sh(script).stdout("com.example.Allowed\n").any_stderr().run();
-    assert!(test.path("Allowed").exists() && !test.path("Denied").exists());
+    // Each says in its own way who it is; what was called never answers.
+    let script = "for kind in Allowed Denied; do
+            gdbus call --session --timeout 1 --dest com.example.$kind.gdbus --object-path / --method com.example.Echo
+            busctl --user --timeout=1 call com.example.$kind.busctl / com.example Echo
+            dbus-send --session --print-reply --reply-timeout=1000 --dest=com.example.$kind.dbussend / com.example.Echo
+        done 2>/dev/null
+        list='org.freedesktop.DBus / org.freedesktop.DBus'
+        gdbus call --session --dest org.freedesktop.DBus --object-path / --method org.freedesktop.DBus.ListActivatableNames >names
+        busctl --user call $list ListActivatableNames >>names
+        dbus-send --session --print-reply --dest=$list.ListActivatableNames >>names
+        grep -o 'com.example.[A-Za-z.]*' names | sort | uniq -c";
+    let listed = test.sh(script).any_stdout().any_stderr().run().stdout;
+    let listed: Vec<&str> = listed.lines().map(str::trim).collect();
+    assert_eq!(
+        listed,
+        ["3 com.example.Allowed.busctl", "3 com.example.Allowed.dbussend", "3 com.example.Allowed.gdbus"]
+    );
+    for name in &names {
+        assert_eq!(test.path(name).exists(), name.starts_with("Allowed"), "{name}");
+    }
 }
 
 #[test]

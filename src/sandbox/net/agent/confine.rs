@@ -1,4 +1,4 @@
-//! What a network agent and its dialer give up once they are set up.
+//! What a network agent and its dialer give up once they are set up; the relay to the host's bus gives up system calls alone.
 //!
 //! They read what comes from the box and from the network, beside the box and with the invoking user's id. So they see an
 //! empty directory in place of the file system, have no capability that their tasks do not need, and can make only the
@@ -23,6 +23,8 @@ pub enum Role {
     Agent,
     /// Connects in the box's.
     Dialer,
+    /// Connects to unix sockets of the host.
+    Relay,
 }
 
 /// Puts the calling process behind bars: it keeps `kept` of its capabilities over the box's namespaces. `empty` is a directory without
@@ -31,6 +33,11 @@ pub fn confine(empty: &Path, kept: &[Capability], role: Role) -> SysResult<()> {
     rustix::process::chroot(empty).call(|| format!("chroot `{}`", empty.display()))?;
     rustix::process::chdir("/").call(|| "chdir `/`".to_owned())?;
     capabilities::reduce_to(kept).map_err(|error| SysError::new(error.to_string(), rustix::io::Errno::PERM))?;
+    restrict_calls(role)
+}
+
+/// Leaves the calling process the system calls of its role.
+pub fn restrict_calls(role: Role) -> SysResult<()> {
     process::set_no_new_privileges()?;
     Program::compile(&policy(role)).install()
 }
@@ -78,6 +85,17 @@ const SERVE: &[i64] = &[
 /// Calls of who connects.
 const DIAL: &[i64] = &[libc::SYS_connect, libc::SYS_sendmsg, libc::SYS_sendto];
 
+/// Calls of who stands between unix sockets.
+const RELAY: &[i64] = &[
+    libc::SYS_accept4,
+    libc::SYS_connect,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+];
+
 /// What may be asked of a descriptor.
 const DESCRIPTOR_COMMANDS: [i32; 3] = [libc::F_GETFL, libc::F_SETFL, libc::F_SETPIPE_SZ];
 
@@ -103,6 +121,11 @@ fn policy(role: Role) -> Policy {
         Role::Dialer => {
             rules.extend([libc::AF_INET, libc::AF_INET6].map(|family| when(libc::SYS_socket, &[int(0, family)])));
             DIAL
+        }
+        Role::Relay => {
+            rules.push(when(libc::SYS_socket, &[int(0, libc::AF_UNIX)]));
+            rules.push(when(libc::SYS_fcntl, &[int(1, libc::F_SETFL)]));
+            RELAY
         }
     };
     rules.extend(COMMON.iter().chain(calls).map(|call| Rule::always(*call, Action::Allow)));
