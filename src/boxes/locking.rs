@@ -72,10 +72,11 @@ pub enum Update {
     Everything,
 }
 
-/// `--locked`: the lock file must answer what the profile asks. Nothing but the two files is looked at.
-pub fn require(loaded: &LoadedProfile) -> Result<(), LockingError> {
+/// `--locked`: the lock file must answer what the profile asks. Nothing but the two files is looked at; `build`: how what a
+/// build names differs from what is locked.
+pub fn require(loaded: &LoadedProfile, build: Vec<String>) -> Result<(), LockingError> {
     let Some(lock) = &loaded.lock else { return Err(LockingError::Missing { project: loaded.project.clone() }) };
-    if lock::is_current(loaded) {
+    if lock::is_current(loaded) && build.is_empty() {
         return Ok(());
     }
     let mut wanted = lock.clone();
@@ -84,7 +85,20 @@ pub fn require(loaded: &LoadedProfile) -> Result<(), LockingError> {
     if !lock.base.is_of(&loaded.asked_base, &loaded.project) {
         differences.insert(0, "the base is another one".to_owned());
     }
+    differences.extend(build);
     Err(LockingError::OutOfDate { differences })
+}
+
+/// `--locked`: what a build was made `of` must be all that the lock file names.
+pub fn require_inputs(loaded: &LoadedProfile, of: &BuildInputs) -> Result<(), LockingError> {
+    let Some(lock) = &loaded.lock else { return Ok(()) };
+    match &lock.base {
+        LockedBase::Build(locked) if locked != of => {
+            let now = Lock { base: LockedBase::Build(of.clone()), ..lock.clone() };
+            Err(LockingError::OutOfDate { differences: differences(lock, &now) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the prepared base is what the lock file says. An archive must be; a distribution is made from what the mirrors

@@ -157,7 +157,7 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<i32, SessionError> {
     if options.locked {
-        locking::require(loaded)?;
+        locking::require(loaded, Vec::new())?;
     }
     let begun = jiff::Timestamp::now();
     for _ in 0..MAX_ATTEMPTS {

@@ -5,6 +5,7 @@ use super::cache::key::Key;
 use super::cache::records::Records;
 use super::error::BuildError;
 use super::events::{Event, StepId};
+use super::language::Base;
 use super::plan::Ask;
 use super::request::Pull;
 use super::stage::State;
@@ -21,6 +22,12 @@ use crate::progress::Progress;
 use crate::registry::{Client, Settings};
 use crate::transfer::pull::{image_config, pull};
 use crate::userns::idmap::IdMap;
+
+/// Whether the name of an image says which state of it is meant.
+#[must_use]
+pub fn is_fixed(name: &str) -> bool {
+    name.parse::<Reference>().is_ok_and(|reference| reference.digest().is_some())
+}
 
 /// The store, and the registries behind it.
 #[derive(Debug)]
@@ -51,13 +58,9 @@ impl Images<'_> {
         let named = self.reference(name)?;
         let reference = pin.map_or_else(|| named.clone(), |digest| named.pinned(digest.clone()));
         if (self.pull != Pull::Always || pin.is_some())
-            && let Some(record) = self.store.find_image(&reference)?
-            && let Some(state) = self.open(&record)?
+            && let Some(found) = self.here(&reference, platform)?
         {
-            let found = state.config.platform();
-            if found.architecture == platform.architecture && found.os == platform.os {
-                return Ok((state, record.pin().clone()));
-            }
+            return Ok(found);
         }
         if self.pull == Pull::Never {
             return Err(BuildError::NotHere { name: reference.familiar(), platform: platform.to_string() });
@@ -65,6 +68,23 @@ impl Images<'_> {
         let record = self.fetch(&reference, platform, progress)?;
         let state = self.open(&record)?.ok_or_else(|| BuildError::DamagedImage { name: reference.familiar() })?;
         Ok((state, record.pin().clone()))
+    }
+
+    /// The image, if it is here; and the digest that pins it.
+    fn here(&self, reference: &Reference, platform: &Platform) -> Result<Option<(State, Digest)>, BuildError> {
+        let Some(record) = self.store.find_image(reference)? else { return Ok(None) };
+        let Some(state) = self.open(&record)? else { return Ok(None) };
+        let found = state.config.platform();
+        let is_for = found.architecture == platform.architecture && found.os == platform.os;
+        Ok(is_for.then(|| (state, record.pin().clone())))
+    }
+
+    /// What a stage begins with on the image `name`, in the state `pin`; `None`: it is not here.
+    pub fn base(&self, name: &str, pin: Option<&Digest>, platform: &Platform) -> Option<Base> {
+        let named = self.reference(name).ok()?;
+        let reference = pin.map_or_else(|| named.clone(), |digest| named.pinned(digest.clone()));
+        let config = self.here(&reference, platform).ok()??.0.config.config;
+        Some(Base { environment: config.env, on_build: config.on_build })
     }
 
     /// Takes over the steps that the image `name` carries along, so that they need not be done here; returns how many. What

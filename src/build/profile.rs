@@ -1,17 +1,25 @@
 //! `[build]` of a profile: the image that a project's box stands on.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::builder::build;
+use super::context::Context;
 use super::error::{At, BuildError};
 use super::events::{Event, Input, Listener};
+use super::fetch::Remote;
+use super::images::{Images, is_fixed};
+use super::language::Named;
+use super::plan::Plan;
 use super::request::{ContextSource, Pull, Request};
 use crate::base::BaseSpec;
 use crate::image::digest::Digest;
 use crate::image::platform::Platform;
+use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::profile::LoadedProfile;
 use crate::profile::lock::{BuildInputs, LockedBase};
+use crate::userns::mapper::Offer;
 
 /// Which inputs a build may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +52,36 @@ pub fn prepare(
     }
     build(paths, &loaded.registries, &request, std::slice::from_ref(name), &mut collector)?;
     Ok(collector.inputs)
+}
+
+/// What `[build]` names of things that lie elsewhere and the lock file does not, and the other way round; nothing if there is no
+/// lock of a build. Nothing is built or fetched: where an image is not here, what it decides is not known and not missed.
+/// The caller must be single-threaded.
+pub fn differences(paths: &Paths, loaded: &LoadedProfile) -> Result<Vec<String>, BuildError> {
+    let locked = loaded.lock.as_ref().map(|lock| &lock.base);
+    let (Some(request), Some(LockedBase::Build(locked))) = (request(loaded)?, locked) else { return Ok(Vec::new()) };
+    let map = Offer::probe().map(0);
+    let store = Store::open(&paths.store())?;
+    let _using = store.lock_shared()?;
+    let context = Context::open(paths, &store, &map, &request)?;
+    let plan = Plan::new(&request, &context)?;
+    let images = Images { paths, store: &store, map: &map, registries: &loaded.registries, pull: Pull::Never };
+    let base = |name: &str| images.base(name, locked.images.get(name), &request.platform);
+    let named = Named::of(&plan.file, &plan.globals, &plan.graph, &base);
+    let remotes = named.added.iter().filter_map(|source| Remote::parse(source)).filter(|remote| !remote.is_fixed());
+    let images = named.images.into_iter().filter(|name| !is_fixed(name)).map(|name| (Input::Image, name));
+    let wanted: BTreeSet<(Input, String)> = images.chain(remotes.map(|remote| remote.input())).collect();
+    let known: BTreeSet<(Input, String)> = [
+        (Input::Image, locked.images.keys().collect::<Vec<_>>()),
+        (Input::File, locked.files.keys().collect()),
+        (Input::Commit, locked.commits.keys().collect()),
+    ]
+    .into_iter()
+    .flat_map(|(input, names)| names.into_iter().map(move |name| (input, name.clone())))
+    .collect();
+    let missing = wanted.difference(&known).map(|(_, name)| format!("{name}: is not in the lock file"));
+    let surplus = known.difference(&wanted).filter(|_| !named.may_lack);
+    Ok(missing.chain(surplus.map(|(_, name)| format!("{name}: is not in the Containerfile"))).collect())
 }
 
 /// Passes everything on, and keeps what inputs are.

@@ -78,6 +78,17 @@ fn what_a_build_begins_with_is_locked() {
     content(&second, "firstfirst");
     second.args(["update", "--base"]).any_stdout().any_stderr().run();
     content(&second, "secondsecond");
+
+    // Other inputs are noticed before anything is built.
+    let check = ["lock", "--check"];
+    first.args(check).stdout("devbox.lock.toml fits the profile\n").run();
+    first.file("Containerfile", format!("{containerfile}COPY --from=localhost/x:2 / /\nADD http://h.example/f /f\n"));
+    let expected = "error: devbox.lock.toml does not fit the profile: localhost/x:2: is not in the lock file, \
+                    http://h.example/f: is not in the lock file\nhint: `devbox lock` brings it up to date\n";
+    first.args(check).stderr(expected).status(1).run();
+    first.file("Containerfile", containerfile.replace("app:1", "app:2"));
+    let said = first.args(check).status(1).any_stderr().run().stderr;
+    assert!(said.contains("/app:2: is not in the lock file"), "{said}");
 }
 
 /// Commits `content` as the file `f` of the repository `repo.git` of `at`.
@@ -150,4 +161,12 @@ fn what_a_build_takes_from_elsewhere_is_locked() {
     second.args(["stop"]).any_stdout().any_stderr().run();
     let said = second.args(run).status(125).any_stderr().run().stderr;
     assert!(said.contains("/file` is not in devbox.lock.toml") && said.contains("`devbox lock` adds it"), "{said}");
+    let said = second.args(["lock", "--check"]).status(1).any_stderr().run().stderr;
+    let parts = ["/file: is not in the lock file", "/other: is not in the Containerfile"];
+    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    // More than the build takes: the lock file would change.
+    let more = format!("[base.files]\n\"http://h.example/f\" = \"sha256:{:064}\"\n", 0);
+    second.file("devbox.lock.toml", without.replace("[base.files]\n", &more));
+    let said = second.args(run).status(125).any_stderr().run().stderr;
+    assert!(said.contains("does not fit the profile: http://h.example/f: sha256:0"), "{said}");
 }

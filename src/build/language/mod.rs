@@ -20,6 +20,7 @@ mod flags;
 mod glob;
 mod heredoc;
 mod ignore;
+mod inputs;
 mod instruction;
 mod lines;
 pub mod lint;
@@ -36,6 +37,7 @@ mod words;
 pub use containerfile::{Containerfile, Directives, Escape, Source, Span, Stage, Step, Word};
 pub use heredoc::Heredoc;
 pub use ignore::{IgnorePatterns, Verdict};
+pub use inputs::{Base, Named};
 pub use instruction::{
     Add, Argument, Command, Copy, FileSource, Files, Healthcheck, Instruction, Network, Onbuild, Pair, Run, RunCommand,
     Security,

@@ -20,7 +20,7 @@ use super::context::Context;
 use super::error::{At, BuildError};
 use super::events::{Event, Input, Outcome, StepId};
 use super::failure::Failure;
-use super::images::{Images, Telling};
+use super::images::{Images, Telling, is_fixed};
 use super::language::{
     Containerfile, Environment, Globals, Instruction, Origin, Scope, StageGraph, Step, Word, parse_ports, parse_trigger,
 };
@@ -191,13 +191,14 @@ impl StageBuilder<'_> {
         let tell = |event| self.tell(event);
         let request = self.build.request;
         let image = request.image_of(name);
-        // A named context says itself what it is.
+        // A named context says itself what it is, and so does a name with a digest.
         let pin = request.pins.images.get(name).filter(|_| image == name);
-        if image == name && pin.is_none() && request.only_pinned {
+        let is_input = image == name && !is_fixed(name);
+        if is_input && pin.is_none() && request.only_pinned {
             return Err(BuildError::NotPinned { name: name.to_owned() });
         }
         let (state, digest) = self.build.images.find(image, pin, platform, &Telling::new(&self.step, &tell))?;
-        if image == name {
+        if is_input {
             self.resolved(Input::Image, name, digest.to_string());
         }
         Ok(state)

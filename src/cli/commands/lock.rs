@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::session::{build_base, refuse_home, require_trust};
 use crate::boxes::locking::{self, Update};
-use crate::build::profile::Inputs;
+use crate::build::{self, profile::Inputs};
 use crate::cli::args::LockArgs;
 use crate::cli::{Outcome, print};
 use crate::error::{Error, FAILED};
@@ -19,7 +19,8 @@ pub fn run(folder: &Path, args: &LockArgs) -> Outcome {
     let paths = Paths::from_environment()?;
     let loaded = Profile::load(&paths, folder)?;
     if args.check {
-        return match locking::require(&loaded) {
+        let build = build::profile::differences(&paths, &loaded)?;
+        return match locking::require(&loaded, build) {
             Ok(()) => print(&format!("{LOCK_FILE} fits the profile\n")),
             Err(error) => Err(Error::from(error)),
         };

@@ -140,10 +140,14 @@ fn report_changes(paths: &Paths, loaded: &LoadedProfile, progress: &ui::Terminal
 /// Builds what the project's box stands on, if that is for the profile to say and the box does not run.
 pub(super) fn build_base_of_stopped(paths: &Paths, loaded: &LoadedProfile, inputs: Inputs) -> Result<(), Error> {
     if loaded.profile.build.is_some() && !session::is_running(paths, loaded)? {
-        if inputs == Inputs::OnlyLocked {
-            locking::require(loaded)?;
+        let is_locked = inputs == Inputs::OnlyLocked;
+        if is_locked {
+            locking::require(loaded, Vec::new())?;
         }
-        build_base(paths, loaded, inputs)?;
+        let made_of = build_base(paths, loaded, inputs)?;
+        if is_locked {
+            locking::require_inputs(loaded, &made_of)?;
+        }
     }
     Ok(())
 }
