@@ -26,6 +26,14 @@ const OPAQUE: &str = "user.overlay.opaque";
 /// A layer that is unpacked and waits for those below it.
 pub(super) type Deferred = Option<(LayerBuild, Box<UnpackReport>)>;
 
+/// How many directories the record of a layer lists.
+const MAX_LISTED: u64 = 1024;
+
+/// What a layer implies, as its record lists it; `None`: that would be too much, or cannot be read again.
+pub(super) fn listed(report: &UnpackReport) -> Option<Vec<Vec<u8>>> {
+    (report.implied.len() <= MAX_LISTED).then(|| report.implied.paths().collect::<Result<_, _>>().ok())?
+}
+
 /// The name of a layer that depends on those below it: after the chain id, as the OCI image specification defines it.
 fn chain_names(layers: &[Wanted]) -> Vec<String> {
     let mut chain: Option<String> = None;
@@ -89,16 +97,19 @@ pub(super) fn commit(
                 None => return Err(format!("layer {} has gone from the store", number + 1)),
             },
             Some((build, report)) => {
-                let mut changed = false;
-                for path in &report.implied {
-                    changed |= adopt(&build.tree(), &below, path).map_err(|errno| {
+                // What is implied and not listed cannot be compared with other layers below: the layer is for these alone.
+                let mut is_bound = listed(&report).is_none();
+                for path in report.implied.paths() {
+                    let path =
+                        path.map_err(|error| format!("cannot read what layer {} implies: {error}", number + 1))?;
+                    is_bound |= adopt(&build.tree(), &below, &path).map_err(|errno| {
                         format!(
                             "cannot copy the attributes of `{}`: {errno}",
-                            String::from_utf8_lossy(path).escape_debug()
+                            String::from_utf8_lossy(&path).escape_debug()
                         )
                     })?;
                 }
-                let name = if changed || store.tree(&plain, &layout).is_some() { chained } else { plain };
+                let name = if is_bound || store.tree(&plain, &layout).is_some() { chained } else { plain };
                 build.commit_unsettled(record(&name, map, layer, &report)).map_err(|error| with_causes(&error))?;
                 name
             }

@@ -314,7 +314,7 @@ pub(super) fn record(name: &str, map: &IdMap, layer: &Wanted, report: &UnpackRep
         diff_id: Some(layer.diff_id.to_string()),
         entries: report.entries,
         size_bytes: report.size_bytes,
-        implied: report.implied.clone(),
+        implied: implied::listed(report).unwrap_or_default(),
         hides_everything: report.hides_everything,
         ..LayerRecord::new(name, map, &layer.blob.digest.to_string())
     }

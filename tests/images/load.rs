@@ -159,6 +159,49 @@ fn what_cannot_be_loaded() {
     test.args(["image", "load", "--tag", "x", "layout"]).any_stdout().any_stderr().run();
 }
 
+/// A layer that has no entries for a great many directories, the first of which lower layers have: it is right above each
+/// of them.
+#[test]
+fn many_directories_without_entries() {
+    require!(Program("umoci"));
+    let test = Devbox::new();
+    let names: String = (0..1100).map(|number| format!("top/d/{number}/x\n")).collect();
+    for name in names.lines() {
+        test.file(name, "");
+    }
+    let names = names.replace("top/", "");
+    test.file("names", names);
+    let here = |command: &mut Command| run(command.current_dir(test.project()));
+    let owners = ["--owner=0", "--group=0", "--mtime=@1000000000"];
+    here(Command::new("tar").args(owners).args(["-C", "top", "-T", "names", "-cf", "top.tar"]));
+    for (layout, mode) in [("one", 0o711), ("two", 0o750)] {
+        let base = test.project().join("base/d");
+        fs::create_dir_all(&base).unwrap();
+        fs::set_permissions(&base, fs::Permissions::from_mode(mode)).unwrap();
+        here(Command::new("tar").args(owners).args(["-C", "base", "-cf", "base.tar", "."]));
+        let image = format!("{layout}:x");
+        here(Command::new("umoci").args(["init", "--layout", layout]));
+        here(Command::new("umoci").args(["new", "--image", &image]));
+        for layer in ["base.tar", "top.tar"] {
+            here(Command::new("umoci").args(["raw", "add-layer", "--image", &image, layer]));
+        }
+        test.args(["image", "load", "--tag", layout, layout]).any_stdout().any_stderr().run();
+        // It is there: nothing is unpacked again.
+        test.args(["image", "load", "--tag", layout, layout]).any_stdout().any_stderr().run();
+    }
+    let mut modes = Vec::new();
+    for layer in fs::read_dir(test.data().join("store/layers")).unwrap().map(|entry| entry.unwrap().path()) {
+        let is_top = layer.join("fs/d/1099/x").exists();
+        assert_eq!(is_top, layer.file_name().unwrap().to_string_lossy().starts_with("chain-"), "{layer:?}");
+        assert!(fs::metadata(layer.join("layer.json")).unwrap().len() < 4096);
+        if is_top {
+            modes.push(fs::metadata(layer.join("fs/d")).unwrap().permissions().mode() & 0o7777);
+        }
+    }
+    modes.sort_unstable();
+    assert_eq!(modes, [0o711, 0o750]);
+}
+
 /// Whether the index leads to this blob: umoci leaves what it replaced.
 fn is_used(blob: &Path, blobs: &[PathBuf], layout: &Path) -> bool {
     let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();

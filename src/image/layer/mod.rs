@@ -21,6 +21,7 @@ pub mod owner;
 pub mod pack;
 mod pending;
 mod source;
+mod spill;
 pub mod stack;
 mod tree;
 mod unpack;
@@ -29,6 +30,7 @@ mod whiteout;
 pub use error::{EntryError, UnpackError};
 pub use limits::{LimitError, UnpackLimits};
 pub use method::{Method, MethodError};
+pub use pending::Implied;
 pub use source::{Compression, decompress, is_compressed};
 pub use unpack::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
 

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::entry::split;
 use super::error::{EntryError, printable};
+use super::pending::Implied;
 use super::whiteout::OPAQUE;
 use crate::image::remove::remove_at;
 use crate::sys::{Context, SysError, SysResult};
@@ -33,17 +34,25 @@ pub(super) struct Tree<'a> {
     /// The last directory that something was linked from.
     source: Option<Opened>,
     /// Directories that were made for what lies in them.
-    implied: Vec<Vec<u8>>,
+    implied: Implied,
 }
 
 impl<'a> Tree<'a> {
     pub fn new(root: BorrowedFd<'a>, default_owner: Option<Owner>) -> Self {
-        Self { root, default_owner, parent: None, source: None, implied: Vec::new() }
+        Self { root, default_owner, parent: None, source: None, implied: Implied::default() }
     }
 
     /// The directories that were made for what lies in them, in the order of their making.
-    pub fn take_implied(&mut self) -> Vec<Vec<u8>> {
+    pub fn take_implied(&mut self) -> Implied {
         std::mem::take(&mut self.implied)
+    }
+
+    /// Whether the directory `path`, no symlink on the way, has this inode.
+    pub fn has_directory(&self, path: &[u8], inode: u64) -> bool {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = RESOLVE | ResolveFlags::NO_SYMLINKS;
+        let opened = rustix::fs::openat2(self.root, path, flags, Mode::empty(), resolve);
+        opened.and_then(rustix::fs::fstat).is_ok_and(|stat| stat.st_ino == inode)
     }
 
     /// Opens the directory `path` below the root as a handle, following symlinks inside the root.
@@ -103,8 +112,8 @@ impl<'a> Tree<'a> {
         if hides {
             return Ok(set_opaque(&fd).call(|| call("setxattr"))?);
         }
-        self.implied.push(path.to_vec());
-        Ok(())
+        let inode = rustix::fs::fstat(&fd).call(|| call("stat"))?.st_ino;
+        Ok(self.implied.push(self.root, inode, path).call(|| call("note"))?)
     }
 
     /// Calls `make` with the directory and the name of `path`. If something is there, it is removed first.

@@ -1,6 +1,5 @@
 //! Turning the entries of an archive into files.
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +15,7 @@ use super::error::{EntryError, UnpackError, printable};
 use super::ids::Ids;
 use super::limits::UnpackLimits;
 use super::owner::{OVERRIDE, Owner as Remembered};
-use super::pending::{Directories, Inodes, Pending};
+use super::pending::{Directories, Implied, Inodes, Pending};
 use super::source::{self, Compression, detect};
 use super::tree::{Owner, Tree, times};
 pub use super::whiteout::Whiteouts;
@@ -52,7 +51,7 @@ pub struct UnpackOptions<'a> {
 }
 
 /// What was unpacked, and what was left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct UnpackReport {
     /// `sha256:<hex>` of the archive as it was read, if it was asked for.
     pub blob: Option<String>,
@@ -74,9 +73,10 @@ pub struct UnpackReport {
     pub xattrs_skipped: u64,
     /// Files that belong to root because their owner does not exist in the namespace.
     pub owners_lost: u64,
-    /// Directories that the archive has no entry for, because lower layers have them; parents before children. Below
-    /// the root, without a leading slash. They are root's with mode 0755, which need not be what lower layers say.
-    pub implied: Vec<Vec<u8>>,
+    /// Directories that the archive has no entry for. They are root's with mode 0755, which need not be what lower layers
+    /// say. Not for another process.
+    #[serde(skip)]
+    pub implied: Implied,
 }
 
 /// Unpacks the archive that `reader` gives into the directory `root`, which should be empty.
@@ -120,6 +120,8 @@ struct Unpacker<'a> {
     root: BorrowedFd<'a>,
     options: UnpackOptions<'a>,
     directories: Directories<'a>,
+    /// Directories that the archive has an entry for.
+    stated: Inodes,
     report: UnpackReport,
 }
 
@@ -132,6 +134,7 @@ impl<'a> Unpacker<'a> {
             root,
             options,
             directories: Directories::new(root),
+            stated: Inodes::default(),
             report: UnpackReport::default(),
         }
     }
@@ -149,7 +152,8 @@ impl<'a> Unpacker<'a> {
             }
         }
         archive.drain()?;
-        self.report.implied = self.finish_directories()?;
+        self.report.implied = self.implied()?;
+        self.finish_directories()?;
         Ok((self.report, archive.into_digest().map(|hasher| hasher.digest().to_string())))
     }
 
@@ -241,6 +245,7 @@ impl<'a> Unpacker<'a> {
         }
         self.xattrs(&fd, entry)?;
         let inode = rustix::fs::fstat(&fd).call(|| "stat".to_owned())?.st_ino;
+        self.stated.insert(inode);
         let pending = Pending { path, inode, mode: entry.mode, modified: entry.modified };
         Ok(self.directories.push(pending).call(|| "write".to_owned())?)
     }
@@ -311,25 +316,31 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
+    /// The directories that no entry is about. Before they get their modes, which may forbid to look.
+    fn implied(&mut self) -> Result<Implied, UnpackError> {
+        let mut left = Implied::default();
+        for record in self.tree.take_implied().records() {
+            let (inode, path) = record.call(|| "read".to_owned())?;
+            // What was replaced later is there no more.
+            if !self.stated.contains(inode) && self.tree.has_directory(&path, inode) {
+                left.push(self.root, inode, &path).call(|| "write".to_owned())?;
+            }
+        }
+        Ok(left)
+    }
+
     /// Times and modes last: making a file changes its directory's time, and a mode may forbid it. The last entry of a
-    /// directory counts; children come before their parents. Returns the directories that no entry is about.
-    fn finish_directories(&mut self) -> Result<Vec<Vec<u8>>, UnpackError> {
-        let mut implied = self.tree.take_implied();
-        let wanted: HashSet<Vec<u8>> = implied.iter().cloned().collect();
-        let mut stated = HashSet::new();
+    /// directory counts; children come before their parents.
+    fn finish_directories(&mut self) -> Result<(), UnpackError> {
         let mut done = Inodes::default();
         loop {
             let last = self.directories.take_last().call(|| "read".to_owned())?;
             if last.is_empty() {
-                implied.retain(|path| !stated.contains(path));
-                return Ok(implied);
+                return Ok(());
             }
             for Pending { path, inode, mode, modified } in last.into_iter().rev() {
                 if done.insert(inode) {
                     self.tree.finish_directory(&path, inode, mode, modified)?;
-                }
-                if wanted.contains(&path) {
-                    stated.insert(path);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What archives must not be able to do, and what layers mean.
 
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
 
@@ -401,4 +401,27 @@ fn a_file_of_gigabytes_that_is_not_there_takes_no_space() {
     let result = place.unpack_with(&bytes, Whiteouts::Literal);
     assert!(matches!(result, Err(UnpackError::Truncated { .. })), "{result:?}");
     assert!(place.stat("large").blocks() * 512 <= 1 << 20);
+}
+
+#[test]
+fn directories_without_entries_take_little_memory_however_many_they_are() {
+    let place = Place::in_memory();
+    let path = |number: u32| format!("{number:0>30}");
+    // 100,000 of them. What has an entry later is no more implied.
+    let below = "/d".repeat(19);
+    let tar = (0..5000).fold(Tar::default(), |tar, number| tar.symlink(&format!("{}{below}/x", path(number)), "y"));
+    let tar = (0..100).fold(tar, |tar, number| tar.directory(&path(number)));
+    let tar = tar.symlink("l", &path(600)).file("l/below/x", "");
+    // Others are replaced, or cannot be looked into at the end.
+    let tar = tar.file(&path(700), "file").file("closed/in/x", "");
+    let report = place.unpack(tar.item(&Item { kind: b'5', path: b"closed", mode: 0, ..Item::default() })).unwrap();
+    let implied: Vec<String> = report.implied.paths().map(|path| String::from_utf8(path.unwrap()).unwrap()).collect();
+    let expected = (0..5000).filter(|number| *number != 700).flat_map(|number| {
+        let all = (0..20).map(move |depth| format!("{}{}", path(number), "/d".repeat(depth)));
+        all.skip(usize::from(number < 100))
+    });
+    assert!(implied.into_iter().eq(expected.chain(["closed/in".to_owned()])));
+    assert_eq!(report.implied.len(), 4999 * 20 - 100 + 1);
+    assert!(report.implied.bytes_in_memory() <= 2 << 20);
+    std::fs::set_permissions(place.root().join("closed"), std::fs::Permissions::from_mode(0o700)).unwrap();
 }

@@ -107,7 +107,16 @@ struct Place(tempfile::TempDir);
 
 impl Place {
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory, where making and removing a great many files takes little time; or else on a disk.
+    fn in_memory() -> Self {
+        Self::within(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn within(directory: tempfile::TempDir) -> Self {
+        let place = Self(directory);
         std::fs::create_dir(place.root()).unwrap();
         std::fs::create_dir(place.outside()).unwrap();
         std::fs::write(place.outside().join("secret"), "secret").unwrap();
