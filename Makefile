@@ -4,7 +4,7 @@ CARGO ?= cargo
 bindir = $(DESTDIR)$(PREFIX)/bin
 datadir = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: build test test-unit test-cli test-kernel test-images test-build test-security test-vm lint bench fuzz install completions clean
+.PHONY: build test test-unit test-cli test-kernel test-images test-build test-security test-ssh test-vm lint bench fuzz install completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -30,6 +30,9 @@ test-build:
 
 test-security:
 	scripts/test-run security
+
+test-ssh:
+	scripts/test-run ssh
 
 # In a virtual machine with systemd and cgroups of version 2; as root.
 test-vm:

@@ -26,6 +26,7 @@ use crate::profile::ProfileError;
 use crate::registry::{CredentialError, Fault, RegistryError};
 use crate::sandbox::channel::Phase;
 use crate::sandbox::net::NetError;
+use crate::ssh::SshError;
 use crate::text::closest;
 use crate::transfer::TransferError;
 use crate::transfer::load::LoadError;
@@ -440,6 +441,20 @@ impl From<ShimError> for Error {
             ShimError::InTheWay { .. } => shown.hint("choose another directory with `--dir`, or move the file away"),
             ShimError::Missing { .. } => shown.hint("`devbox shim list` shows those there are"),
             ShimError::Directory(_) | ShimError::Io { .. } => shown,
+        }
+    }
+}
+
+impl From<SshError> for Error {
+    fn from(error: SshError) -> Self {
+        match error {
+            SshError::Boxes(error) => error.into(),
+            SshError::Paths(error) => error.into(),
+            SshError::Key { .. } => Self::chain(&error).hint("remove it; `devbox ssh-config install` makes a new one"),
+            SshError::NothingInCommon { .. } | SshError::NotSsh => {
+                Self::chain(&error).hint("a newer OpenSSH client knows all that devbox does")
+            }
+            _ => Self::chain(&error),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`sys`] | one safe wrapper per system call; the only `unsafe` |
 //! | [`text`] | text that others wrote, made fit for a terminal; suggestions |
+//! | [`wire`] | numbers and strings as SSH and SFTP write them |
 //! | [`paths`] | XDG directories; the only reader of the environment below `cli` |
 //! | [`progress`] | how long work reports itself |
 //! | [`process`] | helper programs: their errors and their lifetime |
@@ -20,6 +21,7 @@
 //! | [`profile`] | `devbox.toml`: finding, reading, merging, checking, trusting |
 //! | [`sandbox`] | a plan and its execution: namespaces, mounts, sessions, network |
 //! | [`boxes`] | a project's environment on this machine: state, start, join, stop, snapshots |
+//! | [`ssh`] | an ssh server on standard input and output, into a box |
 //! | [`build`] | images from Containerfiles |
 //! | [`editor`] | the box's tools on the host: shims, language servers, settings of editors |
 //! | [`upkeep`] | what is no longer needed, how much space is taken, whether all is sound |
@@ -43,9 +45,11 @@ pub mod profile;
 pub mod progress;
 pub mod registry;
 pub mod sandbox;
+pub mod ssh;
 pub mod sys;
 pub mod text;
 pub mod transfer;
 pub mod ui;
 pub mod upkeep;
 pub mod userns;
+pub mod wire;

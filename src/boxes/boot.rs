@@ -13,8 +13,8 @@ use super::session::{SessionError, io};
 use crate::paths;
 use crate::process;
 use crate::progress::Progress;
-use crate::sandbox::attach::{self, Outcome};
-use crate::sandbox::channel::{Channel, Command, Failure, Phase};
+use crate::sandbox::attach::{self, Outcome, Purpose};
+use crate::sandbox::channel::{Channel, Failure, Phase};
 use crate::sandbox::guard::placeholder::Placeholders;
 use crate::sandbox::launch::{self, Resources};
 use crate::sandbox::net::NetTarget;
@@ -45,13 +45,13 @@ pub struct Place {
     pub denied: Option<PathBuf>,
 }
 
-/// Starts `spec` and runs `command` as its first session. `lock` is released once the command runs; `hold` is kept open
+/// Starts `spec` and does what `purpose` says first. `lock` is released once that has begun; `hold` is kept open
 /// as long as the sandbox exists.
 pub fn boot(
     spec: &SandboxSpec,
     net: &NetPlan,
     place: Place,
-    command: Command,
+    purpose: Purpose<'_>,
     lock: Option<BoxLock>,
     hold: Option<File>,
     progress: &dyn Progress,
@@ -109,8 +109,8 @@ pub fn boot(
             supervised.leave_to_child();
             drop((theirs, listener, control, events, hold, successor, place.placeholders));
             let lock = std::cell::Cell::new(lock);
-            let outcome = attach::attach_with(&Channel::new(ours), command, || drop(lock.take()))
-                .map_err(io("talk to the box"))?;
+            let outcome =
+                attach::serve(Channel::new(ours), purpose, || drop(lock.take())).map_err(io("talk to the box"))?;
             // Nobody answered: the supervisor died without a word.
             Ok(if outcome == Outcome::Refused {
                 Outcome::Failed(Failure {

@@ -50,6 +50,12 @@ fn shells(profile: &Profile, get: &dyn Fn(&str) -> Option<OsString>) -> Vec<Path
     shells
 }
 
+/// The shell that runs command lines.
+#[must_use]
+pub fn command_shell(profile: &Profile) -> PathBuf {
+    profile.shell.clone().unwrap_or_else(|| "/bin/sh".into())
+}
+
 /// Where hooks that have run leave their marks: in the box itself, so that a mark is thrown away by `reset` and comes back
 /// with a snapshot, as what the hook did does.
 pub const MARKS: &str = "/var/lib/devbox/hooks";
@@ -111,8 +117,7 @@ pub fn command(profile: &Profile, what: &What, context: &Context<'_>) -> Command
             (vec![Bytes::from(&shells[0])], "shell".to_owned())
         }
         What::Task(line) => {
-            let shell = profile.shell.clone().unwrap_or_else(|| "/bin/sh".into());
-            (vec![Bytes::from(&shell), Bytes::from("-c"), Bytes::from(line)], line.clone())
+            (vec![Bytes::from(&command_shell(profile)), Bytes::from("-c"), Bytes::from(line)], line.clone())
         }
         What::Command(words) => {
             let shown: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();

@@ -38,6 +38,7 @@ pub mod events;
 pub mod follow;
 pub mod generated;
 pub mod guards;
+pub mod hold;
 pub mod id;
 pub mod limits;
 pub mod list;

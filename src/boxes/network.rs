@@ -79,3 +79,31 @@ pub(super) fn join_network(
         }
     }
 }
+
+/// The file in a box's runtime directory that says which network it has.
+pub(super) const NETWORK_FILE: &str = "network";
+
+/// Which network a plan gives, in the words of `--network`.
+pub(super) fn network_name(net: &NetPlan) -> &'static str {
+    match net.driver {
+        Driver::Pasta(_) | Driver::Slirp(_) => "private",
+        Driver::Host => "host",
+        Driver::Loopback => "none",
+        Driver::Joined => "joined",
+    }
+}
+
+/// A running box keeps its network: one that was asked for by name must be the one it has.
+pub(super) fn require_network(directory: &BoxDir, options: &Options) -> Result<(), SessionError> {
+    let wanted = match options.network {
+        None | Some(profile::NetworkMode::Auto) => return Ok(()),
+        Some(profile::NetworkMode::Private) => "private",
+        Some(profile::NetworkMode::Host) => "host",
+        Some(profile::NetworkMode::None) => "none",
+    };
+    match std::fs::read_to_string(directory.runtime().join(NETWORK_FILE)) {
+        Ok(running) if running != wanted => Err(SessionError::OtherNetwork { running, wanted }),
+        // Without the file the box is just stopping.
+        _ => Ok(()),
+    }
+}

@@ -1,5 +1,6 @@
 //! Running something in a project's box: joining it where it runs, starting it where it does not.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
 use super::lock::{BoxLock, Sharing};
 use super::locking::{self, LockingError};
-use super::network::{join_network, network};
+use super::network::{NETWORK_FILE, join_network, network, network_name, require_network};
 use super::scratch::Scratch;
 use super::shares::Given;
 use super::{
@@ -22,7 +23,7 @@ use crate::limits::{self, host::Unheld};
 use crate::paths::{self, Paths};
 use crate::profile::{self, Grant, LoadedProfile};
 use crate::progress::Progress;
-use crate::sandbox::attach::{self, Outcome};
+use crate::sandbox::attach::{self, Outcome, Purpose};
 use crate::sandbox::channel::{Channel, Failure, Reply, Request};
 use crate::sandbox::etc::{hosts, resolv};
 use crate::sandbox::net::NetError;
@@ -156,14 +157,33 @@ pub fn run(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<i32, SessionError> {
+    fulfil(paths, loaded, &Wish::Run(what), options, progress)
+}
+
+/// What is wanted of a box that may have to be started for it.
+pub(super) enum Wish<'a> {
+    /// A command, until its end.
+    Run(&'a What),
+    /// That it runs while the connection, which is left here, is open.
+    Hold(&'a OnceCell<Channel>),
+}
+
+/// As [`run`], for any wish; 0 when there is no command.
+pub(super) fn fulfil(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    wish: &Wish<'_>,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<i32, SessionError> {
     if options.locked {
         locking::require(loaded, Vec::new())?;
     }
     let begun = jiff::Timestamp::now();
     for _ in 0..MAX_ATTEMPTS {
-        let outcome = match join(paths, loaded, what, options)? {
+        let outcome = match join(paths, loaded, wish, options)? {
             Some(outcome) => outcome,
-            None => start(paths, loaded, what, options, progress)?,
+            None => start(paths, loaded, wish, options, progress)?,
         };
         super::limits::explain_end(paths, loaded, &outcome, begun, progress)?;
         return match outcome {
@@ -173,6 +193,7 @@ pub fn run(
                 continue;
             }
             Outcome::Ended(ended) => Ok(ended.status()),
+            Outcome::Held => Ok(0),
             Outcome::Failed(failure) => Err(SessionError::Start(failure)),
             Outcome::NotExecuted { program, reason, status } => {
                 Err(SessionError::NotExecuted { program, reason, status })
@@ -191,11 +212,11 @@ fn settle(paths: &Paths, loaded: &LoadedProfile) -> Result<(), SessionError> {
     Ok(())
 }
 
-/// Runs `what` in the box if it runs.
+/// Does what is wished in the box if it runs.
 fn join(
     paths: &Paths,
     loaded: &LoadedProfile,
-    what: &What,
+    wish: &Wish<'_>,
     options: &Options,
 ) -> Result<Option<Outcome>, SessionError> {
     if options.throw_away {
@@ -206,35 +227,20 @@ fn join(
     let Some(stream) = running::connect(&directory) else { return Ok(None) };
     require_network(&directory, options)?;
     let made = Made::load(&directory.generated());
-    let command = command(loaded, what, options, &made, shares::load_variables(&directory.runtime()));
-    attach::attach(&Channel::new(stream), command).map(Some).map_err(io("talk to the running box"))
+    let purpose = purpose(loaded, wish, options, &made, shares::load_variables(&directory.runtime()));
+    attach::serve(Channel::new(stream), purpose, || ()).map(Some).map_err(io("talk to the running box"))
 }
 
-/// The file in a box's runtime directory that says which network it has.
-pub(super) const NETWORK_FILE: &str = "network";
-
-/// Which network a plan gives, in the words of `--network`.
-fn network_name(net: &NetPlan) -> &'static str {
-    match net.driver {
-        Driver::Pasta(_) | Driver::Slirp(_) => "private",
-        Driver::Host => "host",
-        Driver::Loopback => "none",
-        Driver::Joined => "joined",
-    }
-}
-
-/// A running box keeps its network: one that was asked for by name must be the one it has.
-fn require_network(directory: &BoxDir, options: &Options) -> Result<(), SessionError> {
-    let wanted = match options.network {
-        None | Some(profile::NetworkMode::Auto) => return Ok(()),
-        Some(profile::NetworkMode::Private) => "private",
-        Some(profile::NetworkMode::Host) => "host",
-        Some(profile::NetworkMode::None) => "none",
-    };
-    match std::fs::read_to_string(directory.runtime().join(NETWORK_FILE)) {
-        Ok(running) if running != wanted => Err(SessionError::OtherNetwork { running, wanted }),
-        // Without the file the box is just stopping.
-        _ => Ok(()),
+fn purpose<'a>(
+    loaded: &LoadedProfile,
+    wish: &Wish<'a>,
+    options: &Options,
+    made: &Made,
+    shared: Vec<(String, String)>,
+) -> Purpose<'a> {
+    match wish {
+        Wish::Run(what) => Purpose::Run(Box::new(command(loaded, what, options, made, shared))),
+        Wish::Hold(kept) => Purpose::Hold(kept),
     }
 }
 
@@ -260,11 +266,11 @@ fn command(
     )
 }
 
-/// Starts the box and runs `what` as its first session.
+/// Starts the box and does what is wished first.
 fn start(
     paths: &Paths,
     loaded: &LoadedProfile,
-    what: &What,
+    wish: &Wish<'_>,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Outcome, SessionError> {
@@ -300,7 +306,7 @@ fn start(
     }
     let scratch = if options.throw_away { Some(Scratch::new(paths, &locked)?) } else { None };
     let running = locked.directory.running();
-    let outcome = launch_box(paths, loaded, what, options, progress, &base, locked, scratch.as_ref());
+    let outcome = launch_box(paths, loaded, wish, options, progress, &base, locked, scratch.as_ref());
     if let Some(scratch) = scratch {
         // The supervisor lets go of the layer with its lock.
         drop(BoxLock::acquire(&running, Sharing::Exclusive, "devbox run --rm", progress)?);
@@ -338,7 +344,7 @@ fn kind(base_id: &str) -> &str {
 fn launch_box(
     paths: &Paths,
     loaded: &LoadedProfile,
-    what: &What,
+    wish: &Wish<'_>,
     options: &Options,
     progress: &dyn Progress,
     base: &RootLayers,
@@ -378,7 +384,7 @@ fn launch_box(
     let mut spec =
         sandbox(loaded, options, base, packages, &locked.directory, record, &net, scratch, limits, given.mounts);
     spec.bus = given.bus;
-    let command = command(loaded, what, options, &made, given.variables);
+    let purpose = purpose(loaded, wish, options, &made, given.variables);
     let (directory, _record, lock) = locked.into_parts();
     let network_file = runtime.join(NETWORK_FILE);
     std::fs::write(&network_file, network_name(&net)).at("write", &network_file)?;
@@ -393,7 +399,7 @@ fn launch_box(
         join,
         denied: Some(directory.denied()),
     };
-    boot::boot(&spec, &net, place, command, Some(lock), hold, progress)
+    boot::boot(&spec, &net, place, purpose, Some(lock), hold, progress)
 }
 
 /// The base and the ids for the project's box. Those of an existing box, and who stacks its layers, stay what they were.

@@ -9,7 +9,7 @@ use super::running::{control_address_in, socket_address_in, temporary_runtime};
 use super::session::{SessionError, io};
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::sandbox::attach::Outcome;
+use crate::sandbox::attach::{Outcome, Purpose};
 use crate::sandbox::channel::Command;
 use crate::sandbox::net::plan::NetPlan;
 use crate::sandbox::spec::SandboxSpec;
@@ -41,7 +41,7 @@ pub fn run(
         runtime: runtime.clone(),
     };
     let running = at.running.clone();
-    let outcome = boot::boot(&spec, net, at, command, None, hold, progress);
+    let outcome = boot::boot(&spec, net, at, Purpose::Run(Box::new(command)), None, hold, progress);
     // The supervisor is done with the layer when it gives up its lock.
     BoxLock::acquire(&running, Sharing::Exclusive, "devbox", progress)?;
     std::fs::remove_dir_all(&runtime).map_err(io("remove the runtime directory"))?;
@@ -49,6 +49,6 @@ pub fn run(
         Outcome::Ended(ended) => Ok(ended),
         Outcome::Failed(failure) => Err(SessionError::Start(failure)),
         Outcome::NotExecuted { program, reason, status } => Err(SessionError::NotExecuted { program, reason, status }),
-        Outcome::Refused | Outcome::Lost => Err(SessionError::Lost),
+        Outcome::Refused | Outcome::Lost | Outcome::Held => Err(SessionError::Lost),
     }
 }

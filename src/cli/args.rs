@@ -13,9 +13,11 @@ use crate::profile::user::parse_age;
 
 pub mod editor;
 pub mod image;
+pub mod ssh;
 
 use editor::{RootArgs, Shim};
 use image::Image;
+use ssh::{SshConfig, SshProxy};
 
 /// A rootless sandbox for developer environments
 ///
@@ -95,6 +97,11 @@ pub enum Command {
     /// Work with images and registries
     #[command(subcommand)]
     Image(Image),
+    /// Be the ssh server of a box, for an ssh client that starts it
+    SshProxy(SshProxy),
+    /// Let ssh clients and editors find the boxes
+    #[command(subcommand)]
+    SshConfig(SshConfig),
     /// Remove what no image, box, snapshot or running session needs
     Gc(GcArgs),
     /// Show what takes how much space

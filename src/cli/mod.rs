@@ -87,6 +87,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Net(Net::Learn(args)) => net::learn(&folder().map_err(could_not_run)?, args),
         Command::Image(command) => image::run(&folder()?, &command),
         Command::Push(args) => image::push::commit_and_push(&folder()?, &args),
+        Command::SshProxy(args) => ssh::proxy(&args),
+        Command::SshConfig(command) => ssh::config(&command),
         Command::Gc(args) => gc::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Df(args) => df::run(args.format),

@@ -4,6 +4,7 @@
 //! Pipes and sockets go to the command as they are. A terminal is replaced by one of the box's own if standard input
 //! and output are both terminals; whatever remains (files, devices, a lone terminal) is relayed through a pipe.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -27,6 +28,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub enum Outcome {
     /// The command ended.
     Ended(Ended),
+    /// The box is held.
+    Held,
     /// The box could not be started.
     Failed(Failure),
     /// The command could not be executed.
@@ -44,13 +47,55 @@ pub enum Outcome {
     Lost,
 }
 
-/// Runs `command` over `channel` (its streams and terminal are filled in here) until it has ended.
-pub fn attach(channel: &Channel, command: Command) -> io::Result<Outcome> {
-    attach_with(channel, command, || ())
+/// What a client wants of a box.
+#[derive(Debug)]
+pub enum Purpose<'a> {
+    /// A command, until its end; its streams and terminal are filled in here.
+    Run(Box<Command>),
+    /// That it runs as long as the conversation, which is left here, goes on.
+    Hold(&'a OnceCell<Channel>),
 }
 
-/// As [`attach`]; calls `started` once the command has been executed.
-pub fn attach_with(channel: &Channel, mut command: Command, started: impl Fn()) -> io::Result<Outcome> {
+/// Does what `purpose` says over `channel`; calls `started` once that has begun.
+pub fn serve(channel: Channel, purpose: Purpose<'_>, started: impl Fn()) -> io::Result<Outcome> {
+    match purpose {
+        Purpose::Run(command) => attach(&channel, *command, started),
+        Purpose::Hold(kept) => {
+            if let Err(refused) = request(&channel, &Request::Hold, &[])? {
+                return Ok(refused);
+            }
+            let outcome = loop {
+                match channel.receive()? {
+                    Some((Reply::Started, _)) => break Outcome::Held,
+                    Some((Reply::Failed(failure), _)) => break Outcome::Failed(failure),
+                    Some(_) => {}
+                    None => break Outcome::Refused,
+                }
+            };
+            if outcome == Outcome::Held {
+                started();
+                // The one that is there already holds the box as well.
+                kept.set(channel).ok();
+            }
+            Ok(outcome)
+        }
+    }
+}
+
+/// Sends `request`, unless nobody is there any more.
+fn request(channel: &Channel, request: &Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<Result<(), Outcome>> {
+    match channel.send(request, descriptors) {
+        Ok(()) => Ok(Ok(())),
+        // Whoever was there has gone, and may have said why before.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Err(match channel.receive() {
+            Ok(Some((Reply::Failed(failure), _))) => Outcome::Failed(failure),
+            _ => Outcome::Refused,
+        })),
+        Err(error) => Err(error),
+    }
+}
+
+fn attach(channel: &Channel, mut command: Command, started: impl Fn()) -> io::Result<Outcome> {
     let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let own_terminal = terminal::is_terminal(standard[0]) && terminal::is_terminal(standard[1]);
     let mut relays = Vec::new();
@@ -83,15 +128,8 @@ pub fn attach_with(channel: &Channel, mut command: Command, started: impl Fn()) 
         Signal::SIGCONT,
     ])?;
     let borrowed: Vec<BorrowedFd<'_>> = handed.iter().map(AsFd::as_fd).collect();
-    if let Err(error) = channel.send(&Request::Run(command), &borrowed) {
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            return Err(error);
-        }
-        // Whoever was there has gone, and may have said why before.
-        return Ok(match channel.receive() {
-            Ok(Some((Reply::Failed(failure), _))) => Outcome::Failed(failure),
-            _ => Outcome::Refused,
-        });
+    if let Err(refused) = request(channel, &Request::Run(command), &borrowed)? {
+        return Ok(refused);
     }
     drop(borrowed);
     drop(handed);

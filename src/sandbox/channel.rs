@@ -41,6 +41,8 @@ pub enum Stream {
 pub enum Request {
     /// Run a command as a new session.
     Run(Command),
+    /// Keep the box running as long as the connection is open.
+    Hold,
     /// End every session and the box; kill what is left after this many milliseconds.
     Stop {
         /// How long the processes have to end by themselves.

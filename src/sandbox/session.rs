@@ -45,6 +45,12 @@ pub fn lead(stream: UnixStream, events: &super::init::EventLog) -> Outcome {
             events.append("session_ended", &[("command", &title), ("status", &status)]);
             Outcome::Done
         }
+        Ok(Some((Request::Hold, _))) => {
+            if channel.send(&Reply::Started, &[]).is_ok() {
+                while let Ok(Some(_)) = channel.receive::<Control>() {}
+            }
+            Outcome::Done
+        }
         Ok(Some((Request::Stop { grace_ms }, _))) => {
             // The connection stays open in init, so that the client sees it close when the box is gone.
             channel.send(&Reply::Stopping, &[]).ok();

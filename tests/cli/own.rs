@@ -118,6 +118,8 @@ Commands:
   net          See what a box reaches over the network, and what it may reach
   push         Make an image of a box, and give it to a registry
   image        Work with images and registries
+  ssh-proxy    Be the ssh server of a box, for an ssh client that starts it
+  ssh-config   Let ssh clients and editors find the boxes
   gc           Remove what no image, box, snapshot or running session needs
   df           Show what takes how much space
   check        Look whether every image, layer and box is sound

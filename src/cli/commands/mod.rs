@@ -38,6 +38,7 @@ pub mod root;
 pub mod session;
 pub mod shim;
 pub mod snapshot;
+pub mod ssh;
 pub mod stats;
 pub mod status;
 pub mod stop;

@@ -1,0 +1,153 @@
+//! An ssh client that knows one box.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use crate::support::PATIENCE;
+use crate::support::devbox::Devbox;
+use crate::support::processes::wait_end;
+
+/// A box, and what clients are told of it.
+pub struct Client {
+    pub test: Devbox,
+    name: String,
+}
+
+impl Client {
+    /// A box on the host base, with more in its profile. It does not run.
+    pub fn new(profile: &str) -> Self {
+        let mut client = Self { test: Devbox::shared(""), name: String::new() };
+        // Boxes of other tests lie in the same directory.
+        let unique = client.test.path("").file_name().expect("a name").to_string_lossy().replace('.', "-");
+        client.name = unique;
+        let profile = format!("name = \"{}\"\nbase = \"host\"\n{profile}[network]\nmode = \"none\"\n", client.name);
+        client.test.profile(&profile);
+        client.test.sh("true").any_stderr().run();
+        let text = client.test.args(["ssh-config", "print"]).any_stdout().run().stdout;
+        // Through the link that marks the processes of this test.
+        let program = text.lines().find_map(|line| line.trim().strip_prefix("ProxyCommand '")?.split('\'').next());
+        let own = client.test.path("devbox").to_string_lossy().into_owned();
+        fs::write(client.config(), text.replace(program.expect("a program"), &own)).expect("write");
+        client
+    }
+
+    /// What comes after `ssh -F`.
+    pub fn config(&self) -> PathBuf {
+        self.test.path("ssh_config")
+    }
+
+    /// The host's name for clients.
+    pub fn host(&self) -> String {
+        format!("{}.devbox", self.name)
+    }
+
+    /// `program` with the environment of the test's user.
+    pub fn program(&self, program: &str) -> Command {
+        let like = self.test.command([""; 0]);
+        let mut command = Command::new(program);
+        command.current_dir(self.test.path("")).env_clear();
+        command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
+    /// `ssh OPTIONS HOST SCRIPT`.
+    pub fn ssh(&self, options: &[&str], script: &str) -> Command {
+        let mut command = self.program("ssh");
+        command.arg("-F").arg(self.config()).args(options).arg(self.host());
+        if !script.is_empty() {
+            command.arg(script);
+        }
+        command
+    }
+
+    /// Runs `script`; returns its status, output and errors.
+    #[track_caller]
+    pub fn run(&self, options: &[&str], script: &str) -> (i32, String, String) {
+        ended(self.ssh(options, script), b"")
+    }
+
+    /// A running ssh client that others share, at this path; ends when dropped.
+    pub fn master(&self) -> Master {
+        let path = self.test.path("master");
+        let mut command = self.ssh(&["-M", "-N", "-S", path.to_str().expect("a plain name")], "");
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("start ssh");
+        let deadline = Instant::now() + PATIENCE;
+        while !self.check(&path) {
+            assert!(Instant::now() < deadline && child.try_wait().expect("wait").is_none(), "there is no master");
+        }
+        Master { child, path }
+    }
+
+    fn check(&self, path: &std::path::Path) -> bool {
+        let mut command = self.ssh(&["-O", "check", "-S", path.to_str().expect("a plain name")], "");
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("start ssh").success()
+    }
+}
+
+pub struct Master {
+    child: Child,
+    pub path: PathBuf,
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        // A signal that comes before it waits would be forgotten.
+        self.child.kill().expect("kill a child");
+        self.child.wait().expect("reap a child");
+    }
+}
+
+/// Runs `command` with `input` to its end; returns every byte.
+#[track_caller]
+pub fn output(mut command: Command, input: &[u8]) -> Output {
+    let shown = format!("{command:?}");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let (mut stdout, mut stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // Who does not want all of it closes the pipe.
+            stdin.write_all(input).ok();
+        });
+        let read = |stream: &mut dyn Read| {
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).expect("read");
+            bytes
+        };
+        let errors = scope.spawn(move || read(&mut stderr));
+        let output = scope.spawn(move || read(&mut stdout));
+        let in_time = wait_end(child.id(), Instant::now() + PATIENCE);
+        if !in_time {
+            child.kill().expect("kill a child");
+        }
+        let status = child.wait().expect("reap a child");
+        let (stdout, stderr) = (output.join().expect("read"), errors.join().expect("read"));
+        assert!(in_time, "{shown} does not end: {}", String::from_utf8_lossy(&stderr));
+        Output { status, stdout, stderr }
+    })
+}
+
+/// As [`output`]: status, output and errors as text.
+#[track_caller]
+pub fn ended(command: Command, input: &[u8]) -> (i32, String, String) {
+    let output = output(command, input);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+/// Bytes that are no text.
+pub fn noise(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    fs::File::open("/dev/urandom").expect("open a device").read_exact(&mut bytes).expect("read a device");
+    bytes
+}
+
+/// `path` as an argument.
+pub fn text(path: &impl AsRef<OsStr>) -> &str {
+    path.as_ref().to_str().expect("a plain name")
+}

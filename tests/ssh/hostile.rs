@@ -1,0 +1,104 @@
+//! Clients that are none.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use crate::client::{Client, ended, noise};
+use crate::require;
+use crate::support::PATIENCE;
+use crate::support::processes::{self, wait_end};
+
+fn proxy(client: &Client) -> Command {
+    client.test.command(["ssh-proxy", &client.host()])
+}
+
+/// A packet without encryption.
+fn packet(message: &[u8]) -> Vec<u8> {
+    let padding = 8 + 8 - (5 + message.len()) % 8;
+    let length = u32::try_from(1 + message.len() + padding).expect("a small message");
+    [&length.to_be_bytes()[..], &[padding as u8], message, &vec![0; padding]].concat()
+}
+
+#[test]
+fn garbage_ends_the_connection() {
+    require!(Userns, Overlay);
+    let client = Client::new("");
+    let hello = b"SSH-2.0-x\r\n".to_vec();
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("noise", noise(300_000)),
+        ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        ("an endless line", vec![b'S'; 100_000]),
+        ("noise after the greeting", [&hello[..], &[0xff; 1000]].concat()),
+        ("a request before any key", [&hello[..], &packet(&[50, 0, 0, 0, 0])].concat()),
+        ("keys without an offer", [&hello[..], &packet(&[21])].concat()),
+    ];
+    for (what, bytes) in cases {
+        let (status, _, errors) = ended(proxy(&client), &bytes);
+        assert!(status == 1 && errors.contains("ssh client"), "{what}: {status} {errors}");
+    }
+    // One that says nothing at all, or hangs up in the middle of a word, is no failure.
+    for bytes in [&b""[..], b"SSH-2", b"SSH-2.0-x\r\n\0\0"] {
+        assert_eq!(ended(proxy(&client), bytes).0, 0, "{bytes:?}");
+    }
+    let left = processes::wait_until_none(&client.test.path(""));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_client_that_never_reads_takes_no_memory() {
+    require!(Userns, Overlay);
+    let client = Client::new("");
+    let mut child =
+        proxy(&client).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start");
+    let mut input = child.stdin.take().expect("a pipe");
+    // Each of these is answered, and nobody reads the answers.
+    let flood = packet(&[20; 1000]).repeat(64);
+    let writer = thread::spawn(move || {
+        input.write_all(b"SSH-2.0-x\r\n").expect("write");
+        // Until the other side has gone, or takes no more.
+        for _ in 0..1000 {
+            if input.write_all(&flood).is_err() {
+                break;
+            }
+        }
+    });
+    assert!(wait_end(child.id(), Instant::now() + PATIENCE), "the proxy goes on");
+    child.wait().expect("reap");
+    writer.join().expect("a writer");
+}
+
+#[test]
+fn output_that_nobody_reads_waits_in_the_box() {
+    require!(Userns, Overlay, Program("ssh"));
+    let client = Client::new("");
+    let mut command = client.ssh(&[], "yes & yes >&2 & echo $!; wait");
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start ssh");
+    let mut some = vec![0; 1 << 20];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut some).expect("output");
+    let held: Vec<u64> = processes::belonging_to(&client.test.path(""))
+        .iter()
+        .filter(|process| process.command.contains("ssh-proxy"))
+        .filter_map(|process| resident_kib(process.pid))
+        .collect();
+    assert!(!held.is_empty() && held.iter().all(|kib| *kib < 100 << 10), "{held:?} KiB");
+    child.kill().expect("kill a child");
+    child.wait().expect("reap");
+    let left = processes::wait_until_none(&client.test.path(""));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn resident_kib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
+}
+
+#[test]
+fn a_box_that_is_not_there_is_said() {
+    let test = crate::support::devbox::Devbox::new();
+    let (status, _, errors) = ended(test.command(["ssh-proxy", "shop.devbox"]), b"");
+    assert_eq!(status, 1, "{errors}");
+    assert!(errors.contains("there is no box `shop`") && errors.contains("hint: "), "{errors}");
+}
