@@ -2,7 +2,7 @@
 //!
 //! The steps of [`run`] are those of "Starting a box" in `docs/architecture.md`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -91,7 +91,7 @@ pub fn run(spec: &SandboxSpec, filter: &Filter, inherited: Inheritance) -> i32 {
         return 1;
     }
     drop(report);
-    match serve(&listener, first, &events, spec.lifetime) {
+    match serve(listener, first, &events, spec.lifetime) {
         Ok(()) => 0,
         Err(error) => {
             events.append("failed", &[("error", &error.to_string())]);
@@ -203,14 +203,22 @@ fn silence_standard_streams() -> SysResult<()> {
     Ok(())
 }
 
+/// A session leader, as init sees it.
+struct Leader {
+    pid: Pid,
+    /// Where it says that its session is over; closed when init knows.
+    farewell: Option<UnixStream>,
+}
+
 /// Starts leaders and reaps, until the box has no reason to run.
-fn serve(listener: &UnixListener, first: UnixStream, events: &EventLog, lifetime: Lifetime) -> SysResult<()> {
+fn serve(listener: UnixListener, first: UnixStream, events: &EventLog, lifetime: Lifetime) -> SysResult<()> {
     let signals = Signals::receive(&[Signal::SIGCHLD, Signal::SIGTERM])?;
     listener.set_nonblocking(true).call(|| "fcntl `socket`".to_owned())?;
-    let mut leaders = vec![start_leader(first, listener, events)?];
+    let mut leaders = vec![start_leader(first, events)?];
+    let mut listener = Some(listener);
     loop {
         while let Some((pid, ended)) = process::reap()? {
-            if let Some(position) = leaders.iter().position(|leader| *leader == pid) {
+            if let Some(position) = leaders.iter().position(|leader| leader.pid == pid) {
                 leaders.swap_remove(position);
                 if ended == Ended::Exited(STOP_BOX) {
                     return Ok(());
@@ -218,17 +226,33 @@ fn serve(listener: &UnixListener, first: UnixStream, events: &EventLog, lifetime
             }
         }
         if leaders.is_empty() && lifetime == Lifetime::Session {
-            // Clients that connected just now find the connection closed and start the box anew.
             return Ok(());
         }
-        let mut set = [PollFd::new(listener, PollFlags::IN), PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        let mut set = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        set.extend(listener.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+        let first_farewell = set.len();
+        let speaking: Vec<usize> = (0..leaders.len()).filter(|index| leaders[*index].farewell.is_some()).collect();
+        set.extend(leaders.iter().filter_map(|leader| Some(PollFd::new(leader.farewell.as_ref()?, PollFlags::IN))));
         match poll(&mut set, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).call(|| "poll".to_owned()),
         }
+        let said = set[first_farewell..].iter().zip(speaking).filter(|(polled, _)| !polled.revents().is_empty());
+        let over: Vec<usize> = said.map(|(_, index)| index).collect();
+        if !over.is_empty() {
+            let farewells: Vec<_> = over.into_iter().map(|index| leaders[index].farewell.take()).collect();
+            if lifetime == Lifetime::Session && leaders.iter().all(|leader| leader.farewell.is_none()) {
+                // Before its client knows: whoever comes next finds nobody and starts the box anew. So do clients that
+                // connected just now.
+                listener = None;
+            }
+            drop(farewells);
+        }
         let mut child_ended = false;
         while let Some((signal, _)) = signals.next()? {
             if signal == Signal::SIGTERM as i32 {
+                // Nobody waits for an answer any more.
+                leaders.clear();
                 terminate_everything(Duration::from_secs(10));
                 return Ok(());
             }
@@ -238,29 +262,43 @@ fn serve(listener: &UnixListener, first: UnixStream, events: &EventLog, lifetime
             // The last session may just have ended: then nobody joins any more.
             continue;
         }
-        while let Ok((stream, _)) = listener.accept() {
+        while let Some(Ok((stream, _))) = listener.as_ref().map(UnixListener::accept) {
             // Somebody inside who got hold of the socket is visible in this pid namespace; the host is not.
             if crate::sys::socket::peer_pid(&stream).is_ok_and(|pid| pid == 0) {
-                leaders.push(start_leader(stream, listener, events)?);
+                leaders.push(start_leader(stream, events)?);
             }
         }
     }
 }
 
-fn start_leader(stream: UnixStream, listener: &UnixListener, events: &EventLog) -> SysResult<Pid> {
+fn start_leader(stream: UnixStream, events: &EventLog) -> SysResult<Leader> {
     stream.set_nonblocking(false).call(|| "fcntl `socket`".to_owned())?;
+    let (farewell, own) = UnixStream::pair().call(|| "socketpair".to_owned())?;
     match fork()? {
-        Forked::Parent { pid, .. } => Ok(pid),
+        Forked::Parent { pid, .. } => Ok(Leader { pid, farewell: Some(farewell) }),
         Forked::Child => {
-            let listening = listener.as_raw_fd();
-            let keep = [stream.as_raw_fd(), events.0.as_ref().map_or(-1, AsRawFd::as_raw_fd)];
-            debug_assert!(!keep.contains(&listening));
+            let events_file = events.0.as_ref().map_or(-1, AsRawFd::as_raw_fd);
             // A leader must not hold other sessions' connections open, nor accept in init's place.
-            let outcome = match process::close_all_but(&keep) {
-                Ok(()) => session::lead(stream, events),
+            let outcome = match process::close_all_but(&[stream.as_raw_fd(), own.as_raw_fd(), events_file]) {
+                Ok(()) => session::lead(stream, events, Farewell(own)),
                 Err(_) => Outcome::Done,
             };
             exit_now(if outcome == Outcome::StopBox { STOP_BOX } else { 0 })
+        }
+    }
+}
+
+/// A leader's way to tell init that its session is over.
+#[derive(Debug)]
+pub struct Farewell(UnixStream);
+
+impl Farewell {
+    /// Returns when init knows: if it was the last session, nobody can join the box any more.
+    pub fn say(&self) {
+        let mut init = &self.0;
+        // Where init is gone, so is the box.
+        if init.write_all(&[0]).is_ok() {
+            init.read_exact(&mut [0]).ok();
         }
     }
 }

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::channel::{Bytes, Channel, Command, Control, Reply, Request, Stream};
+use super::init::{EventLog, Farewell};
 use super::passwd;
 use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::process::{self, Ended};
@@ -35,13 +36,13 @@ pub enum Outcome {
 }
 
 /// The leader's whole life, from the first message of its client. Runs in a fork of init.
-pub fn lead(stream: UnixStream, events: &super::init::EventLog) -> Outcome {
+pub fn lead(stream: UnixStream, events: &EventLog, farewell: Farewell) -> Outcome {
     let channel = Channel::new(stream);
     match channel.receive::<Request>() {
         Ok(Some((Request::Run(command), descriptors))) => {
             let title = command.title.clone();
             events.append("session_started", &[("command", &title)]);
-            let status = run(&channel, command, descriptors);
+            let status = run(&channel, command, descriptors, &farewell);
             events.append("session_ended", &[("command", &title), ("status", &status)]);
             Outcome::Done
         }
@@ -69,9 +70,10 @@ pub fn lead(stream: UnixStream, events: &super::init::EventLog) -> Outcome {
 }
 
 /// Runs the command to its end; returns what to log.
-fn run(channel: &Channel, command: Command, descriptors: Vec<OwnedFd>) -> String {
+fn run(channel: &Channel, command: Command, descriptors: Vec<OwnedFd>, farewell: &Farewell) -> String {
     let program = command.arguments.first().map(|p| p.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
     let refuse = |reason: String, status: i32| {
+        farewell.say();
         channel.send(&Reply::NotExecuted { program: program.clone(), reason: reason.clone(), status }, &[]).ok();
         reason
     };
@@ -81,6 +83,7 @@ fn run(channel: &Channel, command: Command, descriptors: Vec<OwnedFd>) -> String
     };
     match follow(channel, &started) {
         Ok(Some(ended)) => {
+            farewell.say();
             channel.send(&Reply::Ended(ended), &[]).ok();
             ended.status().to_string()
         }
