@@ -16,6 +16,7 @@ use crate::boxes::ports::PortError;
 use crate::boxes::session::SessionError;
 use crate::boxes::window::WindowError;
 use crate::build::BuildError;
+use crate::devcontainer::FeatureError;
 use crate::editor::shim::ShimError;
 use crate::image::platform::PlatformError;
 use crate::image::reference::ReferenceError;
@@ -306,6 +307,29 @@ impl From<TransferError> for Error {
                 Self::chain(&error).hint("a root file system is used as it is: `rootfs = \"FILE\"` in `devbox.toml`")
             }
             error => Self::chain(&error),
+        }
+    }
+}
+
+impl From<FeatureError> for Error {
+    fn from(error: FeatureError) -> Self {
+        match error {
+            FeatureError::Invalid(diagnostic) => Self { message: Message::Report(diagnostic), ..Self::new("") },
+            FeatureError::Build(error) => error.into(),
+            FeatureError::Base(error) => error.into(),
+            FeatureError::Store(error) => error.into(),
+            FeatureError::Profile(error) => error.into(),
+            FeatureError::Cycle { .. } => Self::chain(&error)
+                .hint("leave one of them out of `features`, or tell its author: see `dependsOn` and `installsAfter`"),
+            FeatureError::Fetch { .. } | FeatureError::Reference { .. } => Self::chain(&error)
+                .hint("look for a mistake in its name in `features`, and whether this machine needs `HTTPS_PROXY`"),
+            FeatureError::Outside { .. } => {
+                Self::chain(&error).hint("keep local Features beside the devcontainer file")
+            }
+            FeatureError::Unpack { .. } => {
+                Self::chain(&error).hint("the archive is damaged or hostile: do not use this Feature")
+            }
+            _ => Self::chain(&error),
         }
     }
 }

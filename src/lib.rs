@@ -23,6 +23,7 @@
 //! | [`boxes`] | a project's environment on this machine: state, start, join, stop, snapshots |
 //! | [`ssh`] | an ssh server on standard input and output, into a box |
 //! | [`build`] | images from Containerfiles |
+//! | [`devcontainer`] | Features of a devcontainer file, and what images carry along |
 //! | [`editor`] | the box's tools on the host: shims, language servers, settings of editors |
 //! | [`upkeep`] | what is no longer needed, how much space is taken, whether all is sound |
 //! | [`doctor`] | what this machine lacks, and the command that mends it |
@@ -34,6 +35,7 @@ pub mod base;
 pub mod boxes;
 pub mod build;
 pub mod cli;
+pub mod devcontainer;
 pub mod doctor;
 pub mod editor;
 pub mod error;

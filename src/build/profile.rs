@@ -41,7 +41,7 @@ pub fn prepare(
     listener: &mut dyn Listener,
 ) -> Result<BuildInputs, BuildError> {
     let mut collector = Collector { listener, inputs: BuildInputs::default() };
-    let (Some(mut request), BaseSpec::Image(name)) = (request(loaded)?, &loaded.profile.base) else {
+    let (Some(mut request), BaseSpec::Image(name)) = (request(loaded)?, own_base(loaded)) else {
         return Ok(collector.inputs);
     };
     request.only_pinned = inputs == Inputs::OnlyLocked;
@@ -82,6 +82,12 @@ pub fn differences(paths: &Paths, loaded: &LoadedProfile) -> Result<Vec<String>,
     let missing = wanted.difference(&known).map(|(_, name)| format!("{name}: is not in the lock file"));
     let surplus = known.difference(&wanted).filter(|_| !named.may_lack);
     Ok(missing.chain(surplus.map(|(_, name)| format!("{name}: is not in the Containerfile"))).collect())
+}
+
+/// What the profile's own build makes: below what a devcontainer file adds.
+fn own_base(loaded: &LoadedProfile) -> &BaseSpec {
+    let below = loaded.devcontainer.as_ref().and_then(|devcontainer| devcontainer.below.as_ref());
+    below.unwrap_or(&loaded.profile.base)
 }
 
 /// Passes everything on, and keeps what inputs are.

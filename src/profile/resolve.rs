@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::devcontainer;
+use super::devcontainer::{self, Chosen};
 use super::diagnostic::Diagnostic;
 use super::error::ProfileError;
 use super::load::{LOCAL_FILE, Text, exists, find, read, resolve_links};
@@ -31,6 +31,7 @@ use super::{
     DEFAULT_PASS, Devcontainer, Env, Hooks, Mount, Network, Profile, Project, Security, Share, registries, share,
 };
 use crate::base::{BaseSpec, OverlayDriver};
+use crate::image::reference::Reference;
 use crate::limits::Limits;
 use crate::paths::{self, Paths};
 use crate::registry::Settings;
@@ -49,6 +50,8 @@ pub enum Source {
     /// Came with the project, or is named by a file that did. `devbox.local.toml` too: an archive or a repository may
     /// bring one along, and nothing on disk tells it from the user's own.
     Untrusted(PathBuf),
+    /// Came with an image, which is called so.
+    Carried(PathBuf),
 }
 
 impl Source {
@@ -56,14 +59,14 @@ impl Source {
     pub fn label(&self) -> PathBuf {
         match self {
             Self::Shipped(name) => PathBuf::from(format!("<shipped {name}>")),
-            Self::User(path) | Self::Untrusted(path) => path.clone(),
+            Self::User(path) | Self::Untrusted(path) | Self::Carried(path) => path.clone(),
         }
     }
 
     /// The file, if it is one.
     pub fn file(&self) -> Option<&Path> {
         match self {
-            Self::Shipped(_) => None,
+            Self::Shipped(_) | Self::Carried(_) => None,
             Self::User(path) | Self::Untrusted(path) => Some(path),
         }
     }
@@ -116,12 +119,11 @@ impl Profile {
     /// The profile for the folder `start`. Without any file it is the default one: the host base, and `start` is the
     /// project.
     pub fn load(paths: &Paths, start: &Path) -> Result<LoadedProfile, ProfileError> {
-        Self::load_chosen(paths, start, None)
+        Self::load_chosen(paths, start, Chosen::default())
     }
 
-    /// As [`Profile::load`]; of several devcontainer files the one that is called `chosen`: see
-    /// [`find::choose`](devcontainer::find::choose).
-    pub fn load_chosen(paths: &Paths, start: &Path, chosen: Option<&str>) -> Result<LoadedProfile, ProfileError> {
+    /// As [`Profile::load`], with what is known of a devcontainer file.
+    pub fn load_chosen(paths: &Paths, start: &Path, chosen: Chosen<'_>) -> Result<LoadedProfile, ProfileError> {
         let mut loaded = Self::load_with(paths, start, chosen)?;
         if loaded.sources.iter().any(|source| source.file().and_then(Path::parent) == Some(&loaded.project)) {
             loaded.lock = lock::read(&loaded.project)?;
@@ -137,22 +139,25 @@ impl Profile {
 
     /// As [`Profile::load`], without a look at the lock file.
     pub fn load_unlocked(paths: &Paths, start: &Path) -> Result<LoadedProfile, ProfileError> {
-        Self::load_with(paths, start, None)
+        Self::load_with(paths, start, Chosen::default())
     }
 
-    /// As [`Profile::load_unlocked`]; of several devcontainer files the one that is called `chosen`.
-    fn load_with(paths: &Paths, start: &Path, chosen: Option<&str>) -> Result<LoadedProfile, ProfileError> {
+    fn load_with(paths: &Paths, start: &Path, chosen: Chosen<'_>) -> Result<LoadedProfile, ProfileError> {
         let found = find(start, &paths.home)?;
         let loader = Loader { paths };
         let config = loader.config()?;
         let driver = config.as_ref().and_then(|config| config.layer.driver);
-        let mut top = Vec::new();
+        let (mut top, mut carried) = (Vec::new(), Vec::new());
         if let Some(file) = found.file {
             top.push(loader.file(Source::Untrusted(file))?);
         } else {
             let files = devcontainer::find::all(&found.project)?;
-            if let Some(file) = devcontainer::find::choose(&found.project, &files, chosen)? {
-                top.push(loader.devcontainer(&found.project, file)?);
+            if let Some(file) = devcontainer::find::choose(&found.project, &files, chosen.name)? {
+                let file = loader.devcontainer(&found.project, file)?;
+                if let Some((label, text)) = chosen.metadata {
+                    carried = loader.metadata(&found.project, &file.layer, label, text)?;
+                }
+                top.push(file);
             }
         }
         let local = found.project.join(LOCAL_FILE);
@@ -177,15 +182,19 @@ impl Profile {
         };
 
         let name = top.iter().rev().find_map(|file| file.layer.name.clone());
-        let files: Vec<LoadedFile> = below.into_iter().chain(top).collect();
+        let files: Vec<LoadedFile> = below.into_iter().chain(carried).chain(top).collect();
         let (merged, origins) = merge(files.iter().map(|file| &file.layer).enumerate());
         // Read only where they count: every start comes past here.
         let registries = match merged.base {
             Some(BaseChoice::Image(_) | BaseChoice::Build(_)) => registries::load(paths)?,
             _ => Settings::default(),
         };
-        let devcontainer = merged.devcontainer.as_deref().cloned();
+        let mut devcontainer = merged.devcontainer.as_deref().cloned();
         let mut profile = complete(merged, name, &found.project, &files, &origins, &registries)?;
+        if let Some(devcontainer) = devcontainer.as_mut().filter(|devcontainer| !devcontainer.features.is_empty()) {
+            let with_features = BaseSpec::Image(built_image(&found.project, "-features")?);
+            devcontainer.below = Some(std::mem::replace(&mut profile.base, with_features));
+        }
         profile.limits.lower_to(&own_limits);
         let wants = trust::wishes(&found.project, &profile, &baseline, &files);
         let digest = trust::digest(&found.project, &files, &wants);
@@ -297,6 +306,22 @@ impl Loader<'_> {
         Ok(LoadedFile { source: Source::Untrusted(file.to_owned()), text, owner: Some(owner), layer })
     }
 
+    /// What an image carries along for the devcontainer file whose layer is `top`.
+    fn metadata(&self, project: &Path, top: &Layer, label: &Path, text: &str) -> Result<Vec<LoadedFile>, ProfileError> {
+        let host = |name: &str| paths::variable(name).map(|value| value.to_string_lossy().into_owned());
+        let place = devcontainer::read::Place { file: label, text, project, home: &self.paths.home, host: &host };
+        let own = top.devcontainer.as_deref();
+        let folder = match (own.and_then(|own| own.folder.as_ref()), &top.project_path) {
+            (Some(folder), _) | (None, Some(ProjectPath::Absolute(folder))) => folder,
+            _ => project,
+        };
+        let layers =
+            devcontainer::read::metadata(&place, &folder.to_string_lossy(), own.map_or("", |own| own.id.as_str()))?;
+        let file =
+            |layer| LoadedFile { source: Source::Carried(label.to_owned()), text: text.to_owned(), owner: None, layer };
+        Ok(layers.into_iter().map(file).collect())
+    }
+
     fn shipped(&self, shipped: &Shipped) -> Result<LoadedFile, ProfileError> {
         let source = Source::Shipped(shipped.name);
         let file = source.label();
@@ -404,6 +429,15 @@ fn complete(
     }
     let mut pass: Vec<String> = DEFAULT_PASS.iter().map(|name| (*name).to_owned()).collect();
     pass.extend(merged.pass.into_iter().filter(|name| !DEFAULT_PASS.contains(&name.as_str())));
+    let mut hooks = Hooks {
+        create: merged.create,
+        start: merged.start,
+        enter: merged.enter,
+        review: merged.review.unwrap_or(false),
+    };
+    if let Some(devcontainer) = &merged.devcontainer {
+        devcontainer::hooks::arrange(&mut hooks, devcontainer.wait_for.as_deref());
+    }
     Ok(Profile {
         name: name.unwrap_or_else(|| default_name(project)),
         build: match &merged.base {
@@ -421,7 +455,7 @@ fn complete(
             mask: merged.mask,
             protect: merged.protect,
             read_only: merged.read_only.unwrap_or(false),
-            folder: merged.devcontainer.and_then(|devcontainer| devcontainer.folder),
+            folder: merged.devcontainer.as_ref().and_then(|devcontainer| devcontainer.folder.clone()),
         },
         volumes: merged.volumes,
         env: Env { set: merged.env, pass, session: merged.session_env },
@@ -447,12 +481,7 @@ fn complete(
         security,
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,
-        hooks: Hooks {
-            create: merged.create,
-            start: merged.start,
-            enter: merged.enter,
-            review: merged.review.unwrap_or(false),
-        },
+        hooks,
     })
 }
 
@@ -477,15 +506,17 @@ fn require_walls(security: &Security, merged: &Layer) -> Result<(), ProfileError
 /// The repository of the images that projects build; the tag is made from the project's path.
 pub const BUILT_IMAGES: &str = "localhost/devbox-build";
 
+/// The name of the image that a project builds: it is made anew when it changes.
+fn built_image(project: &Path, end: &str) -> Result<Reference, ProfileError> {
+    let digest = crate::image::digest::of_bytes(project.as_os_str().as_encoded_bytes());
+    let name = format!("{BUILT_IMAGES}:{}{end}", &digest[..16]);
+    name.parse().map_err(|source| ProfileError::Image { name, source })
+}
+
 /// What is at the path decides whether it is an archive; of what is not there, its name.
 fn base_spec(choice: Option<BaseChoice>, project: &Path, registries: &Settings) -> Result<BaseSpec, ProfileError> {
     Ok(match choice {
-        Some(BaseChoice::Build(_)) => {
-            // The name of the image that the project builds: it is made anew when it changes.
-            let digest = crate::image::digest::of_bytes(project.as_os_str().as_encoded_bytes());
-            let name = format!("{BUILT_IMAGES}:{}", &digest[..16]);
-            BaseSpec::Image(name.parse().map_err(|source| ProfileError::Image { name, source })?)
-        }
+        Some(BaseChoice::Build(_)) => BaseSpec::Image(built_image(project, "")?),
         None | Some(BaseChoice::Host) => BaseSpec::Host,
         Some(BaseChoice::Distro(distro)) => BaseSpec::Distro(distro),
         Some(BaseChoice::Image(name)) => {

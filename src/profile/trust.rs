@@ -368,7 +368,7 @@ pub(super) fn digest(project: &Path, files: &[LoadedFile], wants: &[HostWish]) -
     part(b"devbox trust 1");
     part(project.as_os_str().as_bytes());
     for file in files {
-        if let Source::Untrusted(path) = &file.source {
+        if let Source::Untrusted(path) | Source::Carried(path) = &file.source {
             part(path.as_os_str().as_bytes());
             part(file.text.as_bytes());
         }

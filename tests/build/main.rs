@@ -10,6 +10,7 @@ mod checks;
 mod config;
 mod copying;
 mod devcontainer;
+mod features;
 mod killed;
 mod machines;
 mod options;

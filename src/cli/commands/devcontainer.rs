@@ -1,13 +1,21 @@
 //! What a devcontainer file asks of the host before its box starts.
 
+use std::io::IsTerminal;
 use std::process::{Command, Stdio};
 
+use crate::base;
+use crate::boxes::user;
+use crate::devcontainer::install;
+use crate::devcontainer::metadata::with_metadata;
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::profile::LoadedProfile;
 use crate::profile::devcontainer::Requirements;
+use crate::progress::Progress;
 use crate::text::sanitize;
 use crate::ui;
+use crate::ui::build::{Display, Screen};
+use crate::userns::mapper::Offer;
 
 /// Says what of the file means nothing here and what this machine lacks, and runs `initializeCommand` in the project's folder.
 /// To be called after trust was asked for.
@@ -20,6 +28,28 @@ pub fn before_start(paths: &Paths, loaded: &LoadedProfile, no_hooks: bool) -> Re
         Some(command) if !no_hooks => initialize(loaded, command),
         _ => Ok(()),
     }
+}
+
+/// Installs the Features of a box that does not run, and adds what its image carries along. `name` is the file among several.
+pub fn complete(
+    paths: &Paths,
+    loaded: LoadedProfile,
+    name: Option<&str>,
+    is_running: bool,
+    progress: &dyn Progress,
+) -> Result<LoadedProfile, Error> {
+    if !is_running {
+        let has_features = loaded.devcontainer.as_ref().is_some_and(|own| !own.features.is_empty());
+        if has_features {
+            let display = if std::io::stderr().is_terminal() { Display::Screen } else { Display::Plain };
+            install::prepare(paths, &loaded, name, &mut Screen::of_changes(display), progress)?;
+        } else {
+            let map = Offer::probe().map(user::likely_id(&loaded.profile));
+            base::prepare(paths, &map, &loaded.profile.base, loaded.driver, &loaded.registries, progress)?;
+        }
+    }
+    let base = loaded.profile.base.clone();
+    Ok(with_metadata(paths, loaded, name, &base)?)
 }
 
 fn initialize(loaded: &LoadedProfile, command: &str) -> Result<(), Error> {

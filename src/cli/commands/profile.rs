@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cli::args::{Format, Profile as Command};
 use crate::cli::{Outcome, print, print_json};
+use crate::devcontainer::metadata::with_metadata;
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::profile::{Profile, Source, load, resolve, schema, shipped, show, trust};
@@ -30,6 +31,9 @@ pub fn run(folder: &Path, command: &Command) -> Outcome {
         Command::Schema => print(&schema::schema_json()),
         Command::Trust => {
             let loaded = Profile::load(&paths, folder)?;
+            // What the image of a devcontainer file wants is wanted as well.
+            let base = loaded.profile.base.clone();
+            let loaded = with_metadata(&paths, loaded, None, &base)?;
             if loaded.wants.is_empty() {
                 return print("this profile wants nothing of the host\n");
             }
@@ -58,7 +62,7 @@ fn show_named(paths: &Paths, name: &str) -> Outcome {
     };
     let text = match &profile.source {
         Source::Shipped(name) => shipped::find_shipped(name).map(|shipped| shipped.text.to_owned()).unwrap_or_default(),
-        Source::User(path) | Source::Untrusted(path) => load::read(path)?.text,
+        Source::User(path) | Source::Untrusted(path) | Source::Carried(path) => load::read(path)?.text,
     };
     print(&ui::foreign_text(&text))
 }

@@ -16,6 +16,7 @@ use crate::cli::{Outcome, print};
 use crate::editor::language_server::{self, Translators};
 use crate::error::{COULD_NOT_RUN, Error};
 use crate::paths::Paths;
+use crate::profile::devcontainer::Chosen;
 use crate::profile::lock::BuildInputs;
 use crate::profile::{Hooks, LoadedProfile, NetworkMode, Profile, trust};
 use crate::text::{closest, sanitize};
@@ -71,11 +72,10 @@ fn prepare_and_run(
     what: impl FnOnce(&LoadedProfile) -> Result<What, Error>,
 ) -> Outcome {
     let paths = Paths::from_environment()?;
-    let mut loaded = Profile::load_chosen(&paths, folder, args.devcontainer.as_deref())?;
+    let mut loaded =
+        Profile::load_chosen(&paths, folder, Chosen { name: args.devcontainer.as_deref(), metadata: None })?;
     refuse_home(&paths, &loaded)?;
-    if args.no_hooks {
-        loaded.profile.hooks = Hooks { review: loaded.profile.hooks.review, ..Hooks::default() };
-    }
+    without_hooks(&mut loaded, args);
     let what = what(&loaded)?;
     let options = Options {
         network: args.network.map(|mode| match mode {
@@ -102,6 +102,11 @@ fn prepare_and_run(
         devcontainer::before_start(&paths, &loaded, args.no_hooks)?;
     }
     build_base_of_stopped(&paths, &loaded, inputs)?;
+    if loaded.devcontainer.is_some() {
+        loaded = devcontainer::complete(&paths, loaded, args.devcontainer.as_deref(), is_running, &progress)?;
+        without_hooks(&mut loaded, args);
+        require_trust(&paths, &loaded)?;
+    }
     let translators = match names {
         Names::AsTheHost if !std::io::stdin().is_terminal() => Some(translators(&paths, &loaded)?),
         _ => None,
@@ -112,6 +117,12 @@ fn prepare_and_run(
         report_changes(&paths, &loaded, &progress)?;
     }
     Ok(status)
+}
+
+fn without_hooks(loaded: &mut LoadedProfile, args: &Session) {
+    if args.no_hooks {
+        loaded.profile.hooks = Hooks { review: loaded.profile.hooks.review, ..Hooks::default() };
+    }
 }
 
 fn translators(paths: &Paths, loaded: &LoadedProfile) -> Result<Translators, Error> {

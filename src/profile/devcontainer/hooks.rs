@@ -1,8 +1,8 @@
 //! Lifecycle hooks of a devcontainer file as shell commands. Pure.
 
 use super::json::{Json, Node, Source};
-use crate::profile::Hook;
 use crate::profile::validate::Checked;
+use crate::profile::{Hook, Hooks};
 
 /// Hooks that run in the box, in their order.
 pub const KEYS: [&str; 5] =
@@ -16,6 +16,9 @@ pub const WAITABLE: [&str; 6] = [
     "postStartCommand",
     "postAttachCommand",
 ];
+
+/// What the script is called that a Feature has run whenever a box starts.
+pub const ENTRYPOINT: &str = "entrypoint";
 
 /// When a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +36,23 @@ impl Moment {
     #[must_use]
     pub fn of(key: &str) -> Self {
         match key {
-            "postStartCommand" => Self::Start,
+            ENTRYPOINT | "postStartCommand" => Self::Start,
             "postAttachCommand" => Self::Enter,
             _ => Self::Create,
+        }
+    }
+}
+
+/// Puts hooks of several files into their order: all of one kind before those of the next. What comes after `wait_for` needs
+/// nobody to wait for it.
+pub fn arrange(hooks: &mut Hooks, wait_for: Option<&str>) {
+    let position = |name: &str| WAITABLE.iter().position(|key| *key == name);
+    let last = wait_for.and_then(position);
+    for list in [&mut hooks.create, &mut hooks.start, &mut hooks.enter] {
+        // What has no place among them comes first: entry points, and hooks of the user's own files.
+        list.sort_by_key(|hook| position(&hook.name));
+        for hook in list {
+            hook.background = last.is_some_and(|last| position(&hook.name).is_some_and(|own| own > last));
         }
     }
 }

@@ -40,6 +40,31 @@ pub enum Json {
     Table(Vec<(At<String>, Node)>),
 }
 
+impl Node {
+    /// The value as compact JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match &self.value {
+            Json::Null => "null".to_owned(),
+            Json::Boolean(on) => on.to_string(),
+            Json::Number(number) => number.to_string(),
+            Json::Text(text) => quoted(text),
+            Json::List(list) => format!("[{}]", list.iter().map(Self::to_json).collect::<Vec<_>>().join(",")),
+            Json::Table(entries) => table_to_json(entries),
+        }
+    }
+}
+
+/// Some entries of a table as compact JSON.
+#[must_use]
+pub fn table_to_json<'a>(entries: impl IntoIterator<Item = &'a (At<String>, Node)>) -> String {
+    let pair = |(key, value): &(At<String>, Node)| {
+        format!("{}:{}", serde_json::Value::from(key.value.as_str()), value.to_json())
+    };
+    format!("{{{}}}", entries.into_iter().map(pair).collect::<Vec<_>>().join(","))
+}
+
 impl Json {
     /// What it is, with its article.
     fn kind(&self) -> &'static str {

@@ -16,7 +16,9 @@ pub mod read;
 pub mod run_args;
 pub mod substitute;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::base::BaseSpec;
 
 /// What only a devcontainer file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,10 +37,23 @@ pub struct Devcontainer {
     pub requirements: Requirements,
     /// `devcontainerId`
     pub id: String,
+    /// `waitFor`
+    pub wait_for: Option<String>,
+    /// What the image with the features stands on: of a project that has any.
+    pub below: Option<BaseSpec>,
     /// What of the file means nothing here, as sentences.
     pub notes: Vec<String>,
     /// The properties that images built from this file carry along, as JSON, as they are written.
     pub metadata: String,
+}
+
+/// What is known of a project's devcontainer file beside the file itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Chosen<'a> {
+    /// Which of several it is.
+    pub name: Option<&'a str>,
+    /// What the image carries along: how the label is called in messages, and its text.
+    pub metadata: Option<(&'a Path, &'a str)>,
 }
 
 /// One of `features`.

@@ -1,11 +1,10 @@
 //! What a devcontainer file says, in the keys of a profile.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use super::hooks::{self, Moment};
-use super::json::{Json, Node, Source};
+use super::json::{Json, Node, Source, table_to_json};
 use super::mounts::{Entry, Kind, Mounted};
 use super::substitute::{Variables, devcontainer_id};
 use super::{Devcontainer, Feature, mounts, run_args};
@@ -133,62 +132,51 @@ pub fn read(place: &Place<'_>) -> Checked<Layer> {
     }
     let local = place.project.to_string_lossy();
     let id = devcontainer_id(&local, &place.file.to_string_lossy());
-    let variables = |container_folder| Variables {
-        host: place.host,
-        local_folder: &local,
-        container_folder,
-        id: &id,
-        asked: RefCell::default(),
-    };
+    let variables = |container_folder| Variables::new(place.host, &local, container_folder, &id);
     // The folder in the box may itself name variables, and others name the folder.
     let default_folder = format!("{WORKSPACES}/{}", local.rsplit('/').next().unwrap_or_default());
     let folder = get("workspaceFolder").map(|node| source.text("workspaceFolder", node)).transpose()?;
     let folder = folder.map(|text| At { value: variables(&default_folder).apply(&text.value), span: text.span });
     let container_folder = folder.as_ref().map_or(default_folder.as_str(), |folder| &folder.value);
-    let mut reader = Reader {
-        place,
-        source,
-        variables: variables(container_folder),
-        raw: RawProfile::default(),
-        session: Vec::new(),
-        volumes: Vec::new(),
-        hooks: Vec::new(),
-        is_off: false,
-        forwarded: Vec::new(),
-        local_ports: BTreeSet::new(),
-        user: [None, None, None],
-        wait_for: None,
-        extra: Devcontainer { id: id.clone(), ..Devcontainer::default() },
-    };
+    let mut reader = Reader::new(place, variables(container_folder));
     reader.workspace(get("workspaceMount"), folder.as_ref(), &default_folder)?;
     reader.base(get("image"), get("build"), get("dockerFile").or(get("dockerfile")), get("context"))?;
     for (name, node) in entries {
         reader.key(name, node)?;
     }
+    reader.extra.id.clone_from(&id);
     let kept = entries.iter().filter(|(name, _)| METADATA.contains(&name.value.as_str()));
-    let kept: Vec<String> = kept
-        .map(|(name, node)| format!("{}:{}", serde_json::Value::from(name.value.as_str()), json_text(node)))
-        .collect();
-    reader.extra.metadata = format!("{{{}}}", kept.join(","));
+    reader.extra.metadata = table_to_json(kept);
     reader.finish()
 }
 
-/// The value as compact JSON.
-fn json_text(node: &Node) -> String {
-    let join = |parts: Vec<String>| parts.join(",");
-    match &node.value {
-        Json::Null => "null".to_owned(),
-        Json::Boolean(on) => on.to_string(),
-        Json::Number(number) => number.to_string(),
-        Json::Text(text) => serde_json::Value::from(text.as_str()).to_string(),
-        Json::List(list) => format!("[{}]", join(list.iter().map(json_text).collect())),
-        Json::Table(entries) => {
-            let pair = |(key, value): &(At<String>, Node)| {
-                format!("{}:{}", serde_json::Value::from(key.value.as_str()), json_text(value))
-            };
-            format!("{{{}}}", join(entries.iter().map(pair).collect()))
+/// Reads what an image carries along from those who made it, a list of entries or one of them: `place` has the label in the
+/// place of a file. `folder` is the project's in the box, `id` the `devcontainerId`.
+pub fn metadata(place: &Place<'_>, folder: &str, id: &str) -> Checked<Vec<Layer>> {
+    let source = Source { file: place.file, text: place.text };
+    let root = source.parse()?;
+    let entries = match &root.value {
+        Json::List(entries) => entries.as_slice(),
+        _ => std::slice::from_ref(&root),
+    };
+    let local = place.project.to_string_lossy();
+    let mut layers = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mut reader = Reader::new(place, Variables::new(place.host, &local, folder, id));
+        for (name, node) in source.table("devcontainer.metadata", entry)? {
+            match name.value.as_str() {
+                "entrypoint" if !matches!(node.value, Json::Null) => {
+                    let command = reader.text("entrypoint", node)?.value;
+                    reader.hooks.push(Hook { name: hooks::ENTRYPOINT.to_owned(), command, background: false });
+                }
+                // An image says nothing of the host and of what it is built from.
+                key if METADATA.contains(&key) => reader.key(name, node)?,
+                _ => {}
+            }
         }
+        layers.push(reader.finish()?);
     }
+    Ok(layers)
 }
 
 pub(super) struct Reader<'a> {
@@ -206,11 +194,27 @@ pub(super) struct Reader<'a> {
     pub(super) local_ports: BTreeSet<String>,
     /// `remoteUser`, `containerUser`, and that of `runArgs`.
     pub(super) user: [Option<At<String>>; 3],
-    wait_for: Option<String>,
     pub(super) extra: Devcontainer,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(place: &'a Place<'a>, variables: Variables<'a>) -> Self {
+        Self {
+            place,
+            source: Source { file: place.file, text: place.text },
+            variables,
+            raw: RawProfile::default(),
+            session: Vec::new(),
+            volumes: Vec::new(),
+            hooks: Vec::new(),
+            is_off: false,
+            forwarded: Vec::new(),
+            local_ports: BTreeSet::new(),
+            user: [None, None, None],
+            extra: Devcontainer::default(),
+        }
+    }
+
     /// The string of a value, with its variables replaced.
     pub(super) fn text(&self, key: &str, node: &Node) -> Checked<At<String>> {
         let text = self.source.text(key, node)?;
@@ -394,7 +398,7 @@ impl Reader<'_> {
                 let hook = hooks::hook(&self.source, key, node, &substitute)?;
                 self.extra.initialize = hook.map(|hook| hook.command);
             }
-            "waitFor" => self.wait_for = Some(self.source.one_of(key, node, &hooks::WAITABLE)?),
+            "waitFor" => self.extra.wait_for = Some(self.source.one_of(key, node, &hooks::WAITABLE)?),
             "hostRequirements" => self.requirements(node)?,
             "name" | "service" | "userEnvProbe" => drop(self.source.text(key, node)?),
             _ if hooks::KEYS.contains(&key) => {
@@ -483,13 +487,6 @@ impl Reader<'_> {
         }
         if self.is_off {
             self.raw.network.forward = Some(At { value: ForwardMode::Off, span: 0..0 });
-        }
-        // Those that nobody waits for.
-        let awaited = self.wait_for.as_ref().and_then(|last| hooks::WAITABLE.iter().position(|key| key == last));
-        let position = |hook: &Hook| hooks::WAITABLE.iter().position(|key| *key == hook.name);
-        self.hooks.sort_by_key(position);
-        for hook in &mut self.hooks {
-            hook.background = awaited.is_some_and(|last| position(hook).is_some_and(|own| own > last));
         }
         let Place { file, text, project, home, .. } = *self.place;
         let origin = Origin { file, text, folder: project, home };

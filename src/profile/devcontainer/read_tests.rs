@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::limits::Key;
 use crate::profile::validate::{BaseChoice, ProjectPath};
-use crate::profile::{Build, Grant, NetworkMode};
+use crate::profile::{Build, Grant, Hooks, NetworkMode};
 
 fn read_in(folder: &str, text: &str) -> Result<Layer, String> {
     let file = PathBuf::from("/home/ann/shop").join(folder).join("devcontainer.json");
@@ -164,6 +164,8 @@ fn ports_that_are_published() {
 fn hooks_in_their_order() {
     let hooks = |rest: &str| {
         let layer = layer(rest);
+        let mut all = Hooks { create: layer.create, start: layer.start, enter: layer.enter, review: false };
+        hooks::arrange(&mut all, layer.devcontainer.unwrap().wait_for.as_deref());
         let shown = |hooks: &[Hook]| {
             hooks
                 .iter()
@@ -171,7 +173,7 @@ fn hooks_in_their_order() {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        format!("{} | {} | {}", shown(&layer.create), shown(&layer.start), shown(&layer.enter))
+        format!("{} | {} | {}", shown(&all.create), shown(&all.start), shown(&all.enter))
     };
     let all = "\"postAttachCommand\": \"5\", \"postStartCommand\": \"4\", \"postCreateCommand\": \"3\", \
                \"updateContentCommand\": \"2\", \"onCreateCommand\": \"1\"";
@@ -180,6 +182,25 @@ fn hooks_in_their_order() {
     assert_eq!(hooks(&format!("{all}, \"waitFor\": \"initializeCommand\"")), "1& 2& 3& | 4& | 5&");
     let layer = layer("\"initializeCommand\": [\"make\", \"a b\"]");
     assert_eq!(layer.devcontainer.unwrap().initialize.as_deref(), Some("make 'a b'"));
+}
+
+#[test]
+fn what_images_carry_along() {
+    let text = r#"[{"id": "x", "entrypoint": "/e", "capAdd": ["SYS_NICE"], "initializeCommand": "evil", "image": 1,
+                    "postCreateCommand": "${containerWorkspaceFolder}"},
+                   {"remoteUser": "node", "containerEnv": {"T": "${localEnv:TOKEN}"}}]"#;
+    let host = |name: &str| (name == "TOKEN").then(|| "secret".to_owned());
+    let (file, project) = (Path::new("image x"), Path::new("/home/ann/shop"));
+    let place = Place { file, text, project, home: Path::new("/home/ann"), host: &host };
+    let layers = metadata(&place, "/src", "id").unwrap();
+    assert_eq!(layers[0].create[0].command, "/src");
+    assert_eq!((layers[0].start[0].name.as_str(), layers[0].start[0].command.as_str()), ("entrypoint", "/e"));
+    assert_eq!((&layers[0].base, &layers[0].devcontainer.as_ref().unwrap().initialize), (&None, &None));
+    assert_eq!(layers[1].user.as_deref(), Some("node"));
+    assert_eq!(layers[1].devcontainer.as_ref().unwrap().variables, ["TOKEN"]);
+    let wrong = metadata(&Place { text: "[{\"mounts\": 1}]", ..place }, "/src", "id").unwrap_err();
+    assert_eq!(wrong.to_string(), "image x:1:13: wrong type of `mounts`: expected a list (this is a number)");
+    assert!(metadata(&Place { text: "[1]", ..place }, "/src", "id").is_err());
 }
 
 #[test]

@@ -23,7 +23,18 @@ pub struct Variables<'a> {
     pub asked: RefCell<BTreeSet<String>>,
 }
 
-impl Variables<'_> {
+impl<'a> Variables<'a> {
+    /// Nothing was asked for yet.
+    #[must_use]
+    pub fn new(
+        host: &'a dyn Fn(&str) -> Option<String>,
+        local_folder: &'a str,
+        container_folder: &'a str,
+        id: &'a str,
+    ) -> Self {
+        Self { host, local_folder, container_folder, id, asked: RefCell::default() }
+    }
+
     /// `text` with everything that is known replaced.
     #[must_use]
     pub fn apply(&self, text: &str) -> String {
@@ -118,13 +129,7 @@ mod tests {
             "SECRET" => Some("${localEnv:HOME}".to_owned()),
             _ => None,
         };
-        let variables = Variables {
-            host: &host,
-            local_folder: "/home/ann/shop",
-            container_folder: "/workspaces/store",
-            id: "0123",
-            asked: RefCell::default(),
-        };
+        let variables = Variables::new(&host, "/home/ann/shop", "/workspaces/store", "0123");
         (variables.apply(text), variables.asked.into_inner().into_iter().collect())
     }
 
