@@ -108,6 +108,11 @@ pub enum Command {
     Df(Listing),
     /// Look whether every image, layer and box is sound
     Check(CheckArgs),
+    /// Write devbox.toml from the project's devcontainer file
+    Import(ImportArgs),
+    /// Print the project's profile in another form
+    #[command(subcommand)]
+    Export(Export),
     /// Look at profiles
     #[command(subcommand)]
     Profile(Profile),
@@ -169,6 +174,29 @@ pub struct Init {
     /// Replace an existing devbox.toml
     #[arg(long)]
     pub force: bool,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Of several devcontainer files, the one that is called so
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Print it, and write nothing
+    #[arg(long)]
+    pub print: bool,
+    /// Replace an existing devbox.toml
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `export`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Export {
+    /// Print it as .devcontainer/devcontainer.json
+    Devcontainer,
+    /// Print its root file system as a Containerfile
+    Containerfile,
 }
 
 /// Options of a session.

@@ -92,6 +92,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Gc(args) => gc::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Df(args) => df::run(args.format),
+        Command::Import(args) => import::run(&folder()?, &args),
+        Command::Export(form) => export::run(&folder()?, form),
         Command::Profile(command) => profile::run(&folder()?, &command),
         Command::Doctor(args) => doctor::run(args.format),
         Command::Config(args) => config::run(&args),

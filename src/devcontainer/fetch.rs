@@ -81,7 +81,7 @@ impl Origin<'_> {
         if reference.starts_with("https://") || reference.starts_with("http://") {
             self.client.download(reference, &Condition::default(), &mut archive).map_err(failed)?;
         } else {
-            self.from_registry(reference, &mut archive)?;
+            self.pull(reference, &mut archive)?;
         }
         let mut hasher = Hasher::default();
         archive.seek(SeekFrom::Start(0)).at("read", cache)?;
@@ -113,7 +113,7 @@ impl Origin<'_> {
         Ok(target)
     }
 
-    fn from_registry(&self, reference: &str, archive: &mut File) -> Result<(), FeatureError> {
+    fn pull(&self, reference: &str, archive: &mut File) -> Result<(), FeatureError> {
         let failed = |source| FeatureError::Fetch { reference: reference.to_owned(), source };
         let not_one = |reason| FeatureError::NotAFeature { reference: reference.to_owned(), reason };
         let name = self.client.settings().reference(reference);

@@ -101,12 +101,11 @@ pub fn prepare(
     Ok(())
 }
 
+/// Brings a Feature here, by its reference.
+type Fetch<'a> = dyn Fn(&str) -> Result<(Definition, PathBuf), FeatureError> + 'a;
+
 /// The Features in the order in which they are installed, with those that they need.
-fn collect(
-    wanted: &[Feature],
-    preferred: &[String],
-    fetch: &dyn Fn(&str) -> Result<(Definition, PathBuf), FeatureError>,
-) -> Result<Vec<Step>, FeatureError> {
+fn collect(wanted: &[Feature], preferred: &[String], fetch: &Fetch<'_>) -> Result<Vec<Step>, FeatureError> {
     let mut steps: Vec<Step> = Vec::new();
     let mut nodes: Vec<Node> = Vec::new();
     let mut waiting: Vec<(Option<usize>, Feature)> =

@@ -1,4 +1,4 @@
-//! Features of a devcontainer file, and what images carry along from those who made them.
+//! Features of a devcontainer file, what images carry along from those who made them, and profiles in other forms.
 //!
 //! ```text
 //! features ──fetch──> folders ──definition──> nodes ──order──> install: FROM below, and for each COPY, ENV, RUN ──> build
@@ -11,7 +11,9 @@
 
 pub mod definition;
 pub mod error;
+pub mod export;
 pub mod fetch;
+pub mod import;
 pub mod install;
 pub mod metadata;
 pub mod order;

@@ -142,3 +142,37 @@ fn what_concerns_the_host_is_asked_for() {
     let failed = run(&test, "true", 125);
     assert!(failed.stderr.contains("the initializeCommand failed with status 5"), "{}", failed.stderr);
 }
+
+#[test]
+fn there_and_back() {
+    let test = Devbox::new();
+    let file = r#"{"image": "debian:12", "remoteUser": "node", "containerEnv": {"A": "1", "TOKEN": "${localEnv:TOKEN}"},
+                   "capAdd": ["SYS_NICE"], "runArgs": ["--memory=2g"], "appPort": 80, "postCreateCommand": ["make", "a b"]}"#;
+    test.file(".devcontainer/devcontainer.json", file);
+    let shown = test.args(["import", "--print"]).any_stdout().run().stdout;
+    assert!(!test.project().join("devbox.toml").exists());
+    let said = "wrote devbox.toml from .devcontainer/devcontainer.json; it counts instead of that from now on\n";
+    test.args(["import"]).stdout(said).run();
+    assert_eq!(std::fs::read_to_string(test.project().join("devbox.toml")).expect("a profile"), shown);
+    let error = test.args(["import"]).status(1).any_stderr().run().stderr;
+    assert!(error.contains("exists") && error.contains("--force"), "{error}");
+    let text = test.args(["export", "devcontainer"]).any_stdout().run().stdout;
+    let exported: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let expected = serde_json::json!({
+        "name": "project", "image": "debian:12", "remoteUser": "node",
+        "containerEnv": {"A": "1", "TOKEN": "${localEnv:TOKEN}"},
+        "workspaceMount": "source=${localWorkspaceFolder},target=/workspaces/project,type=bind",
+        "workspaceFolder": "/workspaces/project",
+        "capAdd": ["SYS_NICE"], "runArgs": ["--memory=2147483648b"], "appPort": ["80:80"], "postCreateCommand": "make 'a b'",
+    });
+    assert_eq!(exported, expected);
+    let text = test.args(["export", "containerfile"]).any_stdout().run().stdout;
+    assert_eq!(text, "FROM debian:12\nENV A=\"1\"\nWORKDIR /workspaces/project\nUSER node\n");
+    // What is exported is read as the same.
+    std::fs::remove_file(test.project().join("devbox.toml")).expect("a file");
+    test.file(".devcontainer/devcontainer.json", exported.to_string());
+    assert_eq!(test.args(["import", "--print"]).any_stdout().run().stdout, shown);
+    test.profile("base = \"host\"\n");
+    let error = test.args(["export", "devcontainer"]).status(1).any_stderr().run().stderr;
+    assert!(error.contains("the base `host` is no image"), "{error}");
+}

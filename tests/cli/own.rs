@@ -123,6 +123,8 @@ Commands:
   gc           Remove what no image, box, snapshot or running session needs
   df           Show what takes how much space
   check        Look whether every image, layer and box is sound
+  import       Write devbox.toml from the project's devcontainer file
+  export       Print the project's profile in another form
   profile      Look at profiles
   doctor       Look for what this machine lacks, and say how to mend it
   config       Show where devbox keeps its files, and your own configuration

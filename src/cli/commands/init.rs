@@ -30,13 +30,19 @@ pub fn run(folder: &Path, args: &Init) -> Outcome {
         None => detect::detect(names.iter().map(String::as_str)),
     };
     let text = detect::init_text(&validate::default_name(folder), &detected, image.as_ref());
-    let write = |error: &dyn std::fmt::Display| Error::new(format!("cannot write `{}`: {error}", path.display()));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| write(&error))?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| write(&error))?;
-    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .map_err(|error| write(&error))?;
-    file.persist(&path).map_err(|error| write(&error.error))?;
+    write(folder, &text)?;
     let kinds: Vec<&str> = detected.iter().map(|kind| kind.kind.profile()).collect();
     let what = if kinds.is_empty() { String::new() } else { format!(" for {}", kinds.join(", ")) };
     print(&format!("wrote {PROFILE_FILE}{what}; `devbox enter` opens the box\n"))
+}
+
+/// Writes the profile of the project in `folder`: it is there as a whole, or as it was.
+pub(super) fn write(folder: &Path, text: &str) -> Result<(), Error> {
+    let path = folder.join(PROFILE_FILE);
+    let failed = |error: &dyn std::fmt::Display| Error::new(format!("cannot write `{}`: {error}", path.display()));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| failed(&error))?;
+    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .map_err(|error| failed(&error))?;
+    file.persist(&path).map(drop).map_err(|error| failed(&error.error))
 }

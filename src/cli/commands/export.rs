@@ -1,0 +1,34 @@
+//! `devbox export`.
+
+use std::path::Path;
+
+use crate::cli::args::Export;
+use crate::cli::{Outcome, print};
+use crate::devcontainer::export;
+use crate::error::Error;
+use crate::paths::Paths;
+use crate::profile::{Profile, load};
+use crate::ui;
+
+/// Prints the profile of the project in `folder` in another form.
+pub fn run(folder: &Path, form: Export) -> Outcome {
+    let paths = Paths::from_environment()?;
+    let loaded = Profile::load(&paths, folder)?;
+    let text = match form {
+        Export::Devcontainer => export::devcontainer(&loaded.profile, &loaded.project),
+        Export::Containerfile => {
+            let file = loaded.profile.build.as_ref().map(|build| {
+                let usual = ["Containerfile", "Dockerfile"].map(|name| build.context.join(name));
+                let found = usual.iter().find(|file| loaded.project.join(file).exists());
+                loaded.project.join(build.containerfile.as_ref().or(found).unwrap_or(&usual[0]))
+            });
+            let own = file.map(|file| load::read(&file)).transpose()?;
+            export::containerfile(&loaded.profile, own.as_ref().map(|file| file.text.as_str()))
+        }
+    };
+    let text = text.map_err(|error| {
+        Error::new(error.to_string())
+            .hint("other programs need one: name an `image`, a `distro` or a `[build]` in devbox.toml first")
+    })?;
+    print(&ui::foreign_text(&text))
+}

@@ -1,0 +1,214 @@
+//! A profile as a `devcontainer.json`, or as a Containerfile. Pure.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::base::BaseSpec;
+use crate::limits::Key;
+use crate::profile::devcontainer::hooks::quote;
+use crate::profile::{DEFAULT_PASS, ForwardMode, Grant, Hook, Lifetime, NetworkMode, Profile};
+
+/// The profile stands on something that no other program can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the base `{base}` is no image")]
+pub struct NoImage {
+    /// What it stands on.
+    pub base: String,
+}
+
+/// The text of a devcontainer file at `.devcontainer/devcontainer.json`; what it cannot say stands in comments. `project` is
+/// the project's folder.
+pub fn devcontainer(profile: &Profile, project: &Path) -> Result<String, NoImage> {
+    let mut file = Map::new();
+    file.insert("name".into(), json!(profile.name));
+    match &profile.build {
+        Some(build) => {
+            let up = |path: &Path| Path::new("..").join(path).to_string_lossy().into_owned();
+            let containerfile = build.containerfile.clone().unwrap_or_else(|| build.context.join("Containerfile"));
+            let mut table = json!({"dockerfile": up(&containerfile), "context": up(&build.context)});
+            if let Some(target) = &build.target {
+                table["target"] = json!(target);
+            }
+            if !build.args.is_empty() {
+                table["args"] = json!(build.args);
+            }
+            file.insert("build".into(), table);
+        }
+        None => drop(file.insert("image".into(), json!(image(profile)?))),
+    }
+    let path = profile.project.path.to_string_lossy();
+    let read_only = if profile.project.read_only { ",readonly" } else { "" };
+    let mount = format!("source=${{localWorkspaceFolder}},target={path},type=bind{read_only}");
+    file.insert("workspaceMount".into(), json!(mount));
+    file.insert("workspaceFolder".into(), json!(profile.project.folder.as_deref().unwrap_or(&profile.project.path)));
+    file.insert("remoteUser".into(), json!(profile.user));
+    let mut variables: Map<String, Value> =
+        profile.env.set.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    for name in profile.env.pass.iter().filter(|name| !DEFAULT_PASS.contains(&name.as_str())) {
+        variables.insert(name.clone(), json!(format!("${{localEnv:{name}}}")));
+    }
+    if !variables.is_empty() {
+        file.insert("containerEnv".into(), Value::Object(variables));
+    }
+    if !profile.env.session.is_empty() {
+        file.insert("remoteEnv".into(), json!(profile.env.session));
+    }
+    let mounts: Vec<Value> = mounts(profile, project);
+    if !mounts.is_empty() {
+        file.insert("mounts".into(), json!(mounts));
+    }
+    if profile.lifetime == Lifetime::Keep {
+        file.insert("shutdownAction".into(), json!("none"));
+    }
+    if !profile.security.capabilities.more.is_empty() {
+        let short = |name: &String| name.trim_start_matches("CAP_").to_owned();
+        file.insert("capAdd".into(), json!(profile.security.capabilities.more.iter().map(short).collect::<Vec<_>>()));
+    }
+    if profile.security.no_new_privileges {
+        file.insert("securityOpt".into(), json!(["no-new-privileges"]));
+    }
+    let ports: Vec<String> =
+        profile.network.ports.iter().map(|port| port.to_string().trim_end_matches("/tcp").to_owned()).collect();
+    if !ports.is_empty() {
+        file.insert("appPort".into(), json!(ports));
+    }
+    if profile.network.forward == ForwardMode::Off {
+        file.insert("otherPortsAttributes".into(), json!({"onAutoForward": "ignore"}));
+    }
+    if profile.share.has(Grant::Gpu) {
+        file.insert("hostRequirements".into(), json!({"gpu": true}));
+    }
+    let arguments = run_arguments(profile);
+    if !arguments.is_empty() {
+        file.insert("runArgs".into(), json!(arguments));
+    }
+    hooks(profile, &mut file);
+    let mut text = String::new();
+    for lack in lacks(profile) {
+        text += &format!("// {lack}\n");
+    }
+    // A map of JSON values: printing it cannot fail.
+    Ok(text + &serde_json::to_string_pretty(&Value::Object(file)).unwrap_or_default() + "\n")
+}
+
+/// A Containerfile of what the profile's root file system holds. `own` is the text of the profile's own Containerfile, if it has one.
+pub fn containerfile(profile: &Profile, own: Option<&str>) -> Result<String, NoImage> {
+    let mut text = match own {
+        Some(own) => own.trim_end().to_owned() + "\n",
+        None => format!("FROM {}\n", image(profile)?),
+    };
+    if !profile.packages.is_empty() {
+        text += &format!("RUN {}\n", install(profile));
+    }
+    for (name, value) in &profile.env.set {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('\n', " ");
+        text += &format!("ENV {name}=\"{value}\"\n");
+    }
+    text += &format!("WORKDIR {}\n", profile.project.path.display());
+    if profile.user != "root" {
+        text += &format!("USER {}\n", profile.user);
+    }
+    if let Some(shell) = &profile.shell {
+        text += &format!("CMD [{}]\n", Value::from(shell.to_string_lossy().into_owned()));
+    }
+    Ok(text)
+}
+
+/// The image that the profile stands on.
+fn image(profile: &Profile) -> Result<String, NoImage> {
+    match &profile.base {
+        BaseSpec::Image(reference) => Ok(reference.familiar()),
+        // The images of distributions are called as they are.
+        BaseSpec::Distro(name) => Ok(name.clone()),
+        BaseSpec::Host => Err(NoImage { base: "host".to_owned() }),
+        BaseSpec::Directory(path) | BaseSpec::Archive(path) => Err(NoImage { base: path.display().to_string() }),
+    }
+}
+
+/// The command that installs the packages, by whichever package manager there is.
+fn install(profile: &Profile) -> String {
+    let names = profile.packages.iter().map(|name| quote(name)).collect::<Vec<_>>().join(" ");
+    format!(
+        "if command -v apt-get; then apt-get update && apt-get install -y --no-install-recommends {names}; \
+         elif command -v apk; then apk add {names}; else dnf install -y {names}; fi"
+    )
+}
+
+fn mounts(profile: &Profile, project: &Path) -> Vec<Value> {
+    let binds = profile.mounts.iter().map(|mount| {
+        let source = match mount.source.strip_prefix(project) {
+            Ok(inside) => format!("${{localWorkspaceFolder}}/{}", inside.display()),
+            Err(_) => mount.source.to_string_lossy().into_owned(),
+        };
+        let read_only = if mount.read_only { ",readonly" } else { "" };
+        json!(format!("source={source},target={},type=bind{read_only}", mount.target.display()))
+    });
+    let volumes = profile.volumes.iter().map(|volume| {
+        let read_only = if volume.read_only { ",readonly" } else { "" };
+        json!(format!("source={},target={},type=volume{read_only}", volume.name, volume.target.display()))
+    });
+    binds.chain(volumes).collect()
+}
+
+fn run_arguments(profile: &Profile) -> Vec<String> {
+    let mut arguments = Vec::new();
+    match profile.network.mode {
+        NetworkMode::None => arguments.push("--network=none".to_owned()),
+        NetworkMode::Host => arguments.push("--network=host".to_owned()),
+        NetworkMode::Private | NetworkMode::Auto => {}
+    }
+    arguments.extend(
+        profile.security.capabilities.less.iter().map(|name| format!("--cap-drop={}", name.trim_start_matches("CAP_"))),
+    );
+    for (key, value) in &profile.limits.values {
+        match key {
+            Key::Cpus => arguments.push(format!("--cpus={}", key.format(*value))),
+            Key::Memory => arguments.push(format!("--memory={value}b")),
+            Key::Shm => arguments.push(format!("--shm-size={value}b")),
+            Key::Pids => arguments.push(format!("--pids-limit={value}")),
+            Key::Files => arguments.push(format!("--ulimit=nofile={value}:{value}")),
+            _ => {}
+        }
+    }
+    arguments
+}
+
+fn hooks(profile: &Profile, file: &mut Map<String, Value>) {
+    let join =
+        |hooks: &[Hook]| hooks.iter().map(|hook| format!("(\n{}\n)", hook.command)).collect::<Vec<_>>().join(" && ");
+    let one = |hooks: &[Hook]| match hooks {
+        [only] => only.command.clone(),
+        several => join(several),
+    };
+    if !profile.packages.is_empty() {
+        file.insert("onCreateCommand".into(), json!(install(profile)));
+    }
+    let keys = [
+        ("postCreateCommand", &profile.hooks.create),
+        ("postStartCommand", &profile.hooks.start),
+        ("postAttachCommand", &profile.hooks.enter),
+    ];
+    for (key, hooks) in keys.into_iter().filter(|(_, hooks)| !hooks.is_empty()) {
+        file.insert(key.into(), json!(one(hooks)));
+    }
+}
+
+/// What the profile says and no devcontainer file can.
+fn lacks(profile: &Profile) -> Vec<&'static str> {
+    let shares =
+        Grant::ALL.iter().any(|grant| profile.share.has(*grant) && !grant.by_default() && *grant != Grant::Gpu);
+    [
+        (shares, "`[share]` is left out: it has no equivalent"),
+        (
+            !profile.project.mask.is_empty() || !profile.project.protect.is_empty(),
+            "`mask` and `protect` are left out: everything in the project can be seen and changed",
+        ),
+        (profile.network.egress.is_some(), "`egress` is left out: everything can be reached"),
+        (!profile.network.host_ports.is_empty(), "`host_ports` are left out"),
+        (!profile.tasks.is_empty(), "`[tasks]` are left out"),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, text)| is_so.then_some(text))
+    .collect()
+}
