@@ -90,6 +90,25 @@ impl Error {
         self
     }
 
+    /// The error itself if it is one, and else `sentence` with each as a cause; `None`: there are none.
+    pub fn of_several(mut errors: Vec<Self>, sentence: String) -> Option<Self> {
+        if errors.len() < 2 {
+            return errors.pop();
+        }
+        let mut whole = Self::new(sentence);
+        for Self { message, causes, hints, status } in errors {
+            let text = match message {
+                Message::Sentence(text) => text,
+                Message::Report(diagnostic) => diagnostic.message,
+            };
+            whole.causes.extend([text].into_iter().chain(causes));
+            whole.status = status;
+            whole.hints.extend(hints);
+        }
+        whole.hints.dedup();
+        Some(whole)
+    }
+
     /// The chain of `error`.
     fn chain(error: &dyn StdError) -> Self {
         let mut shown = Self::new(error.to_string());

@@ -34,6 +34,27 @@ fn a_loaded_image_can_be_pushed_after_it() {
 }
 
 #[test]
+fn of_several_images_those_that_are_here_are_removed() {
+    require!(Program("umoci"), Program("busybox"));
+    let test = Devbox::new();
+    make_layout(&test);
+    for name in ["localhost/a", "localhost/b"] {
+        test.args(["image", "load", "--tag", name, "layout"]).any_stdout().any_stderr().run();
+    }
+    let hint = "hint: `devbox image list` shows what is here, `devbox image pull` fetches\n";
+    let unknown = format!("error: there is no image `localhost/x` here\n{hint}");
+    test.args(["image", "rm", "localhost/x"]).stderr(&unknown).status(1).run();
+    test.args(["image", "rm", "localhost/x", "localhost/a", "localhost/a"]).stderr(&unknown).status(1).run();
+    assert_eq!((names(&test, "images").len(), names(&test, "layers").len()), (1, 2));
+    let unknown = format!(
+        "error: 2 of 3 images were not removed\n  cause: there is no image `localhost/x` here\n  \
+         cause: there is no image `localhost/y` here\n{hint}"
+    );
+    test.args(["image", "rm", "localhost/x", "localhost/b", "localhost/y"]).stderr(unknown).status(1).run();
+    assert_eq!((names(&test, "images").len(), names(&test, "layers").len()), (0, 0));
+}
+
+#[test]
 fn an_image_in_a_file_lives_as_long_as_its_box() {
     require!(Userns, Overlay, Program("umoci"), Program("busybox"));
     let test = Devbox::new();
