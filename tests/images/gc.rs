@@ -38,9 +38,8 @@ fn of_several_images_those_that_are_here_are_removed() {
     require!(Program("umoci"), Program("busybox"));
     let test = Devbox::new();
     make_layout(&test);
-    for name in ["localhost/a", "localhost/b"] {
-        test.args(["image", "load", "--tag", name, "layout"]).any_stdout().any_stderr().run();
-    }
+    test.args(["image", "load", "--tag", "localhost/a", "layout"]).any_stdout().any_stderr().run();
+    test.args(["image", "tag", "localhost/a", "localhost/b"]).any_stdout().run();
     let hint = "hint: `devbox image list` shows what is here, `devbox image pull` fetches\n";
     let unknown = format!("error: there is no image `localhost/x` here\n{hint}");
     test.args(["image", "rm", "localhost/x"]).stderr(&unknown).status(1).run();
