@@ -29,14 +29,11 @@ def podman(bench):
 
 def docker(bench):
     """A function that times `docker run`."""
-    if not shutil.which("docker"):
-        raise Unmeasured("docker is not installed")
-    runner = bench.root or bench.user
-    runner.time(["docker", "version"])  # fails without a daemon
+    runner, command = bench.docker()
     image = f"devbox-bench:{os.getpid()}"
-    runner.time(["docker", "import", bench.tar, image])
+    runner.time([*command, "import", bench.tar, image])
     bench.docker_image = image
-    return lambda: runner.time(["docker", "run", "--rm", "--network", "none", image, "true"])
+    return lambda: runner.time([*command, "run", "--rm", "--network", "none", image, "true"])
 
 
 def cold(bench):

@@ -57,9 +57,9 @@ def pull(bench):
             return bench.user.time([*base, "pull", "--quiet", "--tls-verify=false", f"{address}/big"])
 
         def docker():
-            runner = bench.root or bench.user
-            runner.output(["docker", "rmi", "--force", f"{address}/big"])
-            return runner.time(["docker", "pull", "--quiet", f"{address}/big"])
+            runner, command = bench.docker()
+            runner.output([*command, "rmi", "--force", f"{address}/big"])
+            return runner.time([*command, "pull", "--quiet", f"{address}/big"])
 
         def changed():
             puller.forget()
@@ -74,10 +74,10 @@ def pull(bench):
         contestants = {"devbox": usable_box}
         for program, function in [("podman", podman), ("docker", docker)]:
             try:
-                if not shutil.which(program):
-                    raise Unmeasured(f"{program} is not installed")
                 if program == "docker":
-                    (bench.root or bench.user).time(["docker", "version"])  # fails without a daemon
+                    bench.docker()
+                elif not shutil.which(program):
+                    raise Unmeasured(f"{program} is not installed")
                 contestants[program] = function
             except Unmeasured as error:
                 bench.table.missing(f"pull of 460 MB, against {program}", error)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pwd
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,7 @@ class Bench:
         self.tree = self.user.home / "tree"
         self.user.time(["mkdir", self.tree])
         self.user.time(["tar", "-x", "-f", self.tar, "-C", self.tree, "--no-same-owner", "--exclude=./dev/*"])
+        self.docker_command = None
         self.docker_image = None
 
     def project(self, name, base):
@@ -141,7 +143,35 @@ class Bench:
         # Its default for a user without settings copies whole trees (vfs), which would be no race.
         return ["podman", "--root", runner.podman / "root", "--runroot", runner.podman / "run", "--storage-driver", "overlay"]
 
+    def docker(self):
+        """Who talks to docker's daemon, and the command line to begin with. As root that is a daemon of the bench's own."""
+        runner = self.root or self.user
+        if self.docker_command is None:
+            if not shutil.which("docker"):
+                raise Unmeasured("docker is not installed")
+            own = self.root is not None and shutil.which("dockerd")
+            command = self.start_docker() if own else ["docker"]
+            runner.time([*command, "version"])  # fails without a daemon
+            self.docker_command = command
+        return runner, self.docker_command
+
+    def start_docker(self):
+        place, socket = self.scratch / "docker", f"unix://{self.scratch}/docker.sock"
+        daemon = self.root.start(["dockerd", "--data-root", place / "data", "--exec-root", place / "exec", "--pidfile", place / "pid",
+                                  "--host", socket, "--bridge=none", "--iptables=false", "--ip6tables=false"])
+        self.started.append(daemon)
+        command = ["docker", "--host", socket]
+        deadline = time.monotonic() + 60
+        while self.root.output([*command, "version"]).returncode != 0 and time.monotonic() < deadline:
+            if daemon.poll() is not None:
+                raise Unmeasured(f"dockerd ended with status {daemon.returncode}")
+            time.sleep(0.1)
+        return command
+
     def close(self):
+        if self.docker_image:
+            runner, command = self.docker()
+            runner.output([*command, "rmi", "--force", self.docker_image])
         for process in self.started:
             process.send_signal(signal.SIGTERM)
         for process in self.started:
@@ -152,8 +182,6 @@ class Bench:
                 process.wait()
         for folder in list(self.boxes):
             self.remove(folder)
-        if self.docker_image:
-            (self.root or self.user).output(["docker", "rmi", "--force", self.docker_image])
         for runner in filter(None, [self.user, self.root]):
             # Layers of podman belong to subuids, and can be removed only from inside the user's namespace.
             if (runner.podman / "root").exists():
