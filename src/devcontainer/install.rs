@@ -36,12 +36,11 @@ struct Step {
     definition: Definition,
 }
 
-/// Builds the image with the Features of the profile: at once where nothing has changed. `name` is the devcontainer file
-/// among several. What they stand on has been built. The caller must be single-threaded.
+/// Builds the image with the Features of the profile: at once where nothing has changed. What they
+/// stand on has been built. The caller must be single-threaded.
 pub fn prepare(
     paths: &Paths,
     loaded: &LoadedProfile,
-    name: Option<&str>,
     listener: &mut dyn Listener,
     progress: &dyn Progress,
 ) -> Result<(), FeatureError> {
@@ -50,7 +49,7 @@ pub fn prepare(
     let BaseSpec::Image(below_name) = below else { return Ok(()) };
     base::prepare(paths, &Offer::probe().map(0), below, loaded.driver, &loaded.registries, progress)?;
     let carried = config(paths, below_name)?.map(|config| Carried::of(&config)).unwrap_or_default();
-    let user = with_metadata(paths, loaded.clone(), name, below)?.profile.user;
+    let user = with_metadata(paths, loaded.clone(), below)?.profile.user;
 
     let client = Client::new(loaded.registries.clone(), paths).with_notice(progress.notice());
     let file = loaded

@@ -65,14 +65,8 @@ pub fn config(paths: &Paths, reference: &Reference) -> Result<Option<ImageConfig
     Ok(bytes.and_then(|bytes| ImageConfig::parse(&bytes).ok()))
 }
 
-/// The profile with what the image `base` carries along below the devcontainer file, `name` among several. An image that is
-/// not here carries nothing.
-pub fn with_metadata(
-    paths: &Paths,
-    loaded: LoadedProfile,
-    name: Option<&str>,
-    base: &BaseSpec,
-) -> Result<LoadedProfile, FeatureError> {
+/// The profile with what the image `base` carries along below the devcontainer file. An image that is not here carries nothing.
+pub fn with_metadata(paths: &Paths, loaded: LoadedProfile, base: &BaseSpec) -> Result<LoadedProfile, FeatureError> {
     let (Some(_), BaseSpec::Image(reference)) = (&loaded.devcontainer, base) else { return Ok(loaded) };
     let Some(config) = config(paths, reference)? else { return Ok(loaded) };
     let mut carried = Carried::of(&config);
@@ -84,7 +78,7 @@ pub fn with_metadata(
     }
     let Some(text) = carried.text() else { return Ok(loaded) };
     let label = PathBuf::from(format!("<{LABEL} of {}>", reference.familiar()));
-    let chosen = Chosen { name, metadata: Some((Path::new(&label), &text)) };
+    let chosen = Chosen { name: None, metadata: Some((Path::new(&label), &text)) };
     Ok(Profile::load_chosen(paths, &loaded.project, chosen)?)
 }
 

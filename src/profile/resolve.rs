@@ -152,7 +152,14 @@ impl Profile {
             top.push(loader.file(Source::Untrusted(file))?);
         } else {
             let files = devcontainer::find::all(&found.project)?;
-            if let Some(file) = devcontainer::find::choose(&found.project, &files, chosen.name)? {
+            let is_one =
+                |name: &String| files.iter().any(|file| devcontainer::find::name_of(&found.project, file) == *name);
+            let last = match (chosen.name, &files[..]) {
+                (None, [_, _, ..]) => devcontainer::find::remembered(&paths.data, &found.project).filter(is_one),
+                _ => None,
+            };
+            let name = chosen.name.or(last.as_deref());
+            if let Some(file) = devcontainer::find::choose(&found.project, &files, name)? {
                 let file = loader.devcontainer(&found.project, file)?;
                 if let Some((label, text)) = chosen.metadata {
                     carried = loader.metadata(&found.project, &file.layer, label, text)?;

@@ -161,7 +161,9 @@ impl std::fmt::Display for HostWish {
             Self::JoinNetwork { name } => write!(f, "be in the network of the box `{}`", sanitize(name)),
             Self::Egress { rule: Some(rule) } => write!(f, "reach `{rule}` over the network, beyond your own list"),
             Self::Egress { rule: None } => f.write_str("reach everything over the network, beyond your own list"),
-            Self::HostCommand { command } => write!(f, "run this on the host, as you: `{}`", sanitize(command)),
+            Self::HostCommand { command } => {
+                write!(f, "run `{}` on the host, as you, with whatever the project holds by then", sanitize(command))
+            }
             Self::Variable { name } => write!(f, "read the environment variable `{}`", sanitize(name)),
             Self::Rootfs { path } => write!(f, "use `{}` as its root file system", clean(path)),
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),

@@ -111,6 +111,11 @@ fn the_image_of_a_registry_and_a_build_on_it() {
         let script = ["--", "sh", "-c", "id -u; if test -e /made; then cat /made; fi"];
         let run = script.iter().fold(test.args(["run", "--devcontainer", which]), |run, word| run.arg(word));
         assert_eq!(run.any_stdout().any_stderr().run().stdout, expected, "{which}");
+        // The choice is remembered.
+        assert_eq!(
+            test.sh("id -u; if test -e /made; then cat /made; fi").any_stdout().any_stderr().run().stdout,
+            expected
+        );
         test.args(["rm", "--force"]).any_stdout().any_stderr().run();
     }
 }
@@ -127,7 +132,7 @@ fn what_concerns_the_host_is_asked_for() {
     );
     let refused = run(&test, "true", 125);
     for wish in [
-        "run this on the host, as you: `echo host > made`",
+        "run `echo host > made` on the host, as you",
         "read the environment variable `TOKEN`",
         "read and change `[TEST]/home` of the host, as `/h`",
         "have the capability `CAP_SYS_NICE`",

@@ -30,11 +30,10 @@ pub fn before_start(paths: &Paths, loaded: &LoadedProfile, no_hooks: bool) -> Re
     }
 }
 
-/// Installs the Features of a box that does not run, and adds what its image carries along. `name` is the file among several.
+/// Installs the Features of a box that does not run, and adds what its image carries along.
 pub fn complete(
     paths: &Paths,
     loaded: LoadedProfile,
-    name: Option<&str>,
     is_running: bool,
     progress: &dyn Progress,
 ) -> Result<LoadedProfile, Error> {
@@ -42,14 +41,14 @@ pub fn complete(
         let has_features = loaded.devcontainer.as_ref().is_some_and(|own| !own.features.is_empty());
         if has_features {
             let display = if std::io::stderr().is_terminal() { Display::Screen } else { Display::Plain };
-            install::prepare(paths, &loaded, name, &mut Screen::of_changes(display), progress)?;
+            install::prepare(paths, &loaded, &mut Screen::of_changes(display), progress)?;
         } else {
             let map = Offer::probe().map(user::likely_id(&loaded.profile));
             base::prepare(paths, &map, &loaded.profile.base, loaded.driver, &loaded.registries, progress)?;
         }
     }
     let base = loaded.profile.base.clone();
-    Ok(with_metadata(paths, loaded, name, &base)?)
+    Ok(with_metadata(paths, loaded, &base)?)
 }
 
 fn initialize(loaded: &LoadedProfile, command: &str) -> Result<(), Error> {

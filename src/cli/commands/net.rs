@@ -62,15 +62,14 @@ pub fn learn(folder: &Path, args: Learn) -> Outcome {
     let paths = Paths::from_environment()?;
     let loaded = Profile::load(&paths, folder)?;
     sessions::refuse_home(&paths, &loaded)?;
-    sessions::require_trust(&paths, &loaded)?;
     if session::is_running(&paths, &loaded)? {
         return Err(Error::new("the box runs already, and not everything is written down that it reaches")
             .hint("`devbox stop` stops it"));
     }
-    sessions::build_base_of_stopped(&paths, &loaded, Inputs::Locked)?;
+    let progress = ui::Terminal::default();
+    let loaded = sessions::make_ready(&paths, loaded, Inputs::Locked, true, &progress)?;
     let begun = jiff::Timestamp::now();
     let options = Options { learn: true, directory: folder.to_owned(), ..Options::default() };
-    let progress = ui::Terminal::default();
     let status = session::run(&paths, &loaded, &What::Command(args.command), &options, &progress)?;
     let Some(id) = list::find_by_project(&paths, &loaded.project)? else { return Ok(status) };
     let mut lines: Vec<Line> = events::read_lines(&BoxDir::new(&paths, &id).traffic())?;

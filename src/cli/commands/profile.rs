@@ -33,7 +33,7 @@ pub fn run(folder: &Path, command: &Command) -> Outcome {
             let loaded = Profile::load(&paths, folder)?;
             // What the image of a devcontainer file wants is wanted as well.
             let base = loaded.profile.base.clone();
-            let loaded = with_metadata(&paths, loaded, None, &base)?;
+            let loaded = with_metadata(&paths, loaded, &base)?;
             if loaded.wants.is_empty() {
                 return print("this profile wants nothing of the host\n");
             }

@@ -16,9 +16,10 @@ use crate::cli::{Outcome, print};
 use crate::editor::language_server::{self, Translators};
 use crate::error::{COULD_NOT_RUN, Error};
 use crate::paths::Paths;
-use crate::profile::devcontainer::Chosen;
+use crate::profile::devcontainer::{Chosen, find};
 use crate::profile::lock::BuildInputs;
 use crate::profile::{Hooks, LoadedProfile, NetworkMode, Profile, trust};
+use crate::progress::Progress;
 use crate::text::{closest, sanitize};
 use crate::ui;
 use crate::ui::build::{Display, Screen};
@@ -72,10 +73,12 @@ fn prepare_and_run(
     what: impl FnOnce(&LoadedProfile) -> Result<What, Error>,
 ) -> Outcome {
     let paths = Paths::from_environment()?;
-    let mut loaded =
-        Profile::load_chosen(&paths, folder, Chosen { name: args.devcontainer.as_deref(), metadata: None })?;
+    let chosen = args.devcontainer.as_deref();
+    let loaded = Profile::load_chosen(&paths, folder, Chosen { name: chosen, metadata: None })?;
     refuse_home(&paths, &loaded)?;
-    without_hooks(&mut loaded, args);
+    if let Some(name) = chosen {
+        find::remember(&paths.data, &loaded.project, name)?;
+    }
     let what = what(&loaded)?;
     let options = Options {
         network: args.network.map(|mode| match mode {
@@ -95,18 +98,8 @@ fn prepare_and_run(
     if args.dry_run {
         return print(&ui::foreign_text(&session::describe(&paths, &loaded, &what, &options, &progress)?));
     }
-    require_trust(&paths, &loaded)?;
     let inputs = if args.locked { Inputs::OnlyLocked } else { Inputs::Locked };
-    let is_running = session::is_running(&paths, &loaded)?;
-    if !is_running {
-        devcontainer::before_start(&paths, &loaded, args.no_hooks)?;
-    }
-    build_base_of_stopped(&paths, &loaded, inputs)?;
-    if loaded.devcontainer.is_some() {
-        loaded = devcontainer::complete(&paths, loaded, args.devcontainer.as_deref(), is_running, &progress)?;
-        without_hooks(&mut loaded, args);
-        require_trust(&paths, &loaded)?;
-    }
+    let loaded = make_ready(&paths, loaded, inputs, !args.no_hooks, &progress)?;
     let translators = match names {
         Names::AsTheHost if !std::io::stdin().is_terminal() => Some(translators(&paths, &loaded)?),
         _ => None,
@@ -119,10 +112,28 @@ fn prepare_and_run(
     Ok(status)
 }
 
-fn without_hooks(loaded: &mut LoadedProfile, args: &Session) {
-    if args.no_hooks {
+/// Asks for trust, and makes ready what the box stands on unless it runs; returns the profile with what its image carries along.
+pub(super) fn make_ready(
+    paths: &Paths,
+    mut loaded: LoadedProfile,
+    inputs: Inputs,
+    hooks: bool,
+    progress: &dyn Progress,
+) -> Result<LoadedProfile, Error> {
+    require_trust(paths, &loaded)?;
+    let is_running = session::is_running(paths, &loaded)?;
+    if !is_running {
+        devcontainer::before_start(paths, &loaded, !hooks)?;
+    }
+    build_base_of_stopped(paths, &loaded, inputs)?;
+    if loaded.devcontainer.is_some() {
+        loaded = devcontainer::complete(paths, loaded, is_running, progress)?;
+        require_trust(paths, &loaded)?;
+    }
+    if !hooks {
         loaded.profile.hooks = Hooks { review: loaded.profile.hooks.review, ..Hooks::default() };
     }
+    Ok(loaded)
 }
 
 fn translators(paths: &Paths, loaded: &LoadedProfile) -> Result<Translators, Error> {

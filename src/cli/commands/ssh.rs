@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd;
 
-use super::{devcontainer, session};
-use crate::boxes::{self, BoxDir, hold, list, state};
+use super::session;
+use crate::boxes::{BoxDir, hold, list, state};
 use crate::build::profile::Inputs;
 use crate::cli::args::ssh::{SshConfig, SshProxy};
 use crate::cli::{Outcome, print};
@@ -26,12 +26,8 @@ pub fn proxy(args: &SshProxy) -> Outcome {
     let record = state::load(&BoxDir::new(&paths, &list::find_by_name(&paths, name)?))?;
     let loaded = Profile::load(&paths, &record.project)?;
     session::refuse_home(&paths, &loaded)?;
-    session::require_trust(&paths, &loaded)?;
     let keys = KeyFiles::new(&paths).load()?;
-    if !boxes::session::is_running(&paths, &loaded)? {
-        devcontainer::before_start(&paths, &loaded, false)?;
-    }
-    session::build_base_of_stopped(&paths, &loaded, Inputs::Locked)?;
+    let loaded = session::make_ready(&paths, loaded, Inputs::Locked, true, &ui::Terminal::default())?;
     let held = hold::hold(&paths, loaded, &ui::Terminal::default())?;
     let copy = |stream: std::os::fd::BorrowedFd<'_>| {
         stream.try_clone_to_owned().map_err(|error| Error::new(format!("cannot copy a standard stream: {error}")))

@@ -69,6 +69,31 @@ pub fn choose<'a>(
     }
 }
 
+/// Where it is kept which of several files counts in `project`.
+fn memory(data: &Path, project: &Path) -> PathBuf {
+    let digest = crate::image::digest::of_bytes(project.as_os_str().as_encoded_bytes());
+    data.join("devcontainers").join(&digest[..32])
+}
+
+/// The name that was chosen last in `project`; `data` is devbox's data directory.
+#[must_use]
+pub fn remembered(data: &Path, project: &Path) -> Option<String> {
+    std::fs::read_to_string(memory(data, project)).ok()
+}
+
+/// Keeps the choice for commands that name none.
+pub fn remember(data: &Path, project: &Path, name: &str) -> Result<(), ProfileError> {
+    let path = memory(data, project);
+    let place = path.parent().unwrap_or(data);
+    crate::paths::create_private(place)?;
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(place)?;
+        std::io::Write::write_all(&mut file, name.as_bytes())?;
+        file.persist(&path).map(drop).map_err(|error| error.error)
+    };
+    write().map_err(|source| ProfileError::Write { path: path.clone(), source })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +129,10 @@ mod tests {
         add(".devcontainer/devcontainer.json");
         assert_eq!(found(None), Ok(Some(".devcontainer/devcontainer.json".to_owned())));
         assert_eq!(found(Some(".devcontainer.json")), Ok(Some(".devcontainer.json".to_owned())));
+        assert_eq!(remembered(root, root), None);
+        remember(root, root, "go").unwrap();
+        remember(root, root, "c++").unwrap();
+        assert_eq!(remembered(root, root).as_deref(), Some("c++"));
         assert_eq!(found(Some("c++")), Ok(Some(".devcontainer/c++/devcontainer.json".to_owned())));
     }
 }

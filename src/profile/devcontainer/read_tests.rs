@@ -227,6 +227,33 @@ fn features_and_requirements() {
     assert_eq!(extra.metadata, "{\"hostRequirements\":{\"cpus\":2,\"memory\":\"8gb\"}}");
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// Whatever the text is, there is an answer, and it can be drawn.
+    #[test]
+    fn any_text_has_an_answer(
+        words in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "\"image\"", "\"build\"", "\"mounts\"", "\"runArgs\"", "\"features\"", "\"forwardPorts\"", "\"postCreateCommand\"",
+                "\"workspaceMount\"", "\"${localEnv:HOME}\"", "\"-v\"", "\"a:b\"", "\"debian\"", "{", "}", "[", "]", ":", ",", "1", "-1e9",
+                "true", "null", "//", "/*", "*/", "\n", "\"", "\\", "ü", "\u{1b}", "\u{202e}", "\u{feff}", "\0",
+            ]),
+            0..24,
+        ),
+    ) {
+        let text = words.concat();
+        for text in [text.clone(), format!("{{\"image\": \"debian\", {text}}}")] {
+            let (file, project) = (Path::new("/p/.devcontainer.json"), Path::new("/p"));
+            let place = Place { file, text: &text, project, home: project, host: &|_| None };
+            if let Err(error) = read(&place) {
+                let drawn = error.render(false);
+                proptest::prop_assert!(!drawn.contains(|c: char| c == '\u{202e}' || (c.is_control() && c != '\n')), "{:?}", drawn);
+            }
+        }
+    }
+}
+
 #[test]
 fn mistakes_have_a_place() {
     for (rest, expected) in [
