@@ -263,6 +263,9 @@ impl BuildError {
             Self::NotHere { .. } => Some("`devbox image pull` fetches it".into()),
             Self::NoFile { .. } => Some("name it with `--file`".into()),
             Self::Fuse(error) => Some(error.remedy().to_owned()),
+            Self::Stage(StageError::Work(text)) if text.contains("`fuse-overlayfs`") => {
+                Some("`[overlay] driver = \"kernel\"` in `config.toml` does without it".into())
+            }
             Self::NotPinned { .. } => Some("`devbox lock` adds it".into()),
             Self::Moved { .. } => Some("`devbox update --base` locks what there is now".into()),
             Self::NoGit => Some("install the package `git`".into()),

@@ -104,8 +104,12 @@ impl<'a> Trees<'a> {
         // What was written is on its way until the program has ended.
         for served in held.into_iter().filter_map(Held::served) {
             let said = served.finish().map_err(|error| with_causes(&error))?;
-            if let (Err(text), Some(said)) = (&mut result, said) {
-                *text = format!("{text}: `fuse-overlayfs`: {said}");
+            if let Err(text) = &mut result {
+                match said {
+                    Some(said) => *text = format!("{text}: `fuse-overlayfs`: {said}"),
+                    None if text.contains("ENOTCONN") => text.push_str(": `fuse-overlayfs` ended"),
+                    None => {}
+                }
             }
         }
         result

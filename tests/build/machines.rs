@@ -63,7 +63,7 @@ fn fuse_overlayfs_serves_what_is_copied() {
 fn what_is_missing_is_said() {
     crate::require!(Userns, Overlay);
     let mut test = devbox_with_base();
-    test.file("c/Containerfile", "FROM localhost/base\nRUN true\nCOPY --from=localhost/base /bin /b\n");
+    test.file("c/Containerfile", "FROM localhost/base\nRUN true\n");
     choose_fuse(&test);
     // Everything but the program; then one that only fails.
     let bin = test.path("bin");
@@ -81,6 +81,9 @@ fn what_is_missing_is_said() {
         std::fs::copy("/bin/false", bin.join("fuse-overlayfs")).expect("a program");
         let said = build();
         assert!(said.contains("cannot start the sandbox of the command") && said.contains("hint: "), "{said}");
+        test.file("c/Containerfile", "FROM localhost/base\nCOPY Containerfile /\n");
+        let said = build();
+        assert!(said.contains("`fuse-overlayfs` ended") && said.contains("help: `[overlay] driver"), "{said}");
     }
 }
 
