@@ -180,8 +180,11 @@ fn commands_in_documents_exist() {
     for document in documents() {
         let text = fs::read_to_string(&document).expect("read a document");
         for rest in text.split("`devbox ").skip(1).chain(text.split("$ devbox ").skip(1)) {
-            let word: String = rest.chars().take_while(|c| c.is_ascii_lowercase()).collect();
-            if !word.is_empty() && seen.insert(word.clone()) && !devbox(&[&word, "--help"]).status.success() {
+            let word: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            if word.starts_with(|c: char| c.is_ascii_lowercase())
+                && seen.insert(word.clone())
+                && !devbox(&[&word, "--help"]).status.success()
+            {
                 unknown.push(format!("{}: `devbox {word}`", document.display()));
             }
         }
