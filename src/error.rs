@@ -151,6 +151,9 @@ impl From<ProfileError> for Error {
             }
             None if matches!(error, ProfileError::Undone { .. }) => Self::chain(&error)
                 .hint("take one of the two out; `devbox profile show` says which file each comes from"),
+            None if matches!(error, ProfileError::GivenAndTaken { .. }) => {
+                Self::chain(&error).hint("each capability and each system call goes with one of the options")
+            }
             None => Self::chain(&error),
         }
     }
@@ -553,6 +556,9 @@ impl From<SessionError> for Error {
                 shown.causes.extend(causes.by_ref());
                 shown.hints = crate::doctor::explain(failure.phase, &failure.causes);
                 shown.explain_full_disk()
+            }
+            SessionError::OtherSecurity => {
+                Self::chain(&error).hint("`devbox stop` ends it; the next start takes the options")
             }
             SessionError::OtherNetwork { .. } => {
                 Self::chain(&error).hint("`devbox stop` ends it; the next start has the network that is asked for")

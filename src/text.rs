@@ -19,6 +19,30 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// JSON with the same characters escaped as JSON escapes them, but for the newlines between its lines.
+pub fn sanitize_json(json: &str) -> Cow<'_, str> {
+    let escaped = |c: char| is_treacherous(c) && c != '\n';
+    if !json.chars().any(escaped) {
+        return Cow::Borrowed(json);
+    }
+    // They stand in strings alone, and each is one unit of UTF-16.
+    let write = |c: char| if escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(json.chars().map(write).collect())
+}
+
+/// For who counts bytes: instead of such characters beyond ASCII there are marks of the same length.
+pub fn sanitize_in_place(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|c| !c.is_ascii() && is_treacherous(c)) {
+        return Cow::Borrowed(text);
+    }
+    let write = |c: char| match c.len_utf8() {
+        2 if is_treacherous(c) => '\u{b7}',
+        3 if is_treacherous(c) => '\u{fffd}',
+        _ => c,
+    };
+    Cow::Owned(text.chars().map(write).collect())
+}
+
 fn is_treacherous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -91,6 +115,18 @@ mod tests {
         ] {
             assert_eq!(sanitize(text), clean);
         }
+    }
+
+    #[test]
+    fn sanitizes_json_and_in_place() {
+        let evil = "a\u{1b}\u{7f}\u{9b}\u{61c}\u{202e}\u{feff}ä\n";
+        let json = serde_json::to_string_pretty(&[evil]).unwrap();
+        let clean = sanitize_json(&json);
+        assert_eq!(clean, "[\n  \"a\\u001b\\u007f\\u009b\\u061c\\u202e\\ufeffä\\n\"\n]");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&clean).unwrap(), [evil]);
+        let marked = sanitize_in_place(evil);
+        assert_eq!(marked, "a\u{1b}\u{7f}··\u{fffd}\u{fffd}ä\n");
+        assert_eq!(marked.len(), evil.len());
     }
 
     #[test]

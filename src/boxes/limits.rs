@@ -36,7 +36,7 @@ pub enum ChangeError {
     #[error("the box does not run")]
     Stopped,
     /// It has no cgroup.
-    #[error("`{key}` needs a cgroup, and the running box has none")]
+    #[error("`{key}` needs a cgroup, and the running box has none{}", if reason.is_none() { ": it was started without such limits" } else { "" })]
     NoGroup {
         /// What was to be changed.
         key: Key,
@@ -60,6 +60,17 @@ pub enum ChangeError {
     /// What was set could not be noted.
     #[error("cannot write down the new limits of the box")]
     Note(#[source] std::io::Error),
+}
+
+impl ChangeError {
+    /// Which limit cannot be changed; `None`: none can.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        match self {
+            Self::NoGroup { key, .. } | Self::Fixed { key } | Self::Kernel { key, .. } => Some(*key),
+            Self::Stopped | Self::Note(_) => None,
+        }
+    }
 }
 
 /// The plan for a start in `runtime`. What is known not to hold is said, once for each box and reason, or an error where the
@@ -138,32 +149,41 @@ pub(super) fn sentence(unheld: &[Unheld]) -> String {
     parts.join(", ")
 }
 
-/// Changes limits of a running box, until it stops.
-pub fn set(directory: &BoxDir, changes: &[(Key, u64)]) -> Result<(), ChangeError> {
+/// Changes limits of a running box, until it stops: those that can be changed. Returns why others cannot, in the order of `changes`.
+pub fn set(directory: &BoxDir, changes: &[(Key, u64)]) -> Result<Vec<ChangeError>, ChangeError> {
     let runtime = directory.runtime();
     let mut state = State::load(&runtime).ok_or(ChangeError::Stopped)?;
+    let mut refused = Vec::new();
     for (key, value) in changes {
-        let key = *key;
-        match key {
-            Key::Shm => return Err(ChangeError::Fixed { key }),
-            // The supervisor looks for it, if it watches at all.
-            Key::Disk if state.limits.get(key).is_none() => return Err(ChangeError::Fixed { key }),
-            Key::Disk => {}
-            Key::Files => crate::sys::process::limit_files(state.init, *value)
-                .map_err(|source| ChangeError::Kernel { key, source })?,
-            _ => {
-                let Some(group) = &state.group else {
-                    let reason = state.unheld.first().map(|unheld| unheld.reason.clone());
-                    return Err(ChangeError::NoGroup { key, reason });
-                };
-                let group = Group::at(group);
-                group.set(key, *value, &state.devices).map_err(|source| ChangeError::Kernel { key, source })?;
-                state.unheld.retain(|unheld| unheld.key != key);
-            }
+        match change(&mut state, *key, *value) {
+            Ok(()) => _ = state.limits.values.insert(*key, *value),
+            Err(error) => refused.push(error),
         }
-        state.limits.values.insert(key, *value);
     }
-    state.save(&runtime).map_err(ChangeError::Note)
+    if refused.len() < changes.len() {
+        state.save(&runtime).map_err(ChangeError::Note)?;
+    }
+    Ok(refused)
+}
+
+fn change(state: &mut State, key: Key, value: u64) -> Result<(), ChangeError> {
+    let failed = |source| ChangeError::Kernel { key, source };
+    match key {
+        Key::Shm => Err(ChangeError::Fixed { key }),
+        // The supervisor looks for it, if it watches at all.
+        Key::Disk if state.limits.get(key).is_none() => Err(ChangeError::Fixed { key }),
+        Key::Disk => Ok(()),
+        Key::Files => crate::sys::process::limit_files(state.init, value).map_err(failed),
+        _ => {
+            let Some(group) = &state.group else {
+                let reason = state.unheld.first().map(|unheld| unheld.reason.clone());
+                return Err(ChangeError::NoGroup { key, reason });
+            };
+            Group::at(group).set(key, value, &state.devices).map_err(failed)?;
+            state.unheld.retain(|unheld| unheld.key != key);
+            Ok(())
+        }
+    }
 }
 
 /// Says so when a limit ended the session that began at `begun`.

@@ -56,6 +56,7 @@ pub mod remove;
 pub mod review;
 pub mod running;
 mod scratch;
+pub mod security;
 pub mod session;
 pub mod shares;
 pub mod snapshot;

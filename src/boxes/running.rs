@@ -106,6 +106,13 @@ pub fn new_scratch_holder(directory: &BoxDir) -> BoxesResult<PathBuf> {
     Ok(directory.path().join(format!("{SCRATCH_PREFIX}{}", super::directory::fresh_name()?)))
 }
 
+/// The runtime directories of a box: its own, and those of its sessions whose changes are thrown away.
+#[must_use]
+pub fn runtimes(paths: &Paths, directory: &BoxDir) -> (PathBuf, Vec<PathBuf>) {
+    let scratch = scratch_holders(directory);
+    (directory.runtime(), scratch.iter().map(|holder| temporary_runtime(paths, holder)).collect())
+}
+
 pub(super) fn scratch_holders(directory: &BoxDir) -> Vec<PathBuf> {
     let names = super::pool::entries(directory.path()).unwrap_or_default();
     names.iter().filter(|name| name.starts_with(SCRATCH_PREFIX)).map(|name| directory.path().join(name)).collect()

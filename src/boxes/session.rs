@@ -15,7 +15,7 @@ use super::scratch::Scratch;
 use super::shares::Given;
 use super::{
     BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, lower, packages, packages_layer, review, running,
-    shares, user,
+    security, shares, user,
 };
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::image::store::{Store, StoreError};
@@ -57,6 +57,8 @@ pub struct Options {
     pub locked: bool,
     /// Everything is reached, and written down. Only for a box that does not run.
     pub learn: bool,
+    /// What the box may do was typed: one that runs must have been started with it.
+    pub own_security: bool,
     /// The caller's working directory.
     pub directory: PathBuf,
 }
@@ -114,6 +116,9 @@ pub enum SessionError {
         /// What was asked for.
         wanted: &'static str,
     },
+    /// What a running box may do cannot be changed.
+    #[error("the box runs with other capabilities or system calls than what is asked for")]
+    OtherSecurity,
     /// The box stopped while the command ran.
     #[error("the box stopped before the command ended")]
     Lost,
@@ -226,6 +231,7 @@ fn join(
     let directory = BoxDir::new(paths, &id);
     let Some(stream) = running::connect(&directory) else { return Ok(None) };
     require_network(&directory, options)?;
+    security::require(&directory, loaded, options)?;
     let made = Made::load(&directory.generated());
     let purpose = purpose(loaded, wish, options, &made, shares::load_variables(&directory.runtime()));
     attach::serve(Channel::new(stream), purpose, || ()).map(Some).map_err(io("talk to the running box"))
@@ -373,6 +379,7 @@ fn launch_box(
     let given = shares::give(paths, &inside)?;
     given.lacks.iter().for_each(|lack| progress.note(&lack.to_string()));
     shares::save_variables(&runtime, &given)?;
+    security::save(&runtime, &loaded.profile.security)?;
     for volume in &loaded.profile.volumes {
         let place = locked.directory.volumes().join(&volume.name);
         std::fs::create_dir_all(&place).at("create", &place)?;

@@ -13,10 +13,12 @@ use crate::profile::user::parse_age;
 
 pub mod editor;
 pub mod image;
+pub mod security;
 pub mod ssh;
 
 use editor::{RootArgs, Shim};
 use image::Image;
+use security::SecurityArgs;
 use ssh::{SshConfig, SshProxy};
 
 /// A rootless sandbox for developer environments
@@ -223,6 +225,9 @@ pub struct Session {
     /// Run none of the profile's hooks
     #[arg(long)]
     pub no_hooks: bool,
+    /// What the box may do
+    #[command(flatten)]
+    pub security: SecurityArgs,
     /// Print what would be done
     #[arg(long)]
     pub dry_run: bool,

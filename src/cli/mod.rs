@@ -137,5 +137,5 @@ pub fn print(text: &str) -> Outcome {
 /// Prints a value as JSON.
 pub fn print_json<T: serde::Serialize>(value: &T) -> Outcome {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::new(error.to_string()))?;
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", crate::text::sanitize_json(&text)))
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::schema::SECTIONS;
-use crate::text::{closest, sanitize};
+use crate::text::{closest, sanitize, sanitize_in_place};
 
 /// One mistake in one file. Its texts are free of control characters; `text` is the file's and is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,9 @@ impl Diagnostic {
         let end = self.text[self.span.end..].find('\n').map_or(self.text.len(), |newline| self.span.end + newline);
         let (start, end) = window(&self.text, start..end, &self.span);
         let label = (!self.label.is_empty()).then_some(self.label.as_str());
-        let snippet = Snippet::source(&self.text[start..end])
+        // The renderer itself shows ASCII's control characters, and knows some of the others.
+        let source = sanitize_in_place(&self.text[start..end]);
+        let snippet = Snippet::source(source.as_ref())
             .line_start(line)
             .path(sanitize(&file))
             .annotation(AnnotationKind::Primary.span(self.span.start - start..self.span.end - start).label(label));

@@ -107,6 +107,12 @@ pub enum ProfileError {
         /// The folder.
         path: PathBuf,
     },
+    /// Of what was typed.
+    #[error("`{name}` is both given and taken")]
+    GivenAndTaken {
+        /// A capability or a system call.
+        name: String,
+    },
     /// One key gives what another forbids.
     #[error("{grant} would let the box undo `{wall}`")]
     Undone {

@@ -416,8 +416,6 @@ fn complete(
     origins: &Origins,
     registries: &Settings,
 ) -> Result<Profile, ProfileError> {
-    let security = Security::from(merged.security.clone());
-    require_walls(&security, &merged)?;
     let project_path = match merged.project_path {
         Some(ProjectPath::Absolute(path)) => path,
         Some(ProjectPath::Same) | None if is_kernel_path(project) => {
@@ -445,7 +443,7 @@ fn complete(
     if let Some(devcontainer) = &merged.devcontainer {
         devcontainer::hooks::arrange(&mut hooks, devcontainer.wait_for.as_deref());
     }
-    Ok(Profile {
+    let profile = Profile {
         name: name.unwrap_or_else(|| default_name(project)),
         build: match &merged.base {
             Some(BaseChoice::Build(build)) => Some(build.clone()),
@@ -485,29 +483,13 @@ fn complete(
             join: merged.network.join,
             egress: merged.network.egress,
         },
-        security,
+        security: Security::from(merged.security),
         limits: Limits { values: merged.limits, require: merged.require_limits.unwrap_or(false) },
         tasks: merged.tasks,
         hooks,
-    })
-}
-
-/// What one key gives must not undo what another forbids.
-fn require_walls(security: &Security, merged: &Layer) -> Result<(), ProfileError> {
-    let network = &merged.network;
-    let filter = if network.egress.is_some() { Some("egress") } else { network.join.as_ref().map(|_| "join") };
-    let shaped = network.bandwidth.is_some().then_some("bandwidth");
-    let mounts =
-        if merged.mask.is_empty() { merged.read_only.filter(|on| *on).map(|_| "read_only") } else { Some("mask") };
-    let mounts = if merged.protect.is_empty() { mounts } else { Some("protect") };
-    let broken = [
-        (filter.or(shaped), security.breaks_network(filter.is_some(), shaped.is_some())),
-        (mounts, security.breaks_mounts()),
-    ];
-    match broken.into_iter().find_map(|(wall, grant)| wall.zip(grant)) {
-        Some((wall, grant)) => Err(ProfileError::Undone { grant, wall }),
-        None => Ok(()),
-    }
+    };
+    profile.require_walls()?;
+    Ok(profile)
 }
 
 /// The repository of the images that projects build; the tag is made from the project's path.

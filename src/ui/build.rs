@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use super::{say, say_without_newline};
 use crate::build::events::{Event, Listener, Outcome, StepId};
 use crate::build::language::lint::Brief;
-use crate::text::sanitize;
+use crate::text::{sanitize, sanitize_json};
 
 /// Lines of a command that are seen while it runs, on a screen.
 const SEEN_LINES: usize = 6;
@@ -259,7 +259,7 @@ impl Screen {
             (Display::Plain, Event::Started { .. }) => {}
             (Display::Plain, event) => self.plain(event),
             (Display::Screen, event) => self.screen(event),
-            (Display::Json, event) => say(&json(event)),
+            (Display::Json, event) => say(&sanitize_json(&json(event))),
         }
     }
 }

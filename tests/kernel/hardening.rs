@@ -75,6 +75,50 @@ fn what_undoes_another_wall_is_an_error() {
     }
 }
 
+#[test]
+fn what_is_typed_goes_before_the_profile() {
+    require!(Userns, Overlay);
+    // Who types it is not asked to trust it.
+    let test = Devbox::host();
+    test.profile("base = \"host\"\n[network]\nmode = \"none\"\n");
+    let typed = ["--cap-add", "net_admin", "--cap-drop", "NET_RAW,mknod", "--no-new-privileges", "--seccomp"];
+    let run = |rule: &str, script: &str| {
+        let words: Vec<&str> = ["run"].into_iter().chain(typed).chain([rule, "--", "sh", "-c", script]).collect();
+        test.args(&words).any_stdout().any_stderr().output()
+    };
+    let usual = capabilities(&Devbox::host());
+    let script = "grep -E 'CapEff|NoNewPrivs' /proc/self/status; unshare -U true && echo unshared";
+    let output = run("allow=unshare", script);
+    let wanted = usual & !(1 << 13) & !(1 << 27) | 1 << 12;
+    assert_eq!(output.stdout, format!("CapEff:\t{wanted:016x}\nNoNewPrivs:\t1\nunshared\n"), "{}", output.stderr);
+    let plan: Vec<&str> = ["run", "--dry-run"].into_iter().chain(typed).chain(["deny=mkdir", "--", "true"]).collect();
+    let plan = test.args(&plan).any_stdout().any_stderr().output().stdout;
+    for line in
+        ["capability CAP_NET_ADMIN", "capability no CAP_MKNOD", "call       no mkdir", "setuid     means nothing"]
+    {
+        assert!(plan.lines().any(|found| found == line), "{line}: {plan}");
+    }
+    // A box that runs keeps what it has; others may join it, and so may who asks for the same.
+    let mut first = test.background_with(&[typed.as_slice(), &["deny=mkdir"]].concat(), "echo up; read line");
+    first.expect("up");
+    let status = test.args(["status"]).any_stdout().run().stdout;
+    let line = "CAP_NET_ADMIN, no CAP_MKNOD, no CAP_NET_RAW, no mkdir, no new privileges";
+    assert!(status.lines().any(|found| found.starts_with("security") && found.ends_with(line)), "{status}");
+    let status = test.args(["status", "--format", "json"]).any_stdout().run().stdout;
+    assert!(status.contains("\"CAP_NET_ADMIN\"") && status.contains("\"no_new_privileges\""), "{status}");
+    test.sh("true").run();
+    assert!(run("deny=mkdir", "true").status.success());
+    let refused = run("allow=unshare", "true");
+    assert_eq!(refused.status.code(), Some(125));
+    assert!(refused.stderr.contains("the box runs with other capabilities or system calls"), "{}", refused.stderr);
+    first.say("");
+    first.wait();
+    // What holds the walls of the profile holds against what is typed.
+    test.profile("base = \"host\"\n[project]\nmask = [\".env\"]\n[network]\nmode = \"none\"\n");
+    let refused = run("allow=unshare", "true");
+    assert!(refused.stderr.contains("the system call `unshare` would let the box undo `mask`"), "{}", refused.stderr);
+}
+
 /// Whatever can be tried from inside without a tool of its own; what works is printed.
 const ESCAPES: &str = r#"
     try() { name=$1; shift; if ("$@") >/dev/null 2>&1; then echo "worked: $name"; fi; }

@@ -35,12 +35,32 @@ fn files_can_be_lowered_in_a_running_box() {
     let fixed = "error: `shm` cannot be changed while the box runs\n\
                  hint: write it into `[limits]` of `devbox.toml`, and start the box anew\n";
     test.args(["limits", "set", "shm=1MiB"]).status(1).stderr(fixed).run();
-    let none = "error: `cpus` needs a cgroup, and the running box has none\n\
+    let none = "error: `cpus` needs a cgroup, and the running box has none: it was started without such limits\n\
                 hint: write it into `[limits]` of `devbox.toml`, and start the box anew\n";
     test.args(["limits", "set", "cpus=1"]).status(1).stderr(none).run();
+    // What can be changed is.
+    let said = format!("devbox: `files` is set\ndevbox: `shm` cannot be changed while the box runs\n{none}");
+    test.args(["limits", "set", "shm=1MiB", "files=66", "cpus=1"]).status(1).stderr(&said).run();
+    test.sh("ulimit -n").stdout("66\n").run();
+    test.args(["limits"]).stdout("files  66\n").run();
     test.args(["stop"]).any_stderr().run();
     let stopped = "error: the box does not run\nhint: `[limits]` in `devbox.toml` holds from the next start\n";
     test.args(["limits", "set", "files=80"]).status(1).stderr(stopped).run();
+}
+
+#[test]
+fn sessions_that_are_thrown_away_have_statistics() {
+    require!(Userns, Overlay);
+    let test = boxed("files = 99");
+    test.sh("true").run();
+    let id = test.boxes().pop().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    let mut session = test.background_with(&["--rm"], "echo up; read line");
+    session.expect("up");
+    let stats = test.args(["stats", "--once", "--format", "json"]).any_stdout().run().stdout;
+    let own = stats.lines().find(|line| id.as_ref().is_some_and(|id| line.contains(id.as_str())));
+    assert!(own.is_some_and(|line| line.contains("\"temporary\":true") && line.contains("\"pids\":")), "{stats}");
+    session.say("");
+    session.wait();
 }
 
 #[test]

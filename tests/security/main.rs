@@ -10,6 +10,7 @@ mod audit;
 mod bombs;
 mod calls;
 mod descriptors;
+mod escapes;
 mod kernel;
 mod mounts;
 mod processes;

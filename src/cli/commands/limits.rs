@@ -67,8 +67,14 @@ fn set(folder: &Path, changes: &[String], target: &Target) -> Outcome {
     let changes = changes.iter().map(|change| parse(change)).collect::<Result<Vec<_>, _>>()?;
     let paths = Paths::from_environment()?;
     let id = super::find(&paths, folder, target)?;
-    limits::set(&BoxDir::new(&paths, &id), &changes)?;
-    Ok(0)
+    let mut refused = limits::set(&BoxDir::new(&paths, &id), &changes)?;
+    let Some(last) = refused.pop() else { return Ok(0) };
+    let is_set = |key: &Key| !refused.iter().chain([&last]).any(|error| error.key() == Some(*key));
+    for key in changes.iter().map(|(key, _)| key).filter(|key| is_set(key)) {
+        ui::say(&format!("devbox: `{key}` is set"));
+    }
+    refused.iter().for_each(|error| ui::say(&format!("devbox: {error}")));
+    Err(last.into())
 }
 
 fn parse(change: &str) -> Result<(Key, u64), Error> {

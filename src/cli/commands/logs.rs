@@ -14,7 +14,7 @@ use crate::cli::{Outcome, print, print_json};
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::sandbox::denied::line::{Denied, Line};
-use crate::text::sanitize;
+use crate::text::{sanitize, sanitize_json};
 use crate::ui;
 
 /// Prints the events of a box, the oldest first.
@@ -77,7 +77,8 @@ fn follow<T: DeserializeOwned + Serialize>(
 fn json_lines<T: Serialize>(lines: &[T]) -> Result<String, Error> {
     let mut text = String::new();
     for line in lines {
-        text.push_str(&serde_json::to_string(line).map_err(|error| Error::new(error.to_string()))?);
+        let line = serde_json::to_string(line).map_err(|error| Error::new(error.to_string()))?;
+        text.push_str(&sanitize_json(&line));
         text.push('\n');
     }
     Ok(text)

@@ -74,12 +74,14 @@ fn prepare_and_run(
 ) -> Outcome {
     let paths = Paths::from_environment()?;
     let chosen = args.devcontainer.as_deref();
-    let loaded = Profile::load_chosen(&paths, folder, Chosen { name: chosen, metadata: None })?;
+    let mut loaded = Profile::load_chosen(&paths, folder, Chosen { name: chosen, metadata: None })?;
     refuse_home(&paths, &loaded)?;
     if let Some(name) = chosen {
         find::remember(&paths.data, &loaded.project, name)?;
     }
     let what = what(&loaded)?;
+    let security = args.security.layer()?;
+    let secure = |profile: &mut Profile| security.as_ref().map_or(Ok(()), |typed| profile.change_security(typed));
     let options = Options {
         network: args.network.map(|mode| match mode {
             NetworkArg::Auto => NetworkMode::Auto,
@@ -92,14 +94,18 @@ fn prepare_and_run(
         user: args.user.clone(),
         locked: args.locked,
         learn: false,
+        own_security: security.is_some(),
         directory: folder.to_owned(),
     };
     let progress = ui::Terminal::default();
     if args.dry_run {
+        secure(&mut loaded.profile)?;
         return print(&ui::foreign_text(&session::describe(&paths, &loaded, &what, &options, &progress)?));
     }
     let inputs = if args.locked { Inputs::OnlyLocked } else { Inputs::Locked };
-    let loaded = make_ready(&paths, loaded, inputs, !args.no_hooks, &progress)?;
+    let mut loaded = make_ready(&paths, loaded, inputs, !args.no_hooks, &progress)?;
+    // After the question of trust: who types it need not be asked.
+    secure(&mut loaded.profile)?;
     let translators = match names {
         Names::AsTheHost if !std::io::stdin().is_terminal() => Some(translators(&paths, &loaded)?),
         _ => None,

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::boxes::{BoxDir, BoxId, list, state};
+use crate::boxes::{BoxDir, BoxId, list, running, state};
 use crate::cli::Outcome;
 use crate::cli::args::{Format, StatsArgs};
 use crate::error::Error;
 use crate::limits::state::State;
 use crate::limits::stats::{Sample, Source, sample};
 use crate::paths::Paths;
-use crate::text::sanitize;
+use crate::text::{sanitize, sanitize_json};
 use crate::ui;
 
 /// Two looks are needed to tell a rate; `--once` waits so long for the second.
@@ -24,6 +25,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 struct Row {
     name: String,
     id: String,
+    /// A session of `run --rm`, beside the box.
+    temporary: bool,
     /// Of one processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_percent: Option<f64>,
@@ -31,8 +34,8 @@ struct Row {
     sample: Sample,
 }
 
-/// The last look at each box.
-type Last = BTreeMap<String, (Instant, u64)>;
+/// The last look at what runs, by its runtime directory.
+type Last = BTreeMap<PathBuf, (Instant, u64)>;
 
 /// Shows what boxes use, again and again on a terminal.
 pub fn run(args: &StatsArgs) -> Outcome {
@@ -77,21 +80,25 @@ fn look(
     let mut rows = Vec::new();
     for id in ids {
         let directory = BoxDir::new(paths, &id);
-        let Some(sample) = State::load(&directory.runtime()).and_then(|state| sample(&state)) else { continue };
         let id = id.as_str().to_owned();
-        let (now, used) = (Instant::now(), sample.cpu_us);
-        let before = last.insert(id.clone(), (now, used));
-        // A box that was started anew begins at nothing.
-        let before = before.filter(|(_, before)| *before <= used);
-        let cpu_percent = before.map(|(then, before)| {
-            let passed = now.duration_since(then).as_micros().max(1);
-            ((used - before) as f64 * 1000.0 / passed as f64).round() / 10.0
-        });
-        let name = names.entry(id.clone()).or_insert_with(|| {
-            // One that cannot be read is shown by its id.
-            state::load(&directory).map_or_else(|_| id.clone(), |record| record.name)
-        });
-        rows.push(Row { name: name.clone(), id, cpu_percent, sample });
+        let (own, temporary) = running::runtimes(paths, &directory);
+        for runtime in std::iter::once(&own).chain(&temporary) {
+            let Some(sample) = State::load(runtime).and_then(|state| sample(&state)) else { continue };
+            let (now, used) = (Instant::now(), sample.cpu_us);
+            let before = last.insert(runtime.clone(), (now, used));
+            // A box that was started anew begins at nothing.
+            let before = before.filter(|(_, before)| *before <= used);
+            let cpu_percent = before.map(|(then, before)| {
+                let passed = now.duration_since(then).as_micros().max(1);
+                ((used - before) as f64 * 1000.0 / passed as f64).round() / 10.0
+            });
+            let name = names.entry(id.clone()).or_insert_with(|| {
+                // One that cannot be read is shown by its id.
+                state::load(&directory).map_or_else(|_| id.clone(), |record| record.name)
+            });
+            let temporary = *runtime != own;
+            rows.push(Row { name: name.clone(), id: id.clone(), temporary, cpu_percent, sample });
+        }
     }
     Ok(rows)
 }
@@ -99,7 +106,8 @@ fn look(
 fn json_lines(rows: &[Row]) -> Result<String, Error> {
     let mut text = String::new();
     for row in rows {
-        text.push_str(&serde_json::to_string(row).map_err(|error| Error::new(error.to_string()))?);
+        let line = serde_json::to_string(row).map_err(|error| Error::new(error.to_string()))?;
+        text.push_str(&sanitize_json(&line));
         text.push('\n');
     }
     Ok(text)
@@ -127,7 +135,7 @@ fn line(row: &Row) -> Vec<String> {
     let mark = if sample.source == Source::Processes { "*" } else { "" };
     let pressures = [sample.cpu_pressure, sample.memory_pressure, sample.io_pressure];
     vec![
-        format!("{}{mark}", sanitize(&row.name)),
+        format!("{}{}{mark}", sanitize(&row.name), if row.temporary { " (--rm)" } else { "" }),
         row.cpu_percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent:.1}")),
         within(size(sample.memory_bytes), sample.memory_limit_bytes.map(ui::size)),
         within(sample.pids.to_string(), sample.pids_limit.map(|most| most.to_string())),
@@ -160,7 +168,7 @@ mod tests {
             memory_pressure: limited.then_some(0.0),
             io_pressure: None,
         };
-        Row { name: "shop".into(), id: "shop-1".into(), cpu_percent: Some(50.2), sample }
+        Row { name: "shop".into(), id: "shop-1".into(), temporary: false, cpu_percent: Some(50.2), sample }
     }
 
     #[test]

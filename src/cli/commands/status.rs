@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::boxes::{BoxDir, limits, running, state};
+use crate::boxes::{BoxDir, limits, running, security, state};
 use crate::cli::args::{Format, StatusArgs};
 use crate::cli::{Outcome, print, print_json};
 use crate::limits::state::State;
@@ -20,6 +20,7 @@ pub fn run(folder: &Path, args: &StatusArgs) -> Outcome {
     let record = state::load(&directory)?;
     let state = if running::probe(&paths, &directory) { "running" } else { "stopped" };
     let held = State::load(&directory.runtime());
+    let may = security::load(&directory.runtime()).filter(|_| state == "running");
     let reached = limits::reached(&directory)?;
     if args.format == Format::Json {
         return print_json(&json!({
@@ -28,6 +29,7 @@ pub fn run(folder: &Path, args: &StatusArgs) -> Outcome {
             "state": state,
             "limits": held.as_ref().map(|held| limits::values(&held.limits)),
             "reached_limit": reached,
+            "security": may,
             "project": record.project.to_string_lossy(),
             "created": record.created,
             "ids": record.id_map.mode,
@@ -42,6 +44,8 @@ pub fn run(folder: &Path, args: &StatusArgs) -> Outcome {
     let limits = held.map(|held| limits::line(&held.limits)).filter(|line| !line.is_empty());
     let mut rows = vec![row("name", &record.name), row("state", &state)];
     rows.extend(limits.map(|line| row("limits", &line)));
+    let may = may.map(|may| security::line(&may)).filter(|line| !line.is_empty());
+    rows.extend(may.map(|line| row("security", &line)));
     rows.extend([
         row("project", &record.project.to_string_lossy()),
         row("created", &record.created),

@@ -1,6 +1,7 @@
 //! `[security]`: what processes of the box may do beyond, or short of, what every box may. Pure.
 
 pub mod calls;
+mod walls;
 
 use std::collections::BTreeSet;
 
@@ -119,9 +120,9 @@ impl Security {
 /// The values of one file.
 pub(super) fn check(origin: &Origin<'_>, raw: RawSecurity) -> Checked<SecurityLayer> {
     Ok(SecurityLayer {
-        capabilities: changes(origin, raw.capabilities.add, raw.capabilities.drop, capability)?,
+        capabilities: changes(origin, raw.capabilities.add, raw.capabilities.drop, parse_capability)?,
         no_new_privileges: raw.no_new_privileges.map(|on| on.value),
-        seccomp: changes(origin, raw.seccomp.allow, raw.seccomp.deny, system_call)?,
+        seccomp: changes(origin, raw.seccomp.allow, raw.seccomp.deny, parse_call)?,
     })
 }
 
@@ -129,12 +130,17 @@ fn changes(
     origin: &Origin<'_>,
     more: Vec<At<String>>,
     less: Vec<At<String>>,
-    check: impl Fn(&Origin<'_>, &At<String>) -> Checked<String>,
+    parse: impl Fn(&str) -> Result<String, Unknown>,
 ) -> Checked<Changes> {
-    let more = more.iter().map(|name| check(origin, name)).collect::<Checked<BTreeSet<String>>>()?;
+    let check = |at: &At<String>| {
+        parse(&at.value).map_err(|Unknown { kind, name, advice }| {
+            Box::new(origin.wrong(at, format!("there is no {kind} `{name}`")).label(&advice))
+        })
+    };
+    let more = more.iter().map(check).collect::<Checked<BTreeSet<String>>>()?;
     let mut changes = Changes { more, less: BTreeSet::new() };
     for at in less {
-        let name = check(origin, &at)?;
+        let name = check(&at)?;
         if changes.more.contains(&name) {
             return Err(origin
                 .wrong(&at, format!("`{name}` is both given and taken"))
@@ -146,32 +152,41 @@ fn changes(
     Ok(changes)
 }
 
+/// A name of nothing that the kernel has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {kind} `{name}`: {advice}")]
+pub struct Unknown {
+    kind: &'static str,
+    name: String,
+    /// What may be meant, or where to look.
+    advice: String,
+}
+
+impl Unknown {
+    fn new(kind: &'static str, name: &str, meant: Option<&str>, manual: &str) -> Self {
+        let advice = meant.map_or_else(|| format!("see {manual}"), |meant| format!("did you mean `{meant}`?"));
+        Self { kind, name: name.to_owned(), advice }
+    }
+}
+
 /// `net_raw`, `NET_RAW` and `CAP_NET_RAW` are one.
-fn capability(origin: &Origin<'_>, at: &At<String>) -> Checked<String> {
-    let upper = at.value.to_ascii_uppercase();
+pub fn parse_capability(text: &str) -> Result<String, Unknown> {
+    let upper = text.to_ascii_uppercase();
     let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     if name.parse::<Capability>().is_ok() {
         return Ok(name);
     }
     let known: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
-    let wrong = origin.wrong(at, format!("there is no capability `{}`", at.value));
-    Err(match closest(&name, known.iter().map(String::as_str)) {
-        Some(meant) => wrong.label(format!("did you mean `{meant}`?")),
-        None => wrong.label("see capabilities(7)"),
-    }
-    .into())
+    let meant = closest(&name, known.iter().map(String::as_str));
+    Err(Unknown::new("capability", text, meant, "capabilities(7)"))
 }
 
-fn system_call(origin: &Origin<'_>, at: &At<String>) -> Checked<String> {
-    if calls::number(&at.value).is_some() {
-        return Ok(at.value.clone());
+/// The name of a system call.
+pub fn parse_call(text: &str) -> Result<String, Unknown> {
+    match calls::number(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(Unknown::new("system call", text, closest(text, calls::names()), "syscalls(2)")),
     }
-    let wrong = origin.wrong(at, format!("there is no system call `{}`", at.value));
-    Err(match closest(&at.value, calls::names()) {
-        Some(meant) => wrong.label(format!("did you mean `{meant}`?")),
-        None => wrong.label("see syscalls(2)"),
-    }
-    .into())
 }
 
 #[cfg(test)]
