@@ -9,6 +9,7 @@
 //! | [`sys`] | one safe wrapper per system call; the only `unsafe` |
 //! | [`text`] | text that others wrote, made fit for a terminal; suggestions |
 //! | [`wire`] | numbers and strings as SSH and SFTP write them |
+//! | [`sftp`] | the SFTP protocol: files over a stream |
 //! | [`paths`] | XDG directories; the only reader of the environment below `cli` |
 //! | [`progress`] | how long work reports itself |
 //! | [`process`] | helper programs: their errors and their lifetime |
@@ -47,6 +48,7 @@ pub mod profile;
 pub mod progress;
 pub mod registry;
 pub mod sandbox;
+pub mod sftp;
 pub mod ssh;
 pub mod sys;
 pub mod text;

@@ -19,7 +19,7 @@ pub mod ssh;
 use editor::{RootArgs, Shim};
 use image::Image;
 use security::SecurityArgs;
-use ssh::{SshConfig, SshProxy};
+use ssh::Ssh;
 
 /// A rootless sandbox for developer environments
 ///
@@ -99,11 +99,9 @@ pub enum Command {
     /// Work with images and registries
     #[command(subcommand)]
     Image(Image),
-    /// Be the ssh server of a box, for an ssh client that starts it
-    SshProxy(SshProxy),
-    /// Let ssh clients and editors find the boxes
-    #[command(subcommand)]
-    SshConfig(SshConfig),
+    /// Boxes over ssh
+    #[command(flatten)]
+    Ssh(Ssh),
     /// Remove what no image, box, snapshot or running session needs
     Gc(GcArgs),
     /// Show what takes how much space

@@ -13,6 +13,7 @@ pub mod args;
 pub mod commands;
 pub mod complete;
 
+use args::ssh::Ssh;
 use args::{Cli, Command, Log, Man, Net};
 
 /// What a command gives: the exit status.
@@ -59,6 +60,7 @@ fn dispatch(cli: Cli) -> Outcome {
     // Asked only where it matters: a folder that is gone must not keep `list` or `doctor` from answering.
     let folder = || chosen_folder(directory.as_deref());
     use commands::*;
+    use open_editor::Editor;
     match command {
         Command::Init(args) => init::run(&folder()?, &args),
         Command::Enter(args) => session::enter(&folder().map_err(could_not_run)?, &args),
@@ -87,8 +89,12 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Net(Net::Learn(args)) => net::learn(&folder().map_err(could_not_run)?, args),
         Command::Image(command) => image::run(&folder()?, &command),
         Command::Push(args) => image::push::commit_and_push(&folder()?, &args),
-        Command::SshProxy(args) => ssh::proxy(&args),
-        Command::SshConfig(command) => ssh::config(&command),
+        Command::Ssh(Ssh::Code(args)) => open_editor::run(&folder()?, Editor::Code, &args),
+        Command::Ssh(Ssh::Cursor(args)) => open_editor::run(&folder()?, Editor::Cursor, &args),
+        Command::Ssh(Ssh::Zed(args)) => open_editor::run(&folder()?, Editor::Zed, &args),
+        Command::Ssh(Ssh::Idea(args)) => open_editor::run(&folder()?, Editor::Idea, &args),
+        Command::Ssh(Ssh::SshProxy(args)) => ssh::proxy(&args),
+        Command::Ssh(Ssh::SshConfig(command)) => ssh::config(&command),
         Command::Gc(args) => gc::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Df(args) => df::run(args.format),

@@ -271,7 +271,7 @@ impl Client<'_> {
                     Some((Reply::NotExecuted { program, reason, status }, _)) => {
                         return Ok(Outcome::NotExecuted { program, reason, status });
                     }
-                    Some((Reply::Stopping, _)) => {}
+                    Some((Reply::Stopping | Reply::Opened { .. }, _)) => {}
                     None => return Ok(if self.started { Outcome::Lost } else { Outcome::Refused }),
                 }
             }

@@ -18,6 +18,7 @@ use std::os::unix::net::UnixStream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::reach::Socket;
 use crate::sys::process::Ended;
 use crate::sys::socket;
 use crate::sys::terminal::Size;
@@ -43,6 +44,18 @@ pub enum Request {
     Run(Command),
     /// Keep the box running as long as the connection is open.
     Hold,
+    /// Serve the box's files by SFTP, over the socket that comes along.
+    Files {
+        /// Whose rights count; absent: those of the box's root.
+        user: Option<String>,
+    },
+    /// Make a socket in the box.
+    Open {
+        /// Whose rights count; absent: those of the box's root.
+        user: Option<String>,
+        /// Which.
+        socket: Socket,
+    },
     /// End every session and the box; kill what is left after this many milliseconds.
     Stop {
         /// How long the processes have to end by themselves.
@@ -142,6 +155,11 @@ pub enum Reply {
     },
     /// The command has ended.
     Ended(Ended),
+    /// The socket, which comes along.
+    Opened {
+        /// Where it listens, if that is a port.
+        port: u16,
+    },
     /// The box is about to stop; the connection closes when it has.
     Stopping,
 }

@@ -24,6 +24,7 @@ pub mod overlay;
 pub mod owners;
 pub mod passwd;
 pub mod plan;
+pub mod reach;
 pub mod seccomp;
 pub mod session;
 pub mod spec;

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::channel::{Bytes, Channel, Command, Control, Reply, Request, Stream};
 use super::init::{EventLog, Farewell};
-use super::passwd;
+use super::{passwd, reach};
 use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::{self, Signals};
@@ -44,6 +44,16 @@ pub fn lead(stream: UnixStream, events: &EventLog, farewell: Farewell) -> Outcom
             events.append("session_started", &[("command", &title)]);
             let status = run(&channel, command, descriptors, &farewell);
             events.append("session_ended", &[("command", &title), ("status", &status)]);
+            Outcome::Done
+        }
+        Ok(Some((Request::Files { user }, descriptors))) => {
+            events.append("session_started", &[("command", "sftp")]);
+            reach::serve_files(&channel, user.as_deref(), descriptors);
+            events.append("session_ended", &[("command", "sftp")]);
+            Outcome::Done
+        }
+        Ok(Some((Request::Open { user, socket }, _))) => {
+            reach::open(&channel, user.as_deref(), &socket);
             Outcome::Done
         }
         Ok(Some((Request::Hold, _))) => {

@@ -65,6 +65,10 @@ pub enum Purpose {
     Prepared(Prepared),
     /// A command, or another request that a leader in the box works for.
     Leader(Leader),
+    /// A connection that the box has been asked for.
+    Opening(BoxChannel),
+    /// A connection that the client has been offered.
+    Offered,
     /// A connection.
     Stream,
 }
@@ -132,6 +136,13 @@ impl Channel {
         }
     }
 
+    /// Reads from and writes to `socket`, non-blocking.
+    pub fn attach(&mut self, socket: OwnedFd) -> std::io::Result<()> {
+        self.sources.push(Source { descriptor: socket.try_clone()?, kind: Kind::Output });
+        self.sink = Some(socket);
+        Ok(())
+    }
+
     /// Takes data of the client.
     pub fn receive(&mut self, untrusted_data: &[u8]) -> Result<(), SshError> {
         let size = u32::try_from(untrusted_data.len()).map_err(|_| SshError::WindowExceeded)?;
@@ -195,7 +206,7 @@ impl Channel {
     #[must_use]
     pub fn is_preparing(&self) -> bool {
         match &self.purpose {
-            Purpose::Prepared(_) => true,
+            Purpose::Prepared(_) | Purpose::Opening(_) | Purpose::Offered => true,
             Purpose::Leader(leader) => !leader.started,
             Purpose::Stream => false,
         }

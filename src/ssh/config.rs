@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::SshError;
 use super::keys::{KeyFiles, write_if_changed};
-use crate::boxes::list;
+use crate::boxes::{BoxRecord, list};
 use crate::paths::Paths;
 use crate::profile::Profile;
 
@@ -33,11 +33,21 @@ pub struct Host {
 pub fn hosts(paths: &Paths) -> Result<Vec<Host>, SshError> {
     let records: Vec<_> = list::list(paths)?.into_iter().filter_map(|listed| listed.record.ok()).collect();
     let hosts = records.iter().map(|record| {
-        let is_only = records.iter().filter(|other| other.name == record.name).count() == 1;
         let user = Profile::load(paths, &record.project).map_or_else(|_| "root".into(), |loaded| loaded.profile.user);
-        Host { name: if is_only { record.name.clone() } else { record.id.as_str().to_owned() }, user }
+        Host { name: name_among(&records, record), user }
     });
     Ok(hosts.collect())
+}
+
+/// Under which name clients know a box.
+pub fn name(paths: &Paths, record: &BoxRecord) -> Result<String, SshError> {
+    let records: Vec<_> = list::list(paths)?.into_iter().filter_map(|listed| listed.record.ok()).collect();
+    Ok(name_among(&records, record))
+}
+
+fn name_among(records: &[BoxRecord], record: &BoxRecord) -> String {
+    let is_only = records.iter().filter(|other| other.name == record.name).count() == 1;
+    if is_only { record.name.clone() } else { record.id.as_str().to_owned() }
 }
 
 /// The text of our file. `program` is devbox itself, as an absolute path.

@@ -7,13 +7,15 @@ use super::{SshError, message};
 use crate::wire::{Reader, Writer};
 
 /// As many channels may be open at once.
-const MAX_CHANNELS: usize = 256;
+pub(super) const MAX_CHANNELS: usize = 256;
 
 /// Reasons not to open a channel (RFC 4254, section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// It is not allowed.
     Prohibited = 1,
+    /// What it leads to cannot be reached.
+    Unreachable = 2,
     /// There is no such kind of channel.
     UnknownType = 3,
     /// There are too many.
@@ -74,7 +76,16 @@ impl Server<'_> {
                 let answer = if done { message::CHANNEL_SUCCESS } else { message::CHANNEL_FAILURE };
                 self.send(Writer::message(answer).u32(peer))
             }
-            message::CHANNEL_OPEN_CONFIRMATION | message::CHANNEL_OPEN_FAILURE => Ok(()),
+            message::CHANNEL_OPEN_CONFIRMATION => {
+                let number = reader.u32()?;
+                self.on_offer_taken(number, [reader.u32()?, reader.u32()?, reader.u32()?]);
+                self.settle(number)
+            }
+            message::CHANNEL_OPEN_FAILURE => {
+                let number = reader.u32()?;
+                self.channels.retain(|known, channel| *known != number || !matches!(channel.purpose, Purpose::Offered));
+                Ok(())
+            }
             // Answers to what we never ask.
             message::REQUEST_SUCCESS
             | message::REQUEST_FAILURE
@@ -92,6 +103,8 @@ impl Server<'_> {
                 self.no_more_sessions = true;
                 Some(Writer::message(message::REQUEST_SUCCESS))
             }
+            b"tcpip-forward" | b"streamlocal-forward@openssh.com" => self.on_forward(name, reader)?,
+            b"cancel-tcpip-forward" | b"cancel-streamlocal-forward@openssh.com" => self.on_cancel(name, reader)?,
             // Among them the question whether we are alive, to which this is an answer as well.
             _ => None,
         };
@@ -115,6 +128,10 @@ impl Server<'_> {
                 let channel = Channel::new(peer, allowance, max_data, Purpose::Prepared(Prepared::default()));
                 let number = self.insert(channel);
                 self.confirm(number)
+            }
+            b"direct-tcpip" | b"direct-streamlocal@openssh.com" => {
+                let channel = Channel::new(peer, allowance, max_data, Purpose::Offered);
+                self.on_direct(kind, reader, channel)
             }
             _ => self.refuse(peer, Refusal::UnknownType, "there is no such kind of channel"),
         }
@@ -155,7 +172,7 @@ impl Server<'_> {
         let ended = match &channel.purpose {
             Purpose::Leader(leader) => leader.ended.map(Some),
             Purpose::Stream => Some(None),
-            Purpose::Prepared(_) => None,
+            Purpose::Prepared(_) | Purpose::Opening(_) | Purpose::Offered => None,
         };
         // A client that has heard the end of a command's output closes the channel, and never learns its status.
         let Some(ended) = ended else { return Ok(()) };

@@ -11,7 +11,7 @@
 //! What a path or an address means is found out by a fork of the box's init, with the box's rights ([`crate::sandbox::reach`]).
 //!
 //! - [`transport`], [`kex`], [`cipher`], [`auth`]: RFC 4253 and 4252; the cryptography is `ring`'s
-//! - [`connection`], [`channel`], [`request`], [`session`]: RFC 4254; [`server`] is the loop
+//! - [`connection`], [`channel`], [`request`], [`session`], [`forward`]: RFC 4254; [`server`] is the loop
 //! - [`keys`], [`config`]: what clients are told
 //!
 //! Memory is bounded: of each channel at most a window waits for the box, and nothing is read from the box or asked by the
@@ -28,6 +28,7 @@ mod channel;
 mod cipher;
 pub mod config;
 mod connection;
+mod forward;
 mod kex;
 pub mod keys;
 mod message;

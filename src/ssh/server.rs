@@ -11,6 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::auth;
 use super::channel::{Channel, Kind, MAX_DATA_BYTES, Purpose};
+use super::connection::MAX_CHANNELS;
+use super::forward::Listener;
 use super::keys::Key;
 use super::transport::Transport;
 use super::{SshError, message};
@@ -32,6 +34,8 @@ pub struct Server<'a> {
     pub(super) channels: BTreeMap<u32, Channel>,
     /// The client has promised to open no more sessions.
     pub(super) no_more_sessions: bool,
+    /// What listens in the box for the client.
+    pub(super) listeners: Vec<Listener>,
     box_stopped: bool,
 }
 
@@ -50,6 +54,7 @@ enum Event {
     Leader(u32),
     Sink(u32),
     Source(u32, Kind),
+    Listener(usize),
 }
 
 /// Serves the client that writes to `input` and reads from `output`, until one of the two sides ends.
@@ -66,6 +71,7 @@ pub fn serve(held: &Held, keys: (Key, Key), input: &OwnedFd, output: &OwnedFd) -
         user: None,
         channels: BTreeMap::new(),
         no_more_sessions: false,
+        listeners: Vec::new(),
         box_stopped: false,
     };
     match server.run(input, output) {
@@ -103,6 +109,7 @@ impl Server<'_> {
                     Event::Box => self.box_stopped = true,
                     Event::Leader(number) => self.hear_leader(number)?,
                     Event::Sink(number) => self.write_box(number)?,
+                    Event::Listener(index) => self.accept(index)?,
                     Event::Source(number, kind) => self.read_box(number, kind, &mut buffer)?,
                 }
             }
@@ -136,6 +143,9 @@ impl Server<'_> {
             {
                 watch.add(leader.conversation.stream().as_fd(), PollFlags::IN, Event::Leader(*number));
             }
+            if let Purpose::Opening(conversation) = &channel.purpose {
+                watch.add(conversation.stream().as_fd(), PollFlags::IN, Event::Leader(*number));
+            }
             if let Some(sink) = channel.sink.as_ref().filter(|_| channel.has_waiting()) {
                 watch.add(sink.as_fd(), PollFlags::OUT, Event::Sink(*number));
             }
@@ -143,6 +153,11 @@ impl Server<'_> {
                 for source in &channel.sources {
                     watch.add(source.descriptor.as_fd(), PollFlags::IN, Event::Source(*number, source.kind));
                 }
+            }
+        }
+        if self.channels.len() < MAX_CHANNELS && may_send {
+            for (index, listener) in self.listeners.iter().enumerate() {
+                watch.add(listener.descriptor.as_fd(), PollFlags::IN, Event::Listener(index));
             }
         }
         let timeout = self.next_time().map(|time| {

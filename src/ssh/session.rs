@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
@@ -58,6 +59,7 @@ impl Server<'_> {
                 let prepared = std::mem::take(prepared);
                 self.start(number, &What::Shell, &prepared)
             }
+            (Purpose::Prepared(_), Request::Subsystem(name)) if name == "sftp" => self.serve_files(number),
             (Purpose::Prepared(prepared), Request::Command(line)) => {
                 let prepared = std::mem::take(prepared);
                 let line = OsString::from_vec(line.0);
@@ -123,6 +125,23 @@ impl Server<'_> {
         Ok(true)
     }
 
+    /// Asks the box for its files. They are looked up in the box; here are bytes only.
+    fn serve_files(&mut self, number: u32) -> Result<bool, SshError> {
+        let failed = |source| SshError::Io { operation: "make a socket pair", source };
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        let asked = self.ask(&conversation::Request::Files { user: self.user_in_box() }, &[theirs.as_fd()]);
+        let (Some(leader), Some(channel)) = (asked, self.channels.get_mut(&number)) else { return Ok(false) };
+        channel.purpose = Purpose::Leader(leader);
+        channel.attach(ours.into()).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// Who the client is in the box; `None`: its root, whatever the files of the box say of that name.
+    pub(super) fn user_in_box(&self) -> Option<String> {
+        self.user.clone().filter(|user| user != "root")
+    }
+
     /// Begins a conversation with the box. `None` when it has stopped, or does not listen.
     pub(super) fn ask(&self, request: &conversation::Request, descriptors: &[BorrowedFd<'_>]) -> Option<Leader> {
         let conversation = self.held.connect()?;
@@ -133,7 +152,11 @@ impl Server<'_> {
     /// The leader of a session has something to say.
     pub(super) fn hear_leader(&mut self, number: u32) -> Result<(), SshError> {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
-        let Purpose::Leader(leader) = &mut channel.purpose else { return Ok(()) };
+        let leader = match &mut channel.purpose {
+            Purpose::Leader(leader) => leader,
+            Purpose::Opening(_) => return self.hear_opener(number),
+            _ => return Ok(()),
+        };
         let fault = match leader.conversation.receive::<Reply>() {
             Ok(Some((Reply::Started, descriptors))) => {
                 leader.started = true;

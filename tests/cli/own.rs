@@ -118,6 +118,10 @@ Commands:
   net          See what a box reaches over the network, and what it may reach
   push         Make an image of a box, and give it to a registry
   image        Work with images and registries
+  code         Open Visual Studio Code on the project's box
+  cursor       Open Cursor on the project's box
+  zed          Open Zed on the project's box
+  idea         Open an editor of JetBrains on the project's box
   ssh-proxy    Be the ssh server of a box, for an ssh client that starts it
   ssh-config   Let ssh clients and editors find the boxes
   gc           Remove what no image, box, snapshot or running session needs

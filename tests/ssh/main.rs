@@ -5,5 +5,7 @@
 mod support;
 
 mod client;
+mod files;
+mod forwards;
 mod hostile;
 mod sessions;

@@ -7,6 +7,24 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::cli::complete;
 
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Ssh {
+    /// Open Visual Studio Code on the project's box
+    Code(Editor),
+    /// Open Cursor on the project's box
+    Cursor(Editor),
+    /// Open Zed on the project's box
+    Zed(Editor),
+    /// Open an editor of JetBrains on the project's box
+    Idea(Editor),
+    /// Be the ssh server of a box, for an ssh client that starts it
+    SshProxy(SshProxy),
+    /// Let ssh clients and editors find the boxes
+    #[command(subcommand)]
+    SshConfig(SshConfig),
+}
+
 /// `ssh-proxy`.
 #[derive(Debug, Args)]
 pub struct SshProxy {

@@ -31,6 +31,7 @@ pub mod lock;
 pub mod logs;
 pub mod man;
 pub mod net;
+pub mod open_editor;
 pub mod packages;
 pub mod port;
 pub mod profile;

@@ -3,13 +3,14 @@
 use std::os::fd::AsFd;
 
 use super::session;
-use crate::boxes::{BoxDir, hold, list, state};
+use crate::boxes::hold::{self, Held};
+use crate::boxes::{BoxDir, list, state};
 use crate::build::profile::Inputs;
 use crate::cli::args::ssh::{SshConfig, SshProxy};
 use crate::cli::{Outcome, print};
 use crate::error::Error;
 use crate::paths::Paths;
-use crate::profile::Profile;
+use crate::profile::{LoadedProfile, Profile};
 use crate::ssh::keys::KeyFiles;
 use crate::ssh::{config, server};
 use crate::sys::terminal::is_terminal;
@@ -25,16 +26,22 @@ pub fn proxy(args: &SshProxy) -> Outcome {
     let name = args.name.strip_suffix(config::DOMAIN).unwrap_or(&args.name);
     let record = state::load(&BoxDir::new(&paths, &list::find_by_name(&paths, name)?))?;
     let loaded = Profile::load(&paths, &record.project)?;
-    session::refuse_home(&paths, &loaded)?;
     let keys = KeyFiles::new(&paths).load()?;
-    let loaded = session::make_ready(&paths, loaded, Inputs::Locked, true, &ui::Terminal::default())?;
-    let held = hold::hold(&paths, loaded, &ui::Terminal::default())?;
+    let held = hold(&paths, loaded)?;
     let copy = |stream: std::os::fd::BorrowedFd<'_>| {
         stream.try_clone_to_owned().map_err(|error| Error::new(format!("cannot copy a standard stream: {error}")))
     };
     let (input, output) = (copy(rustix::stdio::stdin().as_fd())?, copy(rustix::stdio::stdout().as_fd())?);
     server::serve(&held, keys, &input, &output)?;
     Ok(0)
+}
+
+/// Starts the project's box as `devbox run` does, unless it runs, and holds it.
+pub(super) fn hold(paths: &Paths, loaded: LoadedProfile) -> Result<Held, Error> {
+    session::refuse_home(paths, &loaded)?;
+    let progress = ui::Terminal::default();
+    let loaded = session::make_ready(paths, loaded, Inputs::Locked, true, &progress)?;
+    Ok(hold::hold(paths, loaded, &progress)?)
 }
 
 /// Tells ssh clients of the boxes.

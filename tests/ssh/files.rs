@@ -1,0 +1,124 @@
+//! Files: `sftp`, `scp`, `rsync`, `sshfs`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::client::{Client, ended, noise, output, text};
+use crate::require;
+
+/// `sftp` with a list of commands.
+fn sftp(client: &Client, commands: &str) -> (i32, String, String) {
+    let mut command = client.program("sftp");
+    command.arg("-F").arg(client.config()).args(["-b", "-"]).arg(client.host());
+    ended(command, commands.as_bytes())
+}
+
+/// Another program that speaks through ssh.
+fn program(client: &Client, name: &str, args: &[&str]) -> (i32, String, String) {
+    let mut command: Command = client.program(name);
+    command.args(args);
+    ended(command, b"")
+}
+
+fn same(path: &Path, expected: &[u8]) {
+    assert!(fs::read(path).expect("read") == expected, "{} differs", path.display());
+}
+
+#[test]
+fn files_pass_by_sftp_unchanged() {
+    require!(Userns, Overlay, Program("sftp"));
+    let client = Client::new("");
+    let content = noise(5 << 20);
+    let (there, back) = (client.test.path("there"), client.test.path("back"));
+    fs::write(&there, &content).expect("write");
+    let commands = format!(
+        "pwd\nmkdir /root/new\nput {} /root/new/file\nchmod 600 /root/new/file\nsymlink file /root/new/link\n\
+         rename /root/new/file /root/new/moved\nget /root/new/moved {}\nls -l /root/new\nrm /root/new/link\ndf /root\n",
+        text(&there),
+        text(&back)
+    );
+    let (status, out, errors) = sftp(&client, &commands);
+    assert_eq!(status, 0, "{errors}");
+    assert!(out.contains("/root\n") && out.contains("-rw-------") && out.contains(" moved"), "{out}");
+    same(&back, &content);
+    assert_eq!(client.run(&[], "stat -c '%a %s %u' new/moved; ls new").1, "600 5242880 0\nmoved\n");
+    // Paths are the box's, and so is what may be read.
+    let (status, _, errors) = sftp(&client, "get /root/nothing\n");
+    assert!(status == 1 && errors.contains("not found"), "{errors}");
+    assert!(!Path::new("/root/new").exists(), "nothing of this is the host's");
+}
+
+#[test]
+fn symlinks_lead_nowhere_else() {
+    require!(Userns, Overlay, Program("sftp"));
+    let client = Client::new("");
+    let secret = client.test.path("secret");
+    fs::write(&secret, "of the host").expect("write");
+    client.run(&[], &format!("ln -s {} link; ln -s / root", text(&secret)));
+    let got = client.test.path("got");
+    for path in ["link", &format!("root{}", text(&secret)), text(&secret)] {
+        let (status, _, errors) = sftp(&client, &format!("get /root/{path} {}\n", text(&got)));
+        assert!(status == 1 && !got.exists(), "{path}: {errors}");
+    }
+}
+
+#[test]
+fn scp_and_rsync_copy_trees() {
+    require!(Userns, Overlay, Program("scp"), Program("rsync"));
+    let client = Client::new("");
+    let tree = client.test.path("tree");
+    fs::create_dir_all(tree.join("a b")).expect("a directory");
+    let content = noise(300_000);
+    fs::write(tree.join("a b/file"), &content).expect("write");
+    let (config, host) = (client.config(), client.host());
+    let remote = |path: &str| format!("{host}:{path}");
+    let back = client.test.path("back");
+    // By sftp, which is the rule since OpenSSH 9, and by the old protocol, which needs `scp` in the box.
+    for (index, way) in [&["-s"][..], &["-O"]].into_iter().enumerate() {
+        let (place, back) = (remote(&format!("scp{index}")), back.with_extension(index.to_string()));
+        let common = [&["-F", text(&config), "-r"][..], way].concat();
+        let (status, _, errors) = program(&client, "scp", &[&common[..], &[text(&tree), &place]].concat());
+        assert_eq!(status, 0, "{way:?}: {errors}");
+        let (status, _, errors) = program(&client, "scp", &[&common[..], &[&place, text(&back)]].concat());
+        assert_eq!(status, 0, "{way:?}: {errors}");
+        same(&back.join("a b/file"), &content);
+    }
+    let shell = format!("ssh -F {}", text(&config));
+    let back = client.test.path("rsync");
+    let (status, _, errors) = program(&client, "rsync", &["-a", "-e", &shell, text(&tree), &remote("r/")]);
+    assert_eq!(status, 0, "{errors}");
+    let (status, _, errors) = program(&client, "rsync", &["-a", "-e", &shell, &remote("r/tree/"), text(&back)]);
+    assert_eq!(status, 0, "{errors}");
+    same(&back.join("a b/file"), &content);
+}
+
+#[test]
+fn a_box_can_be_mounted() {
+    require!(Userns, Overlay, Root, Program("sshfs"), Program("fusermount3"));
+    let client = Client::new("");
+    client.run(&[], "mkdir shown; echo text >shown/file");
+    let place = client.test.path("mounted");
+    fs::create_dir(&place).expect("a directory");
+    let remote = format!("{}:shown", client.host());
+    let options = ["-F", text(&client.config()), &remote, text(&place)].map(str::to_owned);
+    let mounted = output_of(&client, "sshfs", &options);
+    assert_eq!(mounted.0, 0, "{}", mounted.2);
+    let read = fs::read_to_string(place.join("file"));
+    let written = fs::write(place.join("other"), noise(100_000));
+    let unmounted = output_of(&client, "fusermount3", &["-u".to_owned(), text(&place).to_owned()]);
+    assert_eq!(unmounted.0, 0, "{}", unmounted.2);
+    assert_eq!(read.expect("read"), "text\n");
+    written.expect("write");
+    assert_eq!(client.run(&[], "stat -c %s shown/other").1, "100000\n");
+}
+
+fn output_of(client: &Client, name: &str, args: &[String]) -> (i32, String, String) {
+    // What goes on in the background must not hold our pipes.
+    let mut command = client.program("sh");
+    let log = client.test.path("log");
+    let script = format!("\"$@\" >{} 2>&1", text(&log));
+    command.args(["-c", &script, "sh", name]).args(args);
+    let got = output(command, b"");
+    (got.status.code().unwrap_or(-1), String::new(), fs::read_to_string(log).unwrap_or_default())
+}
