@@ -19,7 +19,7 @@ use super::{At, UpkeepError, children, name};
 use crate::boxes::{directory, list, lower, pool, state};
 use crate::image::digest::Digest;
 use crate::image::manifest::{Document, parse_document};
-use crate::image::store::{ImageRecord, LayerRecord, Store, write_durably};
+use crate::image::store::{ImageRecord, LayerRecord, Store, TEMPORARY, write_durably};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::userns::idmap::IdMap;
@@ -125,7 +125,9 @@ impl Check<'_> {
 
     fn blobs(&mut self) -> Result<(), UpkeepError> {
         for algorithm in children(&self.store.path().join("blobs"))? {
-            for path in children(&algorithm)? {
+            // What somebody writes, or was killed writing: `gc` removes it.
+            let is_written = |path: &PathBuf| name(path).starts_with(TEMPORARY);
+            for path in children(&algorithm)?.into_iter().filter(|path| !is_written(path)) {
                 self.report.blobs += 1;
                 let digest = format!("{}:{}", name(&algorithm), name(&path)).parse::<Digest>();
                 let bytes = std::fs::read(&path).at("read", &path)?;

@@ -6,10 +6,13 @@ use std::path::Path;
 
 use super::{At, StoreError};
 
+/// How the names of files begin that are not complete yet.
+pub const TEMPORARY: &str = ".new-";
+
 /// Replaces the file `path` (mode 0600) by one with `content`: temporary file, fsync, rename, fsync of the directory.
 pub fn write_durably(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(parent).at("write", path)?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent).at("write", path)?;
     file.write_all(content).at("write", path)?;
     file.as_file().sync_all().at("sync", path)?;
     file.persist(path).map_err(|error| error.error).at("write", path)?;

@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use build::LayerBuild;
-pub use files::write_durably;
+pub use files::{TEMPORARY, write_durably};
 pub use images::{ImageRecord, layer_name};
 
 use crate::image::remove::{RemoveError, remove_tree};
