@@ -3,10 +3,11 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::shell;
 use crate::profile::devcontainer::hooks::quote;
 use crate::profile::devcontainer::substitute;
 use crate::profile::{self, Grant, Hook, Profile};
-use crate::sandbox::channel::{Bytes, Command, Stream};
+use crate::sandbox::channel::{Bytes, Command, Shell, Stream};
 use crate::sandbox::etc::proxy::proxy_environment;
 use crate::text::sanitize;
 
@@ -35,6 +36,8 @@ pub struct Context<'a> {
     pub user: Option<&'a str>,
     /// Variables that belong to the box: see `generated`.
     pub made: &'a [(String, String)],
+    /// An interactive shell speaks with the terminal.
+    pub integrated: bool,
     /// A variable of the caller's environment.
     pub get: &'a dyn Fn(&str) -> Option<OsString>,
 }
@@ -124,29 +127,49 @@ pub fn command(profile: &Profile, what: &What, context: &Context<'_>) -> Command
             (words.iter().map(Bytes::from).collect(), shown.join(" "))
         }
     };
+    let environment = variables(profile, context);
+    let known =
+        |name: &str| environment.iter().find(|(key, _)| key.0 == name.as_bytes()).map(|(_, value)| value.clone());
+    let integrated = if context.integrated && *what == What::Shell { shell::shells(&known) } else { Vec::new() };
     let waiting = if *what == What::Shell { Waiting::Some } else { Waiting::All };
     let wrapped = with_hooks(profile, arguments.clone(), waiting);
     if wrapped.len() != arguments.len() && *what == What::Shell {
         // The wrapper's `exec` knows no alternatives.
         let names: Vec<_> = shells.iter().map(|shell| format!("'{}'", shell.display())).collect();
-        let pick = format!("for s in {}; do [ -x \"$s\" ] && exec \"$s\"; done; exit 127", names.join(" "));
+        let pick = format!(
+            "for s in {}; do [ -x \"$s\" ] || continue; case ${{s##*/}} in {}*) exec \"$s\";; esac; done; exit 127",
+            names.join(" "),
+            integrated.iter().map(case).collect::<String>()
+        );
         let inner = vec![Bytes::from("/bin/sh"), Bytes::from("-c"), Bytes::from(pick)];
-        return finish(profile, with_hooks(profile, inner, waiting), Vec::new(), title, context);
+        return finish(profile, with_hooks(profile, inner, waiting), Vec::new(), environment, title, context);
     }
-    finish(profile, wrapped, alternatives, title, context)
+    Command { shells: integrated, ..finish(profile, wrapped, alternatives, environment, title, context) }
+}
+
+/// What the session's leader does with it, as a branch of a shell's `case`.
+fn case(shell: &Shell) -> String {
+    let text = |bytes: &Bytes| bytes.as_os_str().to_string_lossy().into_owned();
+    let exports =
+        shell.environment.iter().map(|(key, value)| format!("export {}={}; ", text(key), quote(&text(value))));
+    let arguments = shell.arguments.iter().map(|argument| format!(" {}", quote(&text(argument))));
+    let (exports, arguments): (String, String) = (exports.collect(), arguments.collect());
+    format!("{}) {exports}exec \"$s\"{arguments};; ", text(&shell.name))
 }
 
 fn finish(
     profile: &Profile,
     arguments: Vec<Bytes>,
     alternatives: Vec<Bytes>,
+    environment: Vec<(Bytes, Bytes)>,
     title: String,
     context: &Context<'_>,
 ) -> Command {
     Command {
         arguments,
         alternatives,
-        environment: variables(profile, context),
+        shells: Vec::new(),
+        environment,
         directories: directories(profile, context).iter().map(Bytes::from).collect(),
         user: context.user.or((profile.user != "root").then_some(&profile.user)).map(str::to_owned),
         streams: [Stream::Descriptor; 3],

@@ -59,6 +59,7 @@ mod scratch;
 pub mod security;
 pub mod session;
 pub mod shares;
+pub mod shell;
 pub mod snapshot;
 pub mod state;
 #[cfg(test)]

@@ -253,6 +253,7 @@ fn install(
     std::fs::create_dir_all(&work).map_err(super::session::io("make the scratch directory"))?;
     let spec = |runtime: &Path| {
         plan(Wanted {
+            own: vec![("/run/.containerenv".into(), b"engine=\"devbox\"\n".to_vec())],
             hostname,
             id_map: map.clone(),
             base: base.clone(),
@@ -284,6 +285,7 @@ fn install(
     let command = Command {
         arguments: head.into_iter().chain(arguments.map(Bytes::from)).collect(),
         alternatives: Vec::new(),
+        shells: Vec::new(),
         environment,
         directories: vec![Bytes::from("/")],
         user: None,

@@ -8,6 +8,7 @@ use super::directory::BoxDir;
 use super::environment::{self, Context};
 use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
+use super::id::sanitize_name;
 use super::lock::{BoxLock, Sharing};
 use super::locking::{self, LockingError};
 use super::network::{NETWORK_FILE, join_network, network, network_name, require_network};
@@ -15,13 +16,13 @@ use super::scratch::Scratch;
 use super::shares::Given;
 use super::{
     BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, lower, packages, packages_layer, review, running,
-    security, shares, user,
+    security, shares, shell, user,
 };
 use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
 use crate::image::store::{Store, StoreError};
 use crate::limits::{self, host::Unheld};
 use crate::paths::{self, Paths};
-use crate::profile::{self, Grant, LoadedProfile};
+use crate::profile::{self, Grant, LoadedProfile, TerminalIntegration};
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome, Purpose};
 use crate::sandbox::channel::{Channel, Failure, Reply, Request};
@@ -59,6 +60,8 @@ pub struct Options {
     pub learn: bool,
     /// What the box may do was typed: one that runs must have been started with it.
     pub own_security: bool,
+    /// The session is in a terminal that understands escape sequences.
+    pub in_terminal: bool,
     /// The caller's working directory.
     pub directory: PathBuf,
 }
@@ -267,6 +270,7 @@ fn command(
             directory: &options.directory,
             user: options.user.as_deref(),
             made: &variables,
+            integrated: options.in_terminal && loaded.profile.terminal_integration == TerminalIntegration::Auto,
             get: &|name| paths::variable(name),
         },
     )
@@ -534,8 +538,18 @@ fn sandbox(
             .chain(shares::volumes(profile, directory))
             .chain(given)
             .collect(),
+        own: own_files(loaded, &record.name),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
     })
+}
+
+/// What tells programs that this is a box, and shells how to say so.
+fn own_files(loaded: &LoadedProfile, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = sanitize_name(name.as_ref());
+    let mut files = shell::files(&loaded.profile, &loaded.project, &host);
+    files.push(("/run/.containerenv".into(), format!("engine=\"devbox\"\nname=\"{name}\"\n").into_bytes()));
+    files
 }
 
 /// What `run` would do, as text. Nothing is changed but the base, which is prepared.

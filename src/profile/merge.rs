@@ -25,6 +25,7 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
         replace(&mut whole.shell, &layer.shell, || one("shell"));
         replace(&mut whole.user, &layer.user, || one("user"));
         replace(&mut whole.lifetime, &layer.lifetime, || one("lifetime"));
+        replace(&mut whole.terminal_integration, &layer.terminal_integration, || one("terminal_integration"));
         replace(&mut whole.project_path, &layer.project_path, || one("project.path"));
         replace(&mut whole.read_only, &layer.read_only, || one("project.read_only"));
         for (grant, on) in &layer.grants {

@@ -70,6 +70,8 @@ pub struct Profile {
     pub user: String,
     /// When the box stops.
     pub lifetime: Lifetime,
+    /// Whether shells speak with the terminal.
+    pub terminal_integration: TerminalIntegration,
     /// How the project folder is seen.
     pub project: Project,
     /// The environment of the commands.
@@ -117,6 +119,17 @@ pub enum Lifetime {
     Keep,
 }
 
+/// Whether sessions and shells tell the terminal about the box.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TerminalIntegration {
+    /// In a terminal that understands it.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+}
+
 /// How the project folder is seen in the box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Project {
@@ -146,7 +159,17 @@ pub struct Env {
 }
 
 /// Variables of the host that every box sees: what a terminal and its language need, and nothing secret.
-pub const DEFAULT_PASS: &[&str] = &["TERM", "COLORTERM", "LANG"];
+pub const DEFAULT_PASS: &[&str] = &[
+    "TERM",
+    "COLORTERM",
+    "LANG",
+    "TERM_PROGRAM",
+    "TERM_PROGRAM_VERSION",
+    "VTE_VERSION",
+    "KONSOLE_VERSION",
+    "COLORFGBG",
+    "NO_COLOR",
+];
 
 /// A host directory or file in the box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

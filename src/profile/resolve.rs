@@ -455,6 +455,7 @@ fn complete(
         shell: merged.shell,
         user: merged.user.unwrap_or_else(|| "root".to_owned()),
         lifetime: merged.lifetime.unwrap_or_default(),
+        terminal_integration: merged.terminal_integration.unwrap_or_default(),
         project: Project {
             path: project_path,
             mask: merged.mask,

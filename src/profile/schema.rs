@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use super::registries::{RawImages, RawRegistries};
 use super::share::Cache;
 use super::user::RawBuildCache;
-use super::{ForwardMode, Lifetime, NetworkMode};
+use super::{ForwardMode, Lifetime, NetworkMode, TerminalIntegration};
 use crate::base::OverlayDriver;
 
 /// A value and the bytes of the file that it was read from.
@@ -99,6 +99,8 @@ pub struct RawProfile {
     pub user: Option<At<String>>,
     /// When the box stops: with its last session, or when told to.
     pub lifetime: Option<At<Lifetime>>,
+    /// Whether sessions and shells tell the terminal about the box: in a terminal that understands it, or never.
+    pub terminal_integration: Option<At<TerminalIntegration>>,
     /// How the project folder is seen in the box.
     #[serde(default)]
     pub project: RawProject,
@@ -503,8 +505,27 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "name", "extends", "base", "image", "distro", "rootfs", "build", "packages", "shell", "user", "lifetime",
-            "project", "env", "mounts", "share", "network", "limits", "security", "tasks", "hooks",
+            "name",
+            "extends",
+            "base",
+            "image",
+            "distro",
+            "rootfs",
+            "build",
+            "packages",
+            "shell",
+            "user",
+            "lifetime",
+            "terminal_integration",
+            "project",
+            "env",
+            "mounts",
+            "share",
+            "network",
+            "limits",
+            "security",
+            "tasks",
+            "hooks",
         ],
     ),
 ];

@@ -28,6 +28,7 @@ pub fn show(loaded: &LoadedProfile) -> String {
     }
     page.key("user", "user", &profile.user);
     page.key("lifetime", "lifetime", profile.lifetime);
+    page.key("terminal_integration", "terminal_integration", profile.terminal_integration);
 
     if let Some(build) = &profile.build {
         page.section("[build]");

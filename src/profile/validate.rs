@@ -14,7 +14,10 @@ pub use self::network::NetworkLayer;
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
 use super::security::{self, SecurityLayer};
-use super::{Build, Cache, Devcontainer, Grant, Hook, Lifetime, NetworkMode, Volume, limits, registries, share, user};
+use super::{
+    Build, Cache, Devcontainer, Grant, Hook, Lifetime, NetworkMode, TerminalIntegration, Volume, limits, registries,
+    share, user,
+};
 use crate::base::OverlayDriver;
 use crate::image::reference::Reference;
 use crate::limits::Key;
@@ -42,6 +45,8 @@ pub struct Layer {
     pub user: Option<String>,
     /// When the box stops.
     pub lifetime: Option<Lifetime>,
+    /// Whether shells speak with the terminal.
+    pub terminal_integration: Option<TerminalIntegration>,
     /// Where the project is mounted.
     pub project_path: Option<ProjectPath>,
     /// What of the project is hidden.
@@ -197,6 +202,7 @@ impl Origin<'_> {
             shell: raw.shell.map(|shell| self.shell(shell)).transpose()?,
             user: raw.user.map(|user| self.user(user)).transpose()?,
             lifetime: raw.lifetime.map(|lifetime| lifetime.value),
+            terminal_integration: raw.terminal_integration.map(|integration| integration.value),
             project_path: raw.project.path.map(|path| self.project_path(path)).transpose()?,
             mask: self.each(raw.project.mask, |origin, path| origin.guarded(&path, "a mask"))?,
             protect: self.each(raw.project.protect, |origin, path| origin.guarded(&path, "what is protected"))?,

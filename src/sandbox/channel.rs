@@ -70,6 +70,9 @@ pub struct Command {
     pub arguments: Vec<Bytes>,
     /// Programs (absolute) to execute instead when the first argument's does not exist, in order.
     pub alternatives: Vec<Bytes>,
+    /// What is added for a program of one of these names.
+    #[serde(default)]
+    pub shells: Vec<Shell>,
     /// The whole environment.
     pub environment: Vec<(Bytes, Bytes)>,
     /// The working directory; the first that exists is taken.
@@ -82,6 +85,17 @@ pub struct Command {
     pub terminal: Option<Size>,
     /// What a listing shows.
     pub title: String,
+}
+
+/// What a shell needs besides, so that it speaks with the terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shell {
+    /// The program's name without its directory.
+    pub name: Bytes,
+    /// Further arguments.
+    pub arguments: Vec<Bytes>,
+    /// Further variables, or other values.
+    pub environment: Vec<(Bytes, Bytes)>,
 }
 
 /// Bytes of the host (paths, arguments, environment): not necessarily UTF-8.
@@ -281,6 +295,7 @@ mod tests {
         let request = Request::Run(Command {
             arguments: vec![Bytes(vec![0xff, b'a']), Bytes::from("b")],
             alternatives: vec![],
+            shells: vec![],
             environment: vec![(Bytes::from("A"), Bytes::from("x".repeat(300_000)))],
             directories: vec![],
             user: None,

@@ -60,6 +60,8 @@ pub struct Wanted {
     pub guarded: Vec<Guarded>,
     /// Further binds, in order.
     pub binds: Vec<MountOp>,
+    /// Files on the box's `/run`.
+    pub own: Vec<(PathBuf, Vec<u8>)>,
     /// Files mounted over what the box has: `hosts`, `resolv.conf`.
     pub files: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -85,8 +87,8 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
         MountOp::Dev { target: "/dev".into(), tty_group, shm_bytes: limit(Key::Shm) },
         MountOp::Tmpfs { target: "/tmp".into(), mode: 0o1777, size_bytes: limit(Key::Memory) },
         MountOp::Tmpfs { target: "/run".into(), mode: 0o755, size_bytes: limit(Key::Memory) },
-        MountOp::Write { target: "/run/.containerenv".into(), content: b"engine=\"devbox\"\n".to_vec(), mode: 0o644 },
     ];
+    mounts.extend(wanted.own.into_iter().map(|(target, content)| MountOp::Write { target, content, mode: 0o644 }));
     mounts.extend(wanted.files.into_iter().map(|(target, content)| MountOp::File { target, content, mode: 0o644 }));
     let mut guards = None;
     if let Some((source, target, access)) = wanted.project {
@@ -158,6 +160,7 @@ mod tests {
             project: Some(("/p".into(), "/p".into(), Access::ReadOnly)),
             guarded: vec![env.clone()],
             binds: vec![bind.clone()],
+            own: Vec::new(),
             files: vec![("/etc/hosts".into(), b"x".to_vec())],
         });
         assert_eq!(spec.root.lower, [Path::new("/top"), Path::new("/generated"), Path::new("/base")]);

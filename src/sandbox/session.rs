@@ -262,9 +262,9 @@ fn descendants() -> Vec<Pid> {
 /// Becomes the command. Returns only if that failed.
 fn execute(command: &Command, streams: &[OwnedFd], controlling: Option<BorrowedFd<'_>>) -> NotStarted {
     match prepare(command, streams, controlling) {
-        Ok((programs, arguments, environment)) => {
+        Ok(programs) => {
             let mut reason = nix::errno::Errno::ENOENT;
-            for program in programs {
+            for Execution { program, arguments, environment } in programs {
                 let Err(errno) = nix::unistd::execve(&program, &arguments, &environment);
                 // The first program that exists but cannot be executed is what the user meant.
                 if errno != nix::errno::Errno::ENOENT && errno != nix::errno::Errno::ENOTDIR {
@@ -288,13 +288,18 @@ fn explain(errno: nix::errno::Errno) -> String {
     }
 }
 
-type Execution = (Vec<CString>, Vec<CString>, Vec<CString>);
+/// What `execve` takes.
+struct Execution {
+    program: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
 
 fn prepare(
     command: &Command,
     streams: &[OwnedFd],
     controlling: Option<BorrowedFd<'_>>,
-) -> Result<Execution, NotStarted> {
+) -> Result<Vec<Execution>, NotStarted> {
     rustix::process::setsid().call(|| "setsid".to_owned())?;
     if let Some(slave) = controlling {
         terminal::make_controlling(slave)?;
@@ -319,9 +324,9 @@ fn prepare(
     let program = command.arguments.first().map(|first| first.as_os_str().to_owned()).unwrap_or_default();
     let mut programs = candidates(&program, variable("PATH").as_deref().unwrap_or(OsStr::new("/usr/bin:/bin")));
     programs.extend(command.alternatives.iter().cloned());
-    let arguments = command.arguments.iter().cloned();
-    let pairs = environment.iter().map(|(key, value)| Bytes([&key.0[..], b"=", &value.0[..]].concat()));
-    let execution = (programs.into_iter().map(c_string).collect(), c_strings(arguments)?, c_strings(pairs)?);
+    let executions: Result<Vec<_>, _> =
+        programs.into_iter().map(|program| execution(program, command, &environment)).collect();
+    let executions = executions?;
 
     // Last, so that everything above could still speak to descriptors by number.
     let mut copies = Vec::new();
@@ -333,7 +338,21 @@ fn prepare(
     }
     process::close_from_on_exec(3)?;
     signal::restore_defaults()?;
-    Ok(execution)
+    Ok(executions)
+}
+
+/// `program` with the command's arguments and environment, and what is added for a shell of its name.
+fn execution(program: Bytes, command: &Command, environment: &[(Bytes, Bytes)]) -> Result<Execution, NotStarted> {
+    let name = Path::new(program.as_os_str()).file_name().map(Bytes::from);
+    let shell = command.shells.iter().find(|shell| Some(&shell.name) == name.as_ref());
+    let (arguments, variables) = shell.map_or((&[][..], &[][..]), |shell| (&shell.arguments, &shell.environment));
+    let kept = environment.iter().filter(|(key, _)| !variables.iter().any(|(other, _)| other == key));
+    let pairs = kept.chain(variables).map(|(key, value)| Bytes([&key.0[..], b"=", &value.0[..]].concat()));
+    Ok(Execution {
+        program: c_string(program),
+        arguments: c_strings(command.arguments.iter().chain(arguments).cloned())?,
+        environment: c_strings(pairs)?,
+    })
 }
 
 /// Where `program` may lie: itself if it has a slash, else in each directory of `path`.

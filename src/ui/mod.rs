@@ -2,6 +2,7 @@
 //!
 //! Only this module and `cli` write to the standard streams.
 
+pub mod announcement;
 pub mod build;
 mod progress;
 

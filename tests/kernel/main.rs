@@ -23,6 +23,7 @@ mod profiles;
 mod sandbox;
 mod session;
 mod shares;
+mod shells;
 mod state;
 mod terminal;
 mod upkeep;

@@ -9,13 +9,13 @@ use crate::support::devbox::Devbox;
 use crate::support::processes;
 use crate::support::terminal::Terminal;
 
-/// A shell whose prompt is `box> `, and which has printed it.
+/// A shell whose prompt is `box> ` behind the mark of the box, and which has printed it.
 fn enter(test: &Devbox) -> Terminal {
     test.profile("base = \"host\"\nshell = \"/bin/bash\"\n[network]\nmode = \"none\"\n");
     let mut terminal = test.terminal(["enter"], 24, 80);
     terminal.wait_for(|screen| screen.contents().contains("# "));
     terminal.send("PS1='box''> '; clear\n");
-    terminal.wait_for(|screen| screen.contents().starts_with("box>"));
+    terminal.wait_for(|screen| screen.contents().starts_with("(project) box>"));
     terminal
 }
 

@@ -22,6 +22,7 @@ pub struct Terminal {
     master: File,
     slave: OwnedFd,
     parser: vt100::Parser,
+    written: Vec<u8>,
     child: Guard,
 }
 
@@ -60,6 +61,7 @@ impl Terminal {
             master: master.into(),
             slave,
             parser: vt100::Parser::new(cells(rows), cells(columns), 0),
+            written: Vec::new(),
             child: Guard(child),
         }
     }
@@ -112,6 +114,28 @@ impl Terminal {
         }
     }
 
+    /// Everything that was written to the terminal so far.
+    pub fn written(&self) -> &[u8] {
+        &self.written
+    }
+
+    /// Reads until these bytes have been written after the first `from` ones; returns how many there are then, them included.
+    #[track_caller]
+    pub fn wait_for_bytes(&mut self, from: usize, bytes: impl AsRef<[u8]>) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        let bytes = bytes.as_ref();
+        loop {
+            let new = &self.written[from.min(self.written.len())..];
+            if let Some(at) = new.windows(bytes.len()).position(|window| window == bytes) {
+                return from + at + bytes.len();
+            }
+            if !self.read(deadline) {
+                let written = String::from_utf8_lossy(&self.written[from..]).into_owned();
+                panic!("{:?} never came, but\n{written:?}", String::from_utf8_lossy(bytes));
+            }
+        }
+    }
+
     /// Waits for the program's end, reading what it still prints.
     #[track_caller]
     pub fn wait_exit(&mut self) -> ExitStatus {
@@ -152,6 +176,7 @@ impl Terminal {
         // We hold the other end ourselves, so this is never the end of the file.
         let count = self.master.read(&mut bytes).expect("read the terminal");
         self.parser.process(&bytes[..count]);
+        self.written.extend_from_slice(&bytes[..count]);
         true
     }
 }

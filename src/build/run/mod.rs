@@ -151,6 +151,7 @@ fn command(run: &Run, variables: Vec<(String, String)>) -> Command {
     Command {
         arguments: run.arguments.iter().map(Bytes::from).collect(),
         alternatives: Vec::new(),
+        shells: Vec::new(),
         environment: environment.iter().map(|(name, value)| (Bytes::from(name), Bytes::from(value))).collect(),
         directories: vec![Bytes::from(&run.directory)],
         user: (!run.user.is_empty()).then(|| run.user.clone()),

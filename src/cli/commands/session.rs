@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::devcontainer;
 use crate::boxes::BoxDir;
+use crate::boxes::id::sanitize_name;
 use crate::boxes::locking;
 use crate::boxes::review;
 use crate::boxes::session::{self, Options, What};
@@ -15,13 +16,14 @@ use crate::cli::args::{NetworkArg, Run, Session};
 use crate::cli::{Outcome, print};
 use crate::editor::language_server::{self, Translators};
 use crate::error::{COULD_NOT_RUN, Error};
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 use crate::profile::devcontainer::{Chosen, find};
 use crate::profile::lock::BuildInputs;
-use crate::profile::{Hooks, LoadedProfile, NetworkMode, Profile, trust};
+use crate::profile::{Hooks, LoadedProfile, NetworkMode, Profile, TerminalIntegration, trust};
 use crate::progress::Progress;
 use crate::text::{closest, sanitize};
 use crate::ui;
+use crate::ui::announcement::Announcement;
 use crate::ui::build::{Display, Screen};
 
 /// Changes that are listed after a session.
@@ -95,6 +97,7 @@ fn prepare_and_run(
         locked: args.locked,
         learn: false,
         own_security: security.is_some(),
+        in_terminal: in_terminal(),
         directory: folder.to_owned(),
     };
     let progress = ui::Terminal::default();
@@ -110,7 +113,10 @@ fn prepare_and_run(
         Names::AsTheHost if !std::io::stdin().is_terminal() => Some(translators(&paths, &loaded)?),
         _ => None,
     };
-    let status = session::run(&paths, &loaded, &what, &options, &progress)?;
+    let announced = announce(&loaded, &options);
+    let status = session::run(&paths, &loaded, &what, &options, &progress);
+    drop(announced);
+    let status = status?;
     translators.map_or(Ok(()), Translators::finish).map_err(|error| Error::new(error.to_string()))?;
     if loaded.profile.hooks.review && !args.rm {
         report_changes(&paths, &loaded, &progress)?;
@@ -140,6 +146,22 @@ pub(super) fn make_ready(
         loaded.profile.hooks = Hooks { review: loaded.profile.hooks.review, ..Hooks::default() };
     }
     Ok(loaded)
+}
+
+/// Whether standard input and output are a terminal that takes more than text.
+fn in_terminal() -> bool {
+    let plain = |name: OsString| name.is_empty() || name == "dumb" || name == "linux";
+    std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal()
+        && paths::variable("TERM").is_some_and(|name| !plain(name))
+}
+
+/// Tells the terminal which box is in it from now on.
+fn announce(loaded: &LoadedProfile, options: &Options) -> Option<Announcement> {
+    let wanted = options.in_terminal && loaded.profile.terminal_integration == TerminalIntegration::Auto;
+    let user = paths::variable("USER").unwrap_or_default();
+    let target = options.user.as_deref().unwrap_or(&loaded.profile.user);
+    wanted.then(|| Announcement::begin(&sanitize_name(loaded.profile.name.as_ref()), &user.to_string_lossy(), target))
 }
 
 fn translators(paths: &Paths, loaded: &LoadedProfile) -> Result<Translators, Error> {
