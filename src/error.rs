@@ -16,6 +16,7 @@ use crate::boxes::ports::PortError;
 use crate::boxes::session::SessionError;
 use crate::boxes::window::WindowError;
 use crate::build::BuildError;
+use crate::editor::settings::SettingsError;
 use crate::devcontainer::FeatureError;
 use crate::editor::shim::ShimError;
 use crate::image::platform::PlatformError;
@@ -501,6 +502,29 @@ impl From<SshError> for Error {
                 Self::chain(&error).hint("a newer OpenSSH client knows all that devbox does")
             }
             _ => Self::chain(&error),
+        }
+    }
+}
+
+impl From<SettingsError> for Error {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Text(error) => Self::from(error)
+                .hint("nothing was changed; `devbox editor setup --print` shows what there is to write"),
+            SettingsError::Directory(error) => error.into(),
+            error => {
+                let shown = Self::chain(&error);
+                match error {
+                    SettingsError::InTheWay { .. } => {
+                        shown.hint("nothing was changed; move the file away, or write by hand what `--print` shows")
+                    }
+                    SettingsError::NotSet { .. } => shown.hint("`devbox editor setup` writes them"),
+                    SettingsError::System { .. } => {
+                        shown.hint("settings are written only where no part of their path is a symlink")
+                    }
+                    _ => shown,
+                }
+            }
         }
     }
 }

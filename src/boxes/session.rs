@@ -8,7 +8,6 @@ use super::directory::BoxDir;
 use super::environment::{self, Context};
 use super::error::{BoxesError, BoxesResult, IoContext};
 use super::generated::{self, Made};
-use super::id::sanitize_name;
 use super::lock::{BoxLock, Sharing};
 use super::locking::{self, LockingError};
 use super::network::{NETWORK_FILE, join_network, network, network_name, require_network};
@@ -538,18 +537,9 @@ fn sandbox(
             .chain(shares::volumes(profile, directory))
             .chain(given)
             .collect(),
-        own: own_files(loaded, &record.name),
+        own: shell::files(profile, &loaded.project),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
     })
-}
-
-/// What tells programs that this is a box, and shells how to say so.
-fn own_files(loaded: &LoadedProfile, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let name = sanitize_name(name.as_ref());
-    let mut files = shell::files(&loaded.profile, &loaded.project, &host);
-    files.push(("/run/.containerenv".into(), format!("engine=\"devbox\"\nname=\"{name}\"\n").into_bytes()));
-    files
 }
 
 /// What `run` would do, as text. Nothing is changed but the base, which is prepared.

@@ -1,4 +1,4 @@
-//! What interactive shells of a box tell the terminal: a mark in the prompt, the folder, where prompts and commands begin. Pure.
+//! What interactive shells of a box tell the terminal: a mark in the prompt, the folder, where prompts and commands begin.
 //!
 //! ```text
 //! /run/devbox/shell/bash                               bash --rcfile
@@ -25,14 +25,17 @@ const BASH: &str = include_str!("shell/bash.sh");
 const ZSH: &str = include_str!("shell/zshenv.zsh");
 const FISH: &str = include_str!("shell/devbox.fish");
 
-/// The files for the box of `profile`, on a host of this name. `project` is the folder on the host.
+/// What tells programs that this is the box of `profile`, and shells how to say so. `project` is the folder on the host.
 #[must_use]
-pub fn files(profile: &Profile, project: &Path, host: &str) -> Vec<(PathBuf, Vec<u8>)> {
+pub fn files(profile: &Profile, project: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = sanitize_name(profile.name.as_ref());
+    let mark = format!("engine=\"devbox\"\nname=\"{name}\"\n").into_bytes();
     // A folder that is another one on the host must not be told.
     let same = profile.project.path == project;
     let words = [
-        ("@NAME@", sanitize_name(profile.name.as_ref())),
-        ("@HOST@", if same { host.to_owned() } else { String::new() }),
+        ("@NAME@", name),
+        ("@HOST@", if same { host } else { String::new() }),
         ("@PROJECT@", project.to_string_lossy().into_owned()),
     ];
     let fill = |text: &str, quote: fn(&str) -> String| {
@@ -45,6 +48,7 @@ pub fn files(profile: &Profile, project: &Path, host: &str) -> Vec<(PathBuf, Vec
     ]
     .into_iter()
     .map(|(name, text, quote)| (Path::new(PLACE).join(name), fill(text, quote)))
+    .chain([("/run/.containerenv".into(), mark)])
     .collect()
 }
 

@@ -16,7 +16,7 @@ pub mod image;
 pub mod security;
 pub mod ssh;
 
-use editor::{RootArgs, Shim};
+use editor::{EditorCommand, Hook, RootArgs, Shim};
 use image::Image;
 use security::SecurityArgs;
 use ssh::Ssh;
@@ -63,6 +63,11 @@ pub enum Command {
     /// Make programs for the host that run a tool of the box
     #[command(subcommand)]
     Shim(Shim),
+    /// Write the project's settings for an editor, and take them back
+    #[command(subcommand)]
+    Editor(EditorCommand),
+    /// Print a hook for a shell of the host: it offers the box when a project's folder is entered
+    Hook(Hook),
     /// Stop a box and everything that runs in it
     Stop(Stop),
     /// Remove a box and everything it holds

@@ -72,6 +72,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Port(command) => port::run(&folder()?, command),
         Command::Root(args) => root::run(&folder()?, &args),
         Command::Shim(command) => shim::run(&folder()?, command),
+        Command::Editor(command) => editor::run(&folder()?, &command),
+        Command::Hook(args) => editor::hook(args.shell),
         Command::Stop(args) => stop::run(&folder()?, &args),
         Command::Rm(args) => rm::run(&folder()?, &args),
         Command::Reset(args) => reset::run(&folder()?, &args),

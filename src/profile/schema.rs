@@ -461,6 +461,7 @@ impl From<OverlayChoice> for Option<OverlayDriver> {
 }
 
 /// The sections and their keys, to say where a misplaced key belongs; the empty name is the top of the file.
+#[rustfmt::skip]
 pub const SECTIONS: &[(&str, &[&str])] = &[
     ("build", &["containerfile", "context", "target", "args"]),
     ("project", &["path", "mask", "protect", "read_only"]),
@@ -505,27 +506,8 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "name",
-            "extends",
-            "base",
-            "image",
-            "distro",
-            "rootfs",
-            "build",
-            "packages",
-            "shell",
-            "user",
-            "lifetime",
-            "terminal_integration",
-            "project",
-            "env",
-            "mounts",
-            "share",
-            "network",
-            "limits",
-            "security",
-            "tasks",
-            "hooks",
+            "name", "extends", "base", "image", "distro", "rootfs", "build", "packages", "shell", "user", "lifetime",
+            "terminal_integration", "project", "env", "mounts", "share", "network", "limits", "security", "tasks", "hooks",
         ],
     ),
 ];

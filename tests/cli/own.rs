@@ -101,6 +101,9 @@ Commands:
   port         Show which ports of a running box are reachable on the host, and change that
   root         Print where the files of a running box can be read on the host
   shim         Make programs for the host that run a tool of the box
+  editor       Write the project's settings for an editor, and take them back
+  hook         Print a hook for a shell of the host: it offers the box when a project's folder is
+               entered
   stop         Stop a box and everything that runs in it
   rm           Remove a box and everything it holds
   reset        Throw away what was changed in a box

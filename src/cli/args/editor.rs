@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::{Listing, complete};
@@ -48,4 +48,55 @@ pub enum Shim {
         #[arg(long = "dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
         place: Option<PathBuf>,
     },
+}
+
+/// `editor`.
+#[derive(Debug, Subcommand)]
+pub enum EditorCommand {
+    /// Write the project's settings for an editor: terminal, tasks, language servers that there are shims of
+    Setup {
+        /// The editor
+        #[arg(value_enum, value_name = "EDITOR")]
+        editor: EditorName,
+        /// Change nothing, and print the files as they would be
+        #[arg(long)]
+        print: bool,
+    },
+    /// Take exactly that back
+    Unset {
+        /// The editor
+        #[arg(value_enum, value_name = "EDITOR")]
+        editor: EditorName,
+    },
+}
+
+/// An editor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "each is the name of a program")]
+pub enum EditorName {
+    Vscode,
+    Cursor,
+    Zed,
+    Jetbrains,
+    Helix,
+    Neovim,
+    Emacs,
+    Sublime,
+}
+
+/// `hook`.
+#[derive(Debug, Args)]
+pub struct Hook {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: HookName,
+}
+
+/// A shell that can be hooked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "each is the name of a program")]
+pub enum HookName {
+    Bash,
+    Zsh,
+    Fish,
 }

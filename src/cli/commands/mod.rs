@@ -19,6 +19,7 @@ pub mod devcontainer;
 pub mod df;
 pub mod diff;
 pub mod doctor;
+pub mod editor;
 pub mod export;
 pub mod freeze;
 pub mod gc;

@@ -1,0 +1,81 @@
+//! `devbox editor` and `devbox hook`.
+
+use std::path::Path;
+
+use super::session::refuse_home;
+use crate::cli::args::editor::{EditorCommand, EditorName, HookName};
+use crate::cli::{Outcome, print};
+use crate::editor::hook::{self, HookShell};
+use crate::editor::settings::contents::{self, Facts};
+use crate::editor::settings::{self, Editor};
+use crate::editor::{language_server, shim};
+use crate::paths::Paths;
+use crate::profile::{LoadedProfile, Profile};
+use crate::text::sanitize;
+use crate::ui;
+
+/// `devbox editor`.
+pub fn run(folder: &Path, command: &EditorCommand) -> Outcome {
+    let paths = Paths::from_environment()?;
+    match command {
+        EditorCommand::Setup { editor, print: shown } => {
+            let loaded = Profile::load(&paths, folder)?;
+            refuse_home(&paths, &loaded)?;
+            let files = contents::files(named(*editor), &facts(&paths, &loaded)?);
+            if *shown {
+                let texts = settings::preview(&loaded.project, &files)?;
+                let shown = texts.iter().map(|(path, text)| format!("==> {} <==\n{text}\n", path.display()));
+                return print(&ui::foreign_text(&shown.collect::<String>()));
+            }
+            let changed = settings::set_up(&paths, &loaded.project, named(*editor), &files)?;
+            if changed.is_empty() {
+                ui::say("devbox: everything is there already");
+            }
+            changed.iter().for_each(|path| ui::say(&format!("devbox: wrote `{}`", sanitize(&path.to_string_lossy()))));
+            Ok(0)
+        }
+        EditorCommand::Unset { editor } => {
+            let project = super::project(&paths, folder)?;
+            for (path, lost) in settings::unset(&paths, &project, named(*editor))? {
+                let path = sanitize(&path.to_string_lossy()).into_owned();
+                ui::say(&match lost {
+                    0 => format!("devbox: `{path}` is as it would be without devbox"),
+                    lost => {
+                        format!("devbox: `{path}` was edited: {lost} of devbox's settings in it are changed, and stay")
+                    }
+                });
+            }
+            Ok(0)
+        }
+    }
+}
+
+/// `devbox hook`.
+pub fn hook(shell: HookName) -> Outcome {
+    print(hook::text(match shell {
+        HookName::Bash => HookShell::Bash,
+        HookName::Zsh => HookShell::Zsh,
+        HookName::Fish => HookShell::Fish,
+    }))
+}
+
+fn facts(paths: &Paths, loaded: &LoadedProfile) -> Result<Facts, crate::error::Error> {
+    let shims = shim::default_directory(paths);
+    let mut servers = shim::list(&shims)?;
+    servers.retain(|name| language_server::is_known(name));
+    let name = crate::boxes::id::sanitize_name(loaded.profile.name.as_ref());
+    Ok(Facts { name, tasks: loaded.profile.tasks.keys().cloned().collect(), servers, shims })
+}
+
+fn named(editor: EditorName) -> Editor {
+    match editor {
+        EditorName::Vscode => Editor::Vscode,
+        EditorName::Cursor => Editor::Cursor,
+        EditorName::Zed => Editor::Zed,
+        EditorName::Jetbrains => Editor::Jetbrains,
+        EditorName::Helix => Editor::Helix,
+        EditorName::Neovim => Editor::Neovim,
+        EditorName::Emacs => Editor::Emacs,
+        EditorName::Sublime => Editor::Sublime,
+    }
+}

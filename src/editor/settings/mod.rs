@@ -1,0 +1,345 @@
+//! Settings of a project for editors: written, merged into what is there, and taken back.
+//!
+//! ```text
+//! <data>/editors/<digest of the folder>-<editor>.json     what was changed: files, splices, folders that were made
+//! ```
+//!
+//! What was changed is written down outside the project, before the project's files are touched: a box may write to these, and
+//! they are read as hostile text. [`contents`] says what each editor is told, [`json`] changes texts, [`folder`] reaches files.
+
+pub mod contents;
+pub mod folder;
+pub mod json;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use self::contents::Content;
+use self::folder::Folder;
+use self::json::Splice;
+use crate::image::digest;
+use crate::paths::{Paths, PathsError, create_private};
+use crate::profile::ProfileError;
+use crate::sys::SysError;
+
+/// An editor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each is the name of a program")]
+pub enum Editor {
+    Vscode,
+    Cursor,
+    Zed,
+    Jetbrains,
+    Helix,
+    Neovim,
+    Emacs,
+    Sublime,
+}
+
+impl Editor {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Vscode, Self::Cursor, Self::Zed, Self::Jetbrains, Self::Helix, Self::Neovim, Self::Emacs, Self::Sublime];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+/// Settings cannot be written or taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file of the project is not what it should be. It is left as it is.
+    #[error(transparent)]
+    Text(#[from] ProfileError),
+    /// It is no regular file.
+    #[error("`{}` is no regular file", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is too large.
+    #[error("`{}` is larger than 1 MiB", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not UTF-8.
+    #[error("`{}` is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that would be devbox's own has another content.
+    #[error("`{}` is there already, and is not devbox's", path.display())]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing was written for this editor.
+    #[error("there are no settings of devbox for `{editor}` in `{}`", project.display())]
+    NotSet {
+        /// The editor.
+        editor: String,
+        /// The project.
+        project: PathBuf,
+    },
+    /// A call of the system.
+    #[error("cannot use `{}`", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// The call.
+        source: SysError,
+    },
+    /// The directory of what was changed.
+    #[error(transparent)]
+    Directory(#[from] PathsError),
+    /// What was changed cannot be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    Ledger {
+        /// The operation.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What was done to one file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Change {
+    path: PathBuf,
+    /// The content that it began with, if it was not there.
+    created: Option<String>,
+    /// The topmost folder that was made for it.
+    made: Option<PathBuf>,
+    is_json: bool,
+    splices: Vec<Splice>,
+}
+
+/// A file that was changed, and how much of what was written is not there any more as it was.
+pub type Undone = (PathBuf, usize);
+
+/// The files as they would be: for `--print`.
+pub fn preview(project: &Path, files: &[(PathBuf, Content)]) -> Result<Vec<(PathBuf, String)>, SettingsError> {
+    let folder = Folder::open(project)?;
+    let texts = files.iter().map(|(path, content)| Ok((path.clone(), changed(&folder, path, content)?.0)));
+    texts.collect()
+}
+
+/// Writes the settings; returns the files that were changed. What was written before is taken back first. Either every file can be
+/// changed or none is.
+pub fn set_up(
+    paths: &Paths,
+    project: &Path,
+    editor: Editor,
+    files: &[(PathBuf, Content)],
+) -> Result<Vec<PathBuf>, SettingsError> {
+    match unset(paths, project, editor) {
+        Ok(_) | Err(SettingsError::NotSet { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let folder = Folder::open(project)?;
+    let mut planned = Vec::new();
+    for (path, content) in files {
+        let (text, change) = changed(&folder, path, content)?;
+        if !change.splices.is_empty() || change.created.is_some() {
+            planned.push((text, change));
+        }
+    }
+    // First what is about to be done, then what was done: an interrupted command is taken back as well.
+    let mut changes: Vec<Change> = planned.iter().map(|(_, change)| change.clone()).collect();
+    save(paths, project, editor, &changes)?;
+    for ((text, change), noted) in planned.iter().zip(&mut changes) {
+        noted.made = folder.write(&change.path, text)?;
+    }
+    save(paths, project, editor, &changes)?;
+    Ok(changes.into_iter().map(|change| change.path).collect())
+}
+
+/// Takes back what [`set_up`] wrote.
+pub fn unset(paths: &Paths, project: &Path, editor: Editor) -> Result<Vec<Undone>, SettingsError> {
+    let ledger = ledger(paths, project, editor);
+    let at = |action, source| SettingsError::Ledger { action, path: ledger.clone(), source };
+    let text = match std::fs::read(&ledger) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(SettingsError::NotSet { editor: editor.name(), project: project.to_owned() });
+        }
+        other => other.map_err(|source| at("read", source))?,
+    };
+    let changes: Vec<Change> = serde_json::from_slice(&text).map_err(|source| at("read", source.into()))?;
+    let folder = Folder::open(project)?;
+    let mut undone = Vec::new();
+    for change in &changes {
+        let Some(text) = folder.read(&change.path)? else { continue };
+        let (text, lost) = json::take_back(&text, &change.splices, change.is_json);
+        let nothing = |text: &str| text.split_whitespace().collect::<String>();
+        match &change.created {
+            Some(first) if nothing(&text) == nothing(first) => folder.remove(&change.path, change.made.as_deref())?,
+            _ => {
+                folder.write(&change.path, &text)?;
+            }
+        }
+        undone.push((change.path.clone(), lost));
+    }
+    std::fs::remove_file(&ledger).map_err(|source| at("remove", source))?;
+    Ok(undone)
+}
+
+/// The file's new text, and what changes.
+fn changed(folder: &Folder, path: &Path, content: &Content) -> Result<(String, Change), SettingsError> {
+    let found = folder.read(path)?;
+    let base = |empty: &str| found.clone().unwrap_or_else(|| empty.to_owned());
+    let (empty, text, splices) = match content {
+        Content::Json(empty, entries) => {
+            let (text, splices) = json::add(path, &base(empty), entries)?;
+            (*empty, text, splices)
+        }
+        Content::Lines(lines) => {
+            let old = base("");
+            let gap = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
+            let after = format!("{gap}{lines}");
+            let splices = if old.contains(lines.as_str()) {
+                Vec::new()
+            } else {
+                vec![Splice { before: String::new(), after: after.clone() }]
+            };
+            let text = if splices.is_empty() { old } else { format!("{old}{after}") };
+            ("", text, splices)
+        }
+        Content::Own(own) => {
+            if found.as_ref().is_some_and(|found| found != own) {
+                return Err(SettingsError::InTheWay { path: path.to_owned() });
+            }
+            let splices = match found {
+                Some(_) => Vec::new(),
+                None => vec![Splice { before: String::new(), after: own.clone() }],
+            };
+            ("", own.clone(), splices)
+        }
+    };
+    let created = found.is_none().then(|| empty.to_owned());
+    let is_json = matches!(content, Content::Json(..));
+    Ok((text, Change { path: path.to_owned(), created, made: None, is_json, splices }))
+}
+
+fn ledger(paths: &Paths, project: &Path, editor: Editor) -> PathBuf {
+    let digest = digest::of_bytes(project.as_os_str().as_encoded_bytes());
+    let digest = digest.trim_start_matches("sha256:");
+    paths.data.join("editors").join(format!("{}-{}.json", &digest[..16.min(digest.len())], editor.name()))
+}
+
+fn save(paths: &Paths, project: &Path, editor: Editor, changes: &[Change]) -> Result<(), SettingsError> {
+    let path = ledger(paths, project, editor);
+    create_private(&paths.data.join("editors"))?;
+    let at = |action, source| SettingsError::Ledger { action, path: path.clone(), source };
+    let text = serde_json::to_vec(changes).map_err(|source| at("write", source.into()))?;
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, text).map_err(|source| at("write", source))?;
+    std::fs::rename(&fresh, &path).map_err(|source| at("write", source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::contents::Facts;
+    use super::*;
+
+    struct Scratch(tempfile::TempDir);
+
+    impl Scratch {
+        fn new() -> Self {
+            let scratch = tempfile::tempdir().unwrap();
+            std::fs::create_dir(scratch.path().join("project")).unwrap();
+            Self(scratch)
+        }
+
+        fn project(&self) -> PathBuf {
+            self.0.path().join("project")
+        }
+
+        fn paths(&self) -> Paths {
+            let data = self.0.path().join("data");
+            Paths { home: data.clone(), config: data.clone(), cache: data.clone(), runtime: data.clone(), data }
+        }
+
+        fn set_up(&self, editor: Editor) -> Result<Vec<PathBuf>, SettingsError> {
+            let facts = Facts {
+                name: "shop".into(),
+                tasks: vec!["test".into()],
+                servers: vec!["clangd".into()],
+                shims: "/data/bin".into(),
+            };
+            set_up(&self.paths(), &self.project(), editor, &contents::files(editor, &facts))
+        }
+
+        fn unset(&self, editor: Editor) -> Result<Vec<Undone>, SettingsError> {
+            unset(&self.paths(), &self.project(), editor)
+        }
+    }
+
+    #[test]
+    fn a_project_is_as_it_was_afterwards() {
+        for editor in Editor::ALL {
+            let scratch = Scratch::new();
+            assert!(!scratch.set_up(editor).unwrap().is_empty());
+            assert!(scratch.set_up(editor).is_ok(), "{editor:?}");
+            assert!(scratch.unset(editor).unwrap().iter().all(|(_, lost)| *lost == 0));
+            assert_eq!(std::fs::read_dir(scratch.project()).unwrap().count(), 0, "{editor:?}");
+            assert!(matches!(scratch.unset(editor), Err(SettingsError::NotSet { .. })));
+        }
+    }
+
+    #[test]
+    fn settings_of_the_user_come_back_to_the_byte() {
+        let scratch = Scratch::new();
+        let file = scratch.project().join(".vscode/settings.json");
+        std::fs::create_dir(file.parent().unwrap()).unwrap();
+        let text = "\u{feff}{\r\n  // mine\r\n  \"editor.tabSize\": 2, /* two */\r\n}\r\n";
+        std::fs::write(&file, text).unwrap();
+        scratch.set_up(Editor::Vscode).unwrap();
+        assert_ne!(std::fs::read_to_string(&file).unwrap(), text);
+        scratch.unset(Editor::Vscode).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        assert!(!scratch.project().join(".vscode/tasks.json").exists());
+    }
+
+    #[test]
+    fn what_is_no_settings_file_is_left_alone() {
+        let scratch = Scratch::new();
+        std::fs::create_dir(scratch.project().join(".vscode")).unwrap();
+        std::fs::write(scratch.project().join(".vscode/tasks.json"), "no json").unwrap();
+        assert!(matches!(scratch.set_up(Editor::Vscode), Err(SettingsError::Text(_))));
+        assert_eq!(std::fs::read_to_string(scratch.project().join(".vscode/tasks.json")).unwrap(), "no json");
+        assert!(!scratch.project().join(".vscode/settings.json").exists());
+        std::fs::write(scratch.project().join(".dir-locals-2.el"), "mine").unwrap();
+        assert!(matches!(scratch.set_up(Editor::Emacs), Err(SettingsError::InTheWay { .. })));
+    }
+
+    #[test]
+    fn symlinks_lead_nowhere() {
+        let scratch = Scratch::new();
+        let outside = scratch.0.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        symlink(&outside, scratch.project().join(".vscode")).unwrap();
+        assert!(matches!(scratch.set_up(Editor::Vscode), Err(SettingsError::System { .. })));
+        std::fs::write(outside.join("rc"), "mine\n").unwrap();
+        symlink(outside.join("rc"), scratch.project().join(".nvim.lua")).unwrap();
+        assert!(matches!(scratch.set_up(Editor::Neovim), Err(SettingsError::System { .. })));
+        // One that takes the file's place later.
+        scratch.set_up(Editor::Helix).unwrap();
+        std::fs::remove_dir_all(scratch.project().join(".helix")).unwrap();
+        symlink(&outside, scratch.project().join(".helix")).unwrap();
+        std::fs::write(outside.join("languages.toml"), "mine\n").unwrap();
+        assert!(scratch.unset(Editor::Helix).is_err());
+        assert_eq!(std::fs::read_to_string(outside.join("languages.toml")).unwrap(), "mine\n");
+        assert_eq!(std::fs::read_to_string(outside.join("rc")).unwrap(), "mine\n");
+    }
+}
