@@ -78,6 +78,7 @@ impl Held {
             directory: &self.loaded.project,
             user: Some(user),
             made: &self.variables,
+            integrated: false,
             get,
         };
         let mut command = environment::command(&self.loaded.profile, what, &context);

@@ -50,7 +50,10 @@ pub fn take_back(text: &str, splices: &[Splice], is_json: bool) -> (String, usiz
     let (mut text, mut lost) = (text.to_owned(), 0);
     let good = |text: &str| !is_json || text.trim().is_empty() || Source { file: Path::new(""), text }.parse().is_ok();
     for splice in splices.iter().rev() {
-        let ends = [splice.after.clone(), splice.after.replace("\r\n", "\n"), splice.after.replace('\n', "\r\n")];
+        let whole = [splice.after.clone(), splice.after.replace("\r\n", "\n"), splice.after.replace('\n', "\r\n")];
+        // Somebody may have written behind it, before the end of its last line.
+        let shorter: Vec<String> = whole.iter().map(|after| after.trim_end().to_owned()).collect();
+        let ends: Vec<String> = whole.into_iter().chain(shorter).collect();
         let found = ends.iter().find_map(|after| Some((text.find(after.as_str())?, after.len())));
         let candidates = found.into_iter().flat_map(|(at, length)| {
             let mut without = text.clone();

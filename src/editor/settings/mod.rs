@@ -176,7 +176,8 @@ pub fn unset(paths: &Paths, project: &Path, editor: Editor) -> Result<Vec<Undone
     let changes: Vec<Change> = serde_json::from_slice(&text).map_err(|source| at("read", source.into()))?;
     let folder = Folder::open(project)?;
     let mut undone = Vec::new();
-    for change in &changes {
+    // The folder that was made for the first file is removed with the last one.
+    for change in changes.iter().rev() {
         let Some(text) = folder.read(&change.path)? else { continue };
         let (text, lost) = json::take_back(&text, &change.splices, change.is_json);
         let nothing = |text: &str| text.split_whitespace().collect::<String>();
