@@ -16,8 +16,8 @@ use crate::boxes::ports::PortError;
 use crate::boxes::session::SessionError;
 use crate::boxes::window::WindowError;
 use crate::build::BuildError;
-use crate::editor::settings::SettingsError;
 use crate::devcontainer::FeatureError;
+use crate::editor::settings::SettingsError;
 use crate::editor::shim::ShimError;
 use crate::image::platform::PlatformError;
 use crate::image::reference::ReferenceError;
@@ -512,19 +512,12 @@ impl From<SettingsError> for Error {
             SettingsError::Text(error) => Self::from(error)
                 .hint("nothing was changed; `devbox editor setup --print` shows what there is to write"),
             SettingsError::Directory(error) => error.into(),
-            error => {
-                let shown = Self::chain(&error);
-                match error {
-                    SettingsError::InTheWay { .. } => {
-                        shown.hint("nothing was changed; move the file away, or write by hand what `--print` shows")
-                    }
-                    SettingsError::NotSet { .. } => shown.hint("`devbox editor setup` writes them"),
-                    SettingsError::System { .. } => {
-                        shown.hint("settings are written only where no part of their path is a symlink")
-                    }
-                    _ => shown,
-                }
+            SettingsError::InTheWay { .. } => {
+                Self::chain(&error).hint("move the file away, or copy what `--print` shows")
             }
+            SettingsError::NotSet { .. } => Self::chain(&error).hint("`devbox editor setup` writes them"),
+            SettingsError::System { .. } => Self::chain(&error).hint("no part of its path may be a symlink"),
+            error => Self::chain(&error),
         }
     }
 }

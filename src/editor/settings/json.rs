@@ -230,7 +230,7 @@ mod tests {
         let edited = format!("{}, \"mine\": 1 // yes\n}}", added[..end].trim_end());
         let (left, lost) = take_back(&edited.replace('\n', "\r\n"), &splices, true);
         assert_eq!(lost, 0, "{left}");
-        assert_eq!(plain(&Source { file: file(), text: &left }.parse().unwrap().value), json!({ "mine": 1 }));
+        assert_eq!(plain(&Source { file: file(), text: &left }.parse().unwrap().value), json!({ "mine": 1.0 }));
         assert!(left.contains("// yes"));
         // A value of ours that was changed belongs to who changed it.
         let (left, lost) = take_back(&added.replace("\"default\": \"devbox\"", "\"default\": \"zsh\""), &splices, true);
