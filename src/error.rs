@@ -470,25 +470,22 @@ impl From<WindowError> for Error {
             WindowError::Stopped => {
                 shown.hint("`devbox run --keep -- true` starts it, and leaves it running until `devbox stop`")
             }
-            WindowError::Refused { .. } => shown.hint("`devbox logs` shows what happened"),
-            WindowError::Io(_) => shown,
+            _ => shown.hint("`devbox logs` shows what happened"),
         }
     }
 }
 
 impl From<ShimError> for Error {
     fn from(error: ShimError) -> Self {
-        if let ShimError::Directory(error) = error {
-            return error.into();
-        }
-        let shown = Self::chain(&error);
-        match error {
-            ShimError::Name { .. } => shown.hint("name a program, like `clangd`, without its directory"),
-            ShimError::Reserved { .. } => shown.hint("call it in the box by `devbox run -- PROGRAM`"),
-            ShimError::InTheWay { .. } => shown.hint("choose another directory with `--dir`, or move the file away"),
-            ShimError::Missing { .. } => shown.hint("`devbox shim list` shows those there are"),
-            ShimError::Directory(_) | ShimError::Io { .. } => shown,
-        }
+        let hint = match error {
+            ShimError::Directory(error) => return error.into(),
+            ShimError::Name { .. } => "name a program, like `clangd`, without its directory",
+            ShimError::Reserved { .. } => "call it in the box by `devbox run -- PROGRAM`",
+            ShimError::InTheWay { .. } => "choose another directory with `--dir`, or move the file away",
+            ShimError::Missing { .. } => "`devbox shim list` shows those there are",
+            ShimError::Io { .. } => return Self::chain(&error),
+        };
+        Self::chain(&error).hint(hint)
     }
 }
 

@@ -9,6 +9,7 @@ use super::pool::entries;
 use super::running;
 use super::state::{self, BoxRecord};
 use crate::paths::Paths;
+use crate::profile::LoadedProfile;
 
 /// A box on this machine.
 #[derive(Debug)]
@@ -75,6 +76,12 @@ pub fn find_by_project(paths: &Paths, project: &Path) -> BoxesResult<Option<BoxI
         return Err(ambiguous(&project.display().to_string(), &fits));
     }
     Ok(fits.pop().map(|listed| listed.id))
+}
+
+/// The box of `loaded`'s project, which may not be there yet.
+pub fn of_profile(paths: &Paths, loaded: &LoadedProfile) -> BoxesResult<BoxId> {
+    let known = find_by_project(paths, &loaded.project)?;
+    Ok(known.unwrap_or_else(|| BoxId::new(&loaded.profile.name, &loaded.project)))
 }
 
 /// The box with the id or the name `untrusted_name`.

@@ -144,12 +144,6 @@ pub(super) fn io(action: &'static str) -> impl Fn(std::io::Error) -> SessionErro
     move |source| SessionError::Io { action, source }
 }
 
-/// The box of `loaded`'s project, which may not be there yet.
-pub fn box_id(paths: &Paths, loaded: &LoadedProfile) -> BoxesResult<BoxId> {
-    let known = list::find_by_project(paths, &loaded.project)?;
-    Ok(known.unwrap_or_else(|| BoxId::new(&loaded.profile.name, &loaded.project)))
-}
-
 /// Whether the box of `loaded`'s project runs.
 pub fn is_running(paths: &Paths, loaded: &LoadedProfile) -> BoxesResult<bool> {
     let id = list::find_by_project(paths, &loaded.project)?;
@@ -551,7 +545,7 @@ pub fn describe(
     progress: &dyn Progress,
 ) -> Result<String, SessionError> {
     let (map, base) = prepare_base(paths, loaded, progress)?;
-    let id = box_id(paths, loaded)?;
+    let id = list::of_profile(paths, loaded)?;
     let directory = BoxDir::new(paths, &id);
     let record = super::state::load(&directory).unwrap_or_else(|_| BoxRecord {
         version: super::state::RECORD_VERSION,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::devcontainer;
 use crate::boxes::BoxDir;
 use crate::boxes::id::sanitize_name;
+use crate::boxes::list;
 use crate::boxes::locking;
 use crate::boxes::review;
 use crate::boxes::session::{self, Options, What};
@@ -165,7 +166,7 @@ fn announce(loaded: &LoadedProfile, options: &Options) -> Option<Announcement> {
 }
 
 fn translators(paths: &Paths, loaded: &LoadedProfile) -> Result<Translators, Error> {
-    let directory = BoxDir::new(paths, &session::box_id(paths, loaded)?);
+    let directory = BoxDir::new(paths, &list::of_profile(paths, loaded)?);
     let names = language_server::names(loaded, &directory);
     Translators::start(&names, &directory).map_err(|error| Error::new(error.to_string()))
 }
