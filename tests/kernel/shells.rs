@@ -190,7 +190,7 @@ fn programs_fill_the_screen_in_tmux() {
     terminal.wait_for_text("began");
     terminal.send("\x1a");
     terminal.wait_for_text("Stopped");
-    terminal.send("kill -9 %1; wait; exit\r");
+    terminal.send("kill -9 %1; while [ -n \"$(jobs -s)\" ]; do :; done; exit\r");
     terminal.wait_exit();
 }
 
