@@ -1,40 +1,38 @@
 //! Running something in a project's box: joining it where it runs, starting it where it does not.
 
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::directory::BoxDir;
 use super::environment::{self, Context};
 use super::error::{BoxesError, BoxesResult, IoContext};
-use super::generated::{self, Made};
+use super::generated::Made;
 use super::lock::{BoxLock, Sharing};
-use super::locking::{self, LockingError};
 use super::network::{NETWORK_FILE, join_network, network, network_name, require_network};
 use super::scratch::Scratch;
-use super::shares::Given;
 use super::{
-    BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, lower, packages, packages_layer, review, running,
-    security, shares, shell, user,
+    BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, locking, lower, packages, packages_layer, review,
+    running, security, shares, user,
 };
-use crate::base::{self, BaseError, BaseSpec, OverlayDriver, RootLayers};
-use crate::image::store::{Store, StoreError};
-use crate::limits::{self, host::Unheld};
+use crate::base::{self, BaseSpec, OverlayDriver, RootLayers};
+use crate::image::store::Store;
+use crate::limits;
 use crate::paths::{self, Paths};
-use crate::profile::{self, Grant, LoadedProfile, TerminalIntegration};
+use crate::profile::{self, LoadedProfile, TerminalIntegration};
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome, Purpose};
-use crate::sandbox::channel::{Channel, Failure, Reply, Request};
-use crate::sandbox::etc::{hosts, resolv};
-use crate::sandbox::net::NetError;
-use crate::sandbox::net::plan::{Driver, NetPlan};
-use crate::sandbox::plan::{Access, Wanted, plan};
-use crate::sandbox::spec::{Lifetime, MountOp, Network, SandboxSpec};
-use crate::sys::SysError;
+use crate::sandbox::channel::{Channel, Reply, Request};
 use crate::userns::idmap::IdMap;
 use crate::userns::mapper::Offer;
 
+mod error;
+mod sandbox;
+
 pub use super::environment::What;
+pub use error::SessionError;
+pub(super) use error::io;
+use sandbox::{make_generated, sandbox};
 
 /// A box that stops between two looks at it is started anew, this often at most.
 const MAX_ATTEMPTS: u32 = 10;
@@ -63,85 +61,6 @@ pub struct Options {
     pub in_terminal: bool,
     /// The caller's working directory.
     pub directory: PathBuf,
-}
-
-/// A session could not be run.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// What is guarded in the project.
-    #[error("cannot guard files of `{}`", path.display())]
-    Placeholders {
-        /// The project.
-        path: PathBuf,
-        /// The call.
-        source: SysError,
-    },
-    /// The box's state.
-    #[error(transparent)]
-    Boxes(#[from] BoxesError),
-    /// The profile.
-    #[error(transparent)]
-    Profile(#[from] profile::ProfileError),
-    /// Its base.
-    #[error(transparent)]
-    Base(#[from] BaseError),
-    /// Its network.
-    #[error(transparent)]
-    Network(#[from] NetError),
-    /// The start of the box.
-    #[error("cannot start the box: {}", .0.causes.join(": "))]
-    Start(Failure),
-    /// The command.
-    #[error("cannot run `{program}`: {reason}")]
-    NotExecuted {
-        /// What was tried.
-        program: String,
-        /// Why not.
-        reason: String,
-        /// 126 or 127.
-        status: i32,
-    },
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The lock file.
-    #[error(transparent)]
-    Locking(#[from] LockingError),
-    /// The packages of the profile.
-    #[error("cannot install the packages of the profile")]
-    Packages(#[from] packages_layer::PackagesError),
-    /// The box runs with another network than was asked for.
-    #[error("the box runs with the network `{running}`, not `{wanted}`")]
-    OtherNetwork {
-        /// What it has.
-        running: String,
-        /// What was asked for.
-        wanted: &'static str,
-    },
-    /// What a running box may do cannot be changed.
-    #[error("the box runs with other capabilities or system calls than what is asked for")]
-    OtherSecurity,
-    /// The box stopped while the command ran.
-    #[error("the box stopped before the command ended")]
-    Lost,
-    /// Limits that the profile requires do not hold.
-    #[error("the limits of the profile do not hold: {}", super::limits::sentence(.unheld))]
-    Limits {
-        /// Which, and why.
-        unheld: Vec<Unheld>,
-    },
-    /// Something else refused.
-    #[error("cannot {action}")]
-    Io {
-        /// The operation.
-        action: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-pub(super) fn io(action: &'static str) -> impl Fn(std::io::Error) -> SessionError {
-    move |source| SessionError::Io { action, source }
 }
 
 /// Whether the box of `loaded`'s project runs.
@@ -436,104 +355,6 @@ pub(super) fn map_and_driver(
         return Ok((record.id_map, Some(OverlayDriver::of_base(&record.base_id))));
     }
     Ok((Offer::probe().map(user::likely_id(&loaded.profile)), loaded.driver))
-}
-
-/// Layers of the box above its base, the topmost first.
-fn above(directory: &BoxDir, record: &BoxRecord) -> Vec<PathBuf> {
-    let mut layers = directory.frozen_layers(record);
-    layers.push(generated::tree(&directory.generated()));
-    layers
-}
-
-fn make_generated(
-    directory: &BoxDir,
-    record: &BoxRecord,
-    loaded: &LoadedProfile,
-    base: &RootLayers,
-    packages: Option<&Path>,
-    given: &Given,
-) -> BoxesResult<Made> {
-    let profile = &loaded.profile;
-    let user = (profile.user != "root").then_some(profile.user.as_str());
-    let mut mount_points: Vec<PathBuf> =
-        ["/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/root"].into_iter().map(PathBuf::from).collect();
-    mount_points.push(profile.project.path.clone());
-    mount_points.extend(profile.mounts.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()));
-    mount_points.extend(profile.volumes.iter().map(|volume| volume.target.clone()));
-    mount_points.extend(user.map(|user| Path::new("/home").join(user)));
-    let (directories, placeholders) = given.below(&shares::home(profile));
-    mount_points.extend(directories);
-    let inputs = generated::Inputs {
-        id: record.id.as_str(),
-        name: &record.name,
-        base,
-        above: &packages.map(Path::to_owned).into_iter().collect::<Vec<_>>(),
-        map: &record.id_map,
-        user,
-        certificates: profile.share.has(Grant::CaCertificates),
-        mount_points,
-        placeholders,
-        language: paths::variable("LANG").and_then(|value| value.into_string().ok()),
-    };
-    generated::prepare_directory(&directory.generated())?;
-    generated::make(&directory.generated(), &inputs)
-}
-
-#[expect(clippy::too_many_arguments, reason = "the parts of a plan")]
-fn sandbox(
-    loaded: &LoadedProfile,
-    options: &Options,
-    base: &RootLayers,
-    packages: Option<PathBuf>,
-    directory: &BoxDir,
-    record: &BoxRecord,
-    net: &NetPlan,
-    scratch: Option<&Scratch>,
-    limits: limits::Plan,
-    given: Vec<MountOp>,
-) -> SandboxSpec {
-    let profile = &loaded.profile;
-    let hostname = hosts::host_name(&record.name);
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let host_network = net.driver == Driver::Host;
-    let resolv = resolv::resolv_conf(net, read("/etc/resolv.conf").filter(|_| host_network).as_deref());
-    let hosts = hosts::hosts_file(&hostname, read("/etc/hosts").filter(|_| host_network).as_deref());
-    let mut layers = above(directory, record);
-    layers.extend(packages);
-    let (upper, work) = match scratch {
-        None => (directory.upper(), directory.work()),
-        Some(scratch) => {
-            layers.insert(0, directory.upper());
-            (scratch.holder.join("fs"), scratch.holder.join("work"))
-        }
-    };
-    let keep = options.keep || profile.lifetime == profile::Lifetime::Keep;
-    plan(Wanted {
-        hostname,
-        id_map: record.id_map.clone(),
-        base: base.clone(),
-        layers,
-        upper,
-        work,
-        staging: directory.runtime().join("root"),
-        network: if net.own_namespace() { Network::Own } else { Network::Host },
-        lifetime: if keep && scratch.is_none() { Lifetime::Keep } else { Lifetime::Session },
-        security: profile.security.clone(),
-        limits,
-        project: Some((
-            loaded.project.clone(),
-            profile.project.path.clone(),
-            if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite },
-        )),
-        guarded: guards::guarded(loaded),
-        binds: shares::own_profile(loaded)
-            .chain(shares::mounts(profile))
-            .chain(shares::volumes(profile, directory))
-            .chain(given)
-            .collect(),
-        own: shell::files(profile, &loaded.project),
-        files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
-    })
 }
 
 /// What `run` would do, as text. Nothing is changed but the base, which is prepared.

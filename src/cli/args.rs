@@ -2,24 +2,29 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
-use crate::limits::amount::parse_size;
-use crate::profile::user::parse_age;
 
 pub mod editor;
 pub mod image;
+pub mod network;
+pub mod packages;
+pub mod profile;
 pub mod security;
 pub mod ssh;
+pub mod upkeep;
 
 use editor::{EditorCommand, Hook, RootArgs, Shim};
 use image::Image;
+use network::{Net, NetworkArg, Port};
+use packages::{AddPackages, Freeze, LockArgs, RemovePackages, UpdateArgs};
+use profile::{ConfigArgs, Export, ImportArgs, Init, Profile};
 use security::SecurityArgs;
 use ssh::Ssh;
+use upkeep::{CheckArgs, GcArgs};
 
 /// A rootless sandbox for developer environments
 ///
@@ -141,19 +146,6 @@ pub enum Format {
     Json,
 }
 
-/// Which network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum NetworkArg {
-    /// Its own if there is a helper program, else the host's
-    Auto,
-    /// Its own, or an error
-    Private,
-    /// The host's
-    Host,
-    /// Loopback only
-    None,
-}
-
 /// A format option alone.
 #[derive(Debug, Args)]
 pub struct Listing {
@@ -168,40 +160,6 @@ pub struct Target {
     /// The box; by default that of this folder's project
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
     pub name: Option<String>,
-}
-
-/// `init`.
-#[derive(Debug, Args)]
-pub struct Init {
-    /// Stand on an image of a registry
-    #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(complete::images))]
-    pub image: Option<String>,
-    /// Replace an existing devbox.toml
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// `import`.
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// Of several devcontainer files, the one that is called so
-    #[arg(value_name = "NAME")]
-    pub name: Option<String>,
-    /// Print it, and write nothing
-    #[arg(long)]
-    pub print: bool,
-    /// Replace an existing devbox.toml
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// `export`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
-pub enum Export {
-    /// Print it as .devcontainer/devcontainer.json
-    Devcontainer,
-    /// Print its root file system as a Containerfile
-    Containerfile,
 }
 
 /// Options of a session.
@@ -311,31 +269,6 @@ pub enum Limits {
     },
 }
 
-/// `port`.
-#[derive(Debug, Subcommand)]
-pub enum Port {
-    /// List the ports that are reachable, and where
-    List(StatusArgs),
-    /// Make ports reachable until the box stops
-    Add {
-        /// `[ADDRESS:][HOST-PORT:]BOX-PORT[/udp]`, like `8080:80`; without an address on the loopback
-        #[arg(value_name = "PORT", required = true)]
-        ports: Vec<String>,
-        /// The box; by default that of this folder's project
-        #[arg(long = "box", value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
-        name: Option<String>,
-    },
-    /// Take ports back; connections go on
-    Remove {
-        /// A port of the box, like `80` or `53/udp`, or as it was added
-        #[arg(value_name = "PORT", required = true)]
-        ports: Vec<String>,
-        /// The box; by default that of this folder's project
-        #[arg(long = "box", value_name = "NAME", add = ArgValueCandidates::new(complete::boxes))]
-        name: Option<String>,
-    },
-}
-
 /// `stop`.
 #[derive(Debug, Args)]
 pub struct Stop {
@@ -407,94 +340,6 @@ pub struct CloneArgs {
     pub name: Option<String>,
 }
 
-/// `add`.
-#[derive(Debug, Args)]
-pub struct AddPackages {
-    /// Packages of the base's own package manager
-    #[arg(value_name = "PACKAGE", required = true)]
-    pub packages: Vec<String>,
-}
-
-/// `remove`.
-#[derive(Debug, Args)]
-pub struct RemovePackages {
-    /// Packages that devbox.toml names
-    #[arg(value_name = "PACKAGE", required = true, add = ArgValueCandidates::new(complete::packages))]
-    pub packages: Vec<String>,
-}
-
-/// `lock`.
-#[derive(Debug, Args)]
-pub struct LockArgs {
-    /// Write nothing, and fail if something would change
-    #[arg(long)]
-    pub check: bool,
-}
-
-/// `update`.
-#[derive(Debug, Args)]
-pub struct UpdateArgs {
-    /// Only these packages
-    #[arg(value_name = "PACKAGE", conflicts_with = "base", add = ArgValueCandidates::new(complete::packages))]
-    pub packages: Vec<String>,
-    /// Only the base; packages keep their versions where the new base has them
-    #[arg(long)]
-    pub base: bool,
-}
-
-/// `check`.
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// Remove what is broken and can be had again
-    #[arg(long)]
-    pub repair: bool,
-    /// How to print
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-}
-
-/// `gc`.
-#[derive(Debug, Args)]
-pub struct GcArgs {
-    /// Change nothing, and print what would be removed
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Remove the caches of builds, too
-    #[arg(long)]
-    pub all: bool,
-    /// Remove the caches of builds alone: all, or the part that the next two name
-    #[arg(long, conflicts_with = "all")]
-    pub build_cache: bool,
-    /// What no build has needed for so long, like 7d or 12h
-    #[arg(long, value_name = "AGE", requires = "build_cache", value_parser = age)]
-    pub older_than: Option<Duration>,
-    /// What is more than so much, like 10GiB: first what was not needed for the longest time
-    #[arg(long, value_name = "SIZE", requires = "build_cache", value_parser = size)]
-    pub larger_than: Option<u64>,
-    /// How to print
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-}
-
-fn age(text: &str) -> Result<Duration, &'static str> {
-    parse_age(text).ok_or("an age is written like `7d` or `12h`")
-}
-
-fn size(text: &str) -> Result<u64, &'static str> {
-    parse_size(text).ok_or("a size is written like `10GiB`")
-}
-
-/// `freeze`.
-#[derive(Debug, Args)]
-pub struct Freeze {
-    /// Change nothing, and print what would be written
-    #[arg(long)]
-    pub dry_run: bool,
-    /// How to print
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-}
-
 /// `logs`.
 #[derive(Debug, Args)]
 pub struct Logs {
@@ -514,71 +359,6 @@ pub struct Logs {
 pub enum Log {
     /// Show the system calls and mounts that the box's filter refused
     Denied(Logs),
-}
-
-/// `net`.
-#[derive(Debug, Subcommand)]
-pub enum Net {
-    /// Show what a box with an egress list reached, and what it was denied
-    Log(Logs),
-    /// Run a command with everything allowed, and print the egress list that it needed
-    Learn(Learn),
-}
-
-/// `net learn`.
-#[derive(Debug, Args)]
-pub struct Learn {
-    /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub command: Vec<OsString>,
-}
-
-/// `config`.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct ConfigArgs {
-    /// What to do with the configuration; by default, every place is shown
-    #[command(subcommand)]
-    pub command: Option<Config>,
-    /// How to print
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-}
-
-/// What to do with the user's configuration.
-#[derive(Debug, Subcommand)]
-pub enum Config {
-    /// Print the path of your config.toml
-    Path,
-    /// Open it in $VISUAL or $EDITOR, and check it afterwards
-    Edit,
-    /// Print it
-    Show,
-}
-
-/// `profile`.
-#[derive(Debug, Subcommand)]
-pub enum Profile {
-    /// List the profiles that `extends` can name
-    List(Listing),
-    /// Show what applies to this folder and where each part comes from, or a profile by its name
-    Show {
-        /// The profile, one of `devbox profile list`; by default all that applies to this folder
-        #[arg(value_name = "PROFILE", add = ArgValueCandidates::new(complete::profiles))]
-        name: Option<String>,
-    },
-    /// Check a profile
-    Check {
-        /// The file; by default all that apply to this folder
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: Option<PathBuf>,
-    },
-    /// Print the JSON schema of devbox.toml
-    Schema,
-    /// Allow what this folder's profile wants of the host
-    Trust,
-    /// Take that back
-    Untrust,
 }
 
 /// `completions`.

@@ -13,8 +13,9 @@ pub mod args;
 pub mod commands;
 pub mod complete;
 
+use args::network::Net;
 use args::ssh::Ssh;
-use args::{Cli, Command, Log, Man, Net};
+use args::{Cli, Command, Log, Man};
 
 /// What a command gives: the exit status.
 pub type Outcome = Result<i32, Error>;

@@ -1,6 +1,7 @@
 //! `devbox check`.
 
-use crate::cli::args::{CheckArgs, Format};
+use crate::cli::args::Format;
+use crate::cli::args::upkeep::CheckArgs;
 use crate::cli::{Outcome, print, print_json};
 use crate::error::FAILED;
 use crate::paths::Paths;

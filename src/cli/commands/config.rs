@@ -5,7 +5,8 @@ use std::process::Command as Process;
 
 use serde_json::json;
 
-use crate::cli::args::{Config, ConfigArgs, Format};
+use crate::cli::args::Format;
+use crate::cli::args::profile::{Config, ConfigArgs};
 use crate::cli::{Outcome, print, print_json};
 use crate::error::Error;
 use crate::paths::{Paths, create_private, variable};

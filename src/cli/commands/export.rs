@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::args::Export;
+use crate::cli::args::profile::Export;
 use crate::cli::{Outcome, print};
 use crate::devcontainer::export;
 use crate::error::Error;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::boxes::capture::{self, freeze};
 use crate::boxes::diff::{ChangeKind, FileKind};
-use crate::cli::args::{Format, Freeze, Target};
+use crate::cli::args::packages::Freeze;
+use crate::cli::args::{Format, Target};
 use crate::cli::{Outcome, print, print_json};
 use crate::error::FAILED;
 use crate::paths::Paths;

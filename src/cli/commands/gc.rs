@@ -1,6 +1,7 @@
 //! `devbox gc`.
 
-use crate::cli::args::{Format, GcArgs};
+use crate::cli::args::Format;
+use crate::cli::args::upkeep::GcArgs;
 use crate::cli::{Outcome, print, print_json};
 use crate::error::Error;
 use crate::paths::Paths;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::args::ImportArgs;
+use crate::cli::args::profile::ImportArgs;
 use crate::cli::{Outcome, print};
 use crate::devcontainer::import::{OF_THE_HOST, to_toml};
 use crate::error::Error;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::args::Init;
+use crate::cli::args::profile::Init;
 use crate::cli::{Outcome, print};
 use crate::error::Error;
 use crate::paths::Paths;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::session::{build_base, refuse_home, require_trust};
 use crate::boxes::locking::{self, Update};
 use crate::build::{self, profile::Inputs};
-use crate::cli::args::LockArgs;
+use crate::cli::args::packages::LockArgs;
 use crate::cli::{Outcome, print};
 use crate::error::{Error, FAILED};
 use crate::paths::Paths;

@@ -6,7 +6,7 @@ use super::session::require_trust;
 use crate::boxes::capture::{self, Act, Applied};
 use crate::boxes::session::Options;
 use crate::build::profile::Inputs;
-use crate::cli::args::{AddPackages, RemovePackages};
+use crate::cli::args::packages::{AddPackages, RemovePackages};
 use crate::cli::{Outcome, print};
 use crate::error::FAILED;
 use crate::paths::Paths;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::boxes::{BoxDir, ports};
-use crate::cli::args::{Format, Port, StatusArgs, Target};
+use crate::cli::args::network::Port;
+use crate::cli::args::{Format, StatusArgs, Target};
 use crate::cli::{Outcome, print, print_json};
 use crate::error::Error;
 use crate::paths::Paths;

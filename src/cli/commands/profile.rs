@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::cli::args::{Format, Profile as Command};
+use crate::cli::args::Format;
+use crate::cli::args::profile::Profile as Command;
 use crate::cli::{Outcome, print, print_json};
 use crate::devcontainer::metadata::with_metadata;
 use crate::error::Error;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::boxes::locking::Update;
 use crate::cli::Outcome;
-use crate::cli::args::UpdateArgs;
+use crate::cli::args::packages::UpdateArgs;
 use crate::paths::Paths;
 use crate::profile::Profile;
 
