@@ -35,6 +35,8 @@ pub enum Message {
 
 /// The exit status of a command of devbox that failed.
 pub const FAILED: i32 = 1;
+/// The exit status when what was typed makes no sense.
+pub const USAGE: i32 = 2;
 /// The exit status of `run` and `enter` when devbox itself failed, so that it differs from the command's own.
 pub const COULD_NOT_RUN: i32 = 125;
 

@@ -47,7 +47,7 @@ pub enum Command {
     /// Write a commented devbox.toml for the project in this folder
     Init(Init),
     /// Open a shell in the project's box; without a terminal, run the script on standard input
-    Enter(Session),
+    Enter(Enter),
     /// Run a task of the profile, or a command, in the project's box
     Run(Run),
     /// List the boxes of this user
@@ -192,6 +192,17 @@ pub struct Session {
     /// Print what would be done
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `enter`.
+#[derive(Debug, Args)]
+pub struct Enter {
+    /// How
+    #[command(flatten)]
+    pub session: Session,
+    /// What belongs behind `run --`
+    #[arg(last = true, hide = true)]
+    pub command: Vec<OsString>,
 }
 
 /// `run`.

@@ -31,7 +31,7 @@ pub fn run() -> ExitCode {
         Ok(cli) => dispatch(cli),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
-            let status = if error.use_stderr() { 2 } else { 0 };
+            let status = if error.use_stderr() { crate::error::USAGE } else { 0 };
             return match error.print() {
                 Ok(()) => exit_code(status),
                 Err(_) => exit_code(crate::error::FAILED),

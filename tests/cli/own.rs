@@ -52,6 +52,12 @@ fn config_is_edited_and_checked() {
 }
 
 #[test]
+fn a_command_belongs_to_run() {
+    let expected = "error: `devbox enter` opens a shell, and takes no command\nhint: `devbox run -- id -u` runs it\n";
+    Devbox::new().args(["enter", "--", "id", "-u"]).status(2).stderr(expected).run();
+}
+
+#[test]
 fn config_is_shown_in_one_way() {
     let output = Devbox::new().args(["config", "--format", "json", "path"]).status(2).any_stderr().run();
     assert!(output.stderr.starts_with("error: "), "{}", output.stderr);

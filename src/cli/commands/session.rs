@@ -14,10 +14,10 @@ use crate::boxes::session::{self, Options, What};
 use crate::build;
 use crate::build::profile::Inputs;
 use crate::cli::args::network::NetworkArg;
-use crate::cli::args::{Run, Session};
+use crate::cli::args::{Enter, Run, Session};
 use crate::cli::{Outcome, print};
 use crate::editor::language_server::{self, Translators};
-use crate::error::{COULD_NOT_RUN, Error};
+use crate::error::{COULD_NOT_RUN, Error, USAGE};
 use crate::paths::{self, Paths};
 use crate::profile::devcontainer::{Chosen, find};
 use crate::profile::lock::BuildInputs;
@@ -32,8 +32,14 @@ use crate::ui::build::{Display, Screen};
 const MAX_REPORTED: usize = 20;
 
 /// `devbox enter`.
-pub fn enter(folder: &Path, args: &Session) -> Outcome {
-    start(folder, args, Names::AsTheBox, |_| Ok(What::Shell))
+pub fn enter(folder: &Path, args: &Enter) -> Outcome {
+    if !args.command.is_empty() {
+        let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
+        return Err(Error::new("`devbox enter` opens a shell, and takes no command")
+            .hint(format!("`devbox run -- {}` runs it", sanitize(&words.join(" "))))
+            .with_status(USAGE));
+    }
+    start(folder, &args.session, Names::AsTheBox, |_| Ok(What::Shell))
 }
 
 /// `devbox run`.
