@@ -65,3 +65,41 @@ fn what_was_installed_by_hand_is_written() {
     test.args(["reset"]).any_stdout().any_stderr().run();
     test.args(["run", "--", "hello"]).stdout("Hello, world!\n").any_stderr().run();
 }
+
+/// Makes and installs two packages, of which one needs the other. Debian's rpm has its database elsewhere by default.
+const RPM: &str = r#"set -e
+mkdir -p /etc/rpm && echo '%_dbpath /var/lib/rpm' >/etc/rpm/macros
+cd /tmp
+make() {
+    printf 'Name: %s\nVersion: 1\nRelease: 2\nSummary: s\nLicense: MIT\nBuildArch: noarch\n%s\n%%description\nd\n%%install
+mkdir -p %%{buildroot}/opt\necho x >%%{buildroot}/opt/%s\n%%files\n/opt/%s\n' "$1" "$2" "$1" "$1" >"$1.spec"
+    rpmbuild -bb --quiet --define "_topdir $PWD/r" "$1.spec"
+}
+make boxlib 'Provides: libbox.so'
+make boxtool 'Requires: libbox.so'
+rpm --initdb
+rpm -i --force-debian --nodeps r/RPMS/noarch/*.rpm
+"#;
+
+#[test]
+fn what_rpm_installed_is_written() {
+    require!(Userns, Overlay, Program("rpmbuild"));
+    let test = Devbox::host();
+    test.profile("base = \"host\"\n");
+    test.sh(RPM).any_stdout().any_stderr().run();
+    let json = test.args(["freeze", "--format", "json"]).any_stdout().run().stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["installed"], serde_json::json!([{ "name": "boxtool", "version": "1-2" }]), "{json}");
+    assert_eq!(json["unreadable_packages"], false);
+    assert!(!json["loose"].to_string().contains("/opt"), "{json}");
+    assert_eq!(profile_of(&test), "base = \"host\"\npackages = [\"boxtool\"]\n");
+    // The program is the box's: whatever it says, nothing but names can come of it.
+    let rpm = "cat >/usr/bin/rpm <<'E'\n#!/bin/sh\nprintf 'nevil; name\\nngood\\nv\\033[1m\\n'\nE\n";
+    test.profile("base = \"host\"\n").sh(rpm).run();
+    let hostile = test.args(["freeze", "--dry-run"]).any_stdout().run().stdout;
+    let added: Vec<&str> = hostile.lines().filter(|line| line.starts_with("add ")).collect();
+    assert!(matches!(added[..], [line] if line.starts_with("add  good ") && !line.contains('\u{1b}')), "{hostile}");
+    test.sh("printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/rpm").run();
+    let refused = "devbox: packages changed in an rpm database, and the box's `rpm` does not say which\n";
+    test.args(["freeze", "--dry-run"]).any_stdout().stderr(refused).run();
+}

@@ -46,15 +46,39 @@ pub fn is_pacman_dependency(untrusted_desc: &[u8]) -> bool {
 /// The packages that `usr/lib/sysimage/libdnf5/packages.toml` says the user asked for.
 #[must_use]
 pub fn of_dnf(untrusted_packages: &[u8]) -> Names {
+    reasons_of_dnf(untrusted_packages)
+        .into_iter()
+        .filter(|(_, reason)| is_of_user(reason))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// The packages that it says came along, for whatever reason.
+#[must_use]
+pub fn automatic_of_dnf(untrusted_packages: &[u8]) -> Names {
+    let reasons = reasons_of_dnf(untrusted_packages).into_iter();
+    reasons.filter(|(_, reason)| !reason.is_empty() && !is_of_user(reason)).map(|(name, _)| name).collect()
+}
+
+fn is_of_user(reason: &str) -> bool {
+    matches!(reason, "User" | "External User")
+}
+
+/// Names without the architecture, and why each is there; empty where that is not said.
+fn reasons_of_dnf(untrusted_packages: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(untrusted_packages);
-    let Ok(document) = text.parse::<toml::Table>() else { return Names::new() };
-    let Some(packages) = document.get("packages").and_then(toml::Value::as_table) else { return Names::new() };
-    let asked_for = |state: &toml::Value| {
-        let reason = state.get("reason").and_then(toml::Value::as_str).unwrap_or_default();
-        matches!(reason, "User" | "External User")
-    };
-    let asked_for = packages.iter().filter(|(_, state)| asked_for(state));
-    asked_for.map(|(name, _)| name.rsplit_once('.').map_or(name.as_str(), |(name, _)| name).to_owned()).collect()
+    let Ok(document) = text.parse::<toml::Table>() else { return Vec::new() };
+    let Some(packages) = document.get("packages").and_then(toml::Value::as_table) else { return Vec::new() };
+    let reason = |state: &toml::Value| state.get("reason").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+    let bare = |name: &str| name.rsplit_once('.').map_or(name, |(name, _)| name).to_owned();
+    packages.iter().map(|(name, state)| (bare(name), reason(state))).collect()
+}
+
+/// The lines of `var/lib/zypp/AutoInstalled`: what came along.
+#[must_use]
+pub fn automatic_of_zypper(untrusted_list: &[u8]) -> Names {
+    let text = String::from_utf8_lossy(untrusted_list);
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -116,8 +140,17 @@ mod tests {
             \"python3.12.x86_64\" = {reason = \"External User\"}\n\"zlib.x86_64\" = {reason = \"Dependency\"}\n\
             \"odd\" = 1\n";
         assert_eq!(listed(&of_dnf(text)), ["git-core", "python3.12"]);
+        assert_eq!(listed(&automatic_of_dnf(text)), ["zlib"]);
         for bad in [&b""[..], b"packages = 1", b"[packages", b"\xff"] {
             assert!(of_dnf(bad).is_empty());
         }
+    }
+
+    #[test]
+    fn reads_zypper() {
+        assert_eq!(
+            listed(&automatic_of_zypper(b"# made by zypper\nzlib\n\n perl \n\xff")),
+            ["perl", "zlib", "\u{fffd}"]
+        );
     }
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::explicit::{self, Names};
 use super::owners::{Loose, Owners, loose};
+use super::rpm::{self, Both};
 use crate::boxes::BoxId;
 use crate::boxes::comparison::Comparison;
 use crate::boxes::diff::{Aspect, Change, ChangeKind, Diff, FileKind, Walker};
 use crate::boxes::error::BoxesError;
 use crate::boxes::manager::bare_name;
-use crate::boxes::packages::Packages;
+use crate::boxes::packages::{self, Packages};
 use crate::boxes::session::SessionError;
 use crate::boxes::stack::Shares;
 use crate::paths::Paths;
@@ -24,7 +25,7 @@ use crate::userns::stage::run_mapped;
 pub struct Installed {
     /// Its name, fit for `packages`.
     pub name: String,
-    /// Its version; empty where only rpm could tell.
+    /// Its version; empty where only rpm could tell, and did not.
     pub version: String,
 }
 
@@ -49,7 +50,7 @@ pub struct Frozen {
     pub edited: Vec<Edited>,
     /// What belongs to no package, sorted by path.
     pub loose: Vec<Loose>,
-    /// Packages changed in a database that only rpm can read.
+    /// Packages changed in a database that only rpm can read, and the box's rpm did not.
     pub unreadable_packages: bool,
     /// Directories that could not be read, at most some hundred.
     pub skipped: Vec<String>,
@@ -60,7 +61,8 @@ pub fn compare(paths: &Paths, id: &BoxId, progress: &dyn Progress) -> Result<Fro
     let comparison = Comparison::open(paths, id, progress)?;
     let spec = comparison.spec();
     let walker = Walker::open(&spec)?;
-    let seen = run_mapped(&comparison.record.id_map, || Ok(look(&walker)))
+    let rpm = rpm::read(paths, &comparison, progress)?;
+    let seen = run_mapped(&comparison.record.id_map, || Ok(look(&walker, rpm.as_ref())))
         .map_err(|source| BoxesError::Stage { action: "compare the layers", source })?;
     Ok(judge(seen, &comparison.loaded.profile.packages))
 }
@@ -77,10 +79,10 @@ struct Seen {
     loose: Vec<Loose>,
 }
 
-fn look(walker: &Walker<'_>) -> Seen {
-    let diff = walker.walk();
+fn look(walker: &Walker<'_>, rpm: Option<&Both>) -> Seen {
+    let mut diff = walker.walk();
     let (base, all) = (walker.base.clone(), walker.all());
-    let (before, now) = (walker.packages(&base), walker.packages(&all));
+    let (mut before, mut now) = (walker.packages(&base), walker.packages(&all));
     let read = |shares: &Shares, path: &str| walker.read(shares, Path::new(path)).unwrap_or_default();
 
     let mut explicit = explicit::of_apt(&now, &read(&all, "var/lib/apt/extended_states"));
@@ -100,8 +102,20 @@ fn look(walker: &Walker<'_>) -> Seen {
     let dnf_before = dnf(&base);
     explicit.extend(dnf(&all).into_iter().filter(|name| !dnf_before.contains(name)));
 
-    let owners = owners(walker, &all, &now, &diff.changes);
-    let is_new = |package: &str| diff.packages.iter().any(|change| change.name == package);
+    let mut owners = owners(walker, &all, &now, &diff.changes);
+    if let Some(both) = rpm {
+        let mut automatic = explicit::automatic_of_dnf(&read(&all, "usr/lib/sysimage/libdnf5/packages.toml"));
+        automatic.extend(explicit::automatic_of_zypper(&read(&all, "var/lib/zypp/AutoInstalled")));
+        explicit.extend(rpm::standing_for_all(both).into_iter().filter(|name| !automatic.contains(name)));
+        for (name, package) in &both.now {
+            owners.read_rpm(name, &package.files);
+        }
+        before.extend(rpm::versions(&both.before));
+        now.extend(rpm::versions(&both.now));
+        diff.unreadable_packages = false;
+    }
+    let changed = packages::compare(&before, &now);
+    let is_new = |package: &str| changed.iter().any(|change| change.name == package);
     let edited = |change: &Change| {
         let content = change.kind == ChangeKind::Changed && change.aspects.contains(&Aspect::Content);
         let package = owners.get(&change.path).filter(|package| content && !is_new(package))?;

@@ -15,10 +15,14 @@ fn layer(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn frozen(base: &tempfile::TempDir, own: &tempfile::TempDir, profile: &[&str]) -> Frozen {
+    frozen_with(base, own, profile, None)
+}
+
+fn frozen_with(base: &tempfile::TempDir, own: &tempfile::TempDir, profile: &[&str], rpm: Option<&Both>) -> Frozen {
     let spec = DiffSpec { own: vec![own.path().to_owned()], base: vec![base.path().to_owned()], ..DiffSpec::default() };
     let walker = Walker::open(&spec).unwrap();
     let profile: Vec<String> = profile.iter().map(|name| (*name).to_owned()).collect();
-    judge(look(&walker), &profile)
+    judge(look(&walker, rpm), &profile)
 }
 
 fn dpkg(packages: &[&str]) -> String {
@@ -95,4 +99,23 @@ fn a_fedora_box() {
     assert!(!found.unreadable_packages);
     let own = layer(&[("var/lib/rpm/rpmdb.sqlite", "x")]);
     assert!(frozen(&base, &own, &[]).unreadable_packages);
+}
+
+#[test]
+fn what_rpm_says() {
+    let base = layer(&[("etc/bash.conf", "a"), ("var/lib/rpm/rpmdb.sqlite", ""), ("usr/bin/bash", "")]);
+    let own = layer(&[
+        ("var/lib/rpm/rpmdb.sqlite", "x"),
+        ("var/lib/zypp/AutoInstalled", "docs\n"),
+        ("etc/bash.conf", "abc"),
+        ("usr/bin/git", ""),
+        ("usr/bin/mine", ""),
+    ]);
+    let before = rpm::parse("nbash\nv1\nf/etc/bash.conf\nnjq\nv1\n");
+    let now =
+        "nbash\nv1\nf/etc/bash.conf\nngit\nv1:2-1\nrlibz\nf/usr/bin/git\nnzlib\nv3\nplibz\nndocs\nv4\nnevil name\nv5\n";
+    let both = Both { before, now: rpm::parse(now) };
+    let found = frozen_with(&base, &own, &["jq", "bash"], Some(&both));
+    assert_eq!(shown(&found), "+git=1:2-1 -jq /etc/bash.conf@bash /usr/bin/mine");
+    assert!(!found.unreadable_packages);
 }

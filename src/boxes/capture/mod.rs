@@ -6,13 +6,15 @@
 //! ```
 //!
 //! The profile is written last: what could not be installed is not in it. [`explicit`] and [`owners`] are pure and read
-//! the databases, which the box may have filled with anything.
+//! the databases, which the box may have filled with anything. That of rpm is read by the box's own program: [`rpm`].
 
 pub mod apply;
 pub mod change;
 pub mod explicit;
 pub mod freeze;
 pub mod owners;
+mod question;
+pub mod rpm;
 
 pub use apply::{Act, Applied};
 pub use change::{CaptureError, Changed, change, rewrite};

@@ -65,6 +65,13 @@ impl Owners {
         }
     }
 
+    /// Takes the absolute paths that rpm says are the package's.
+    pub fn read_rpm(&mut self, package: &str, untrusted_files: &[String]) {
+        for path in untrusted_files {
+            self.found(package, path.as_bytes());
+        }
+    }
+
     /// Reads `lib/apk/db/installed`: `P:` package, `F:` directory, `R:` file in it.
     pub fn read_apk(&mut self, untrusted_installed: &[u8]) {
         let mut package = String::new();
@@ -121,6 +128,7 @@ const KEPT_ASIDE: &[&str] = &[
     "/var/lib/rpm",
     "/var/lib/systemd",
     "/var/lib/ucf",
+    "/var/lib/zypp",
     "/var/log",
     "/var/tmp",
 ];

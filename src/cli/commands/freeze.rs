@@ -62,9 +62,7 @@ pub fn run(folder: &Path, args: &Freeze) -> Outcome {
         }
     }
     if frozen.unreadable_packages {
-        ui::say(
-            "devbox: packages changed in an rpm database, which only rpm can read: `devbox run -- dnf history userinstalled`",
-        );
+        ui::say("devbox: packages changed in an rpm database, and the box's `rpm` does not say which");
     }
     for skipped in &frozen.skipped {
         ui::say(&format!("devbox: could not read {}", sanitize(skipped)));
