@@ -66,10 +66,8 @@ fn what_was_installed_by_hand_is_written() {
     test.args(["run", "--", "hello"]).stdout("Hello, world!\n").any_stderr().run();
 }
 
-/// Makes and installs two packages, of which one needs the other. Debian's rpm has its database elsewhere by default.
-const RPM: &str = r#"set -e
-mkdir -p /etc/rpm && echo '%_dbpath /var/lib/rpm' >/etc/rpm/macros
-cd /tmp
+/// Makes two packages below `r` in the current folder, of which one needs the other.
+const PACKAGES: &str = r#"set -e
 make() {
     printf 'Name: %s\nVersion: 1\nRelease: 2\nSummary: s\nLicense: MIT\nBuildArch: noarch\n%s\n%%description\nd\n%%install
 mkdir -p %%{buildroot}/opt\necho x >%%{buildroot}/opt/%s\n%%files\n/opt/%s\n' "$1" "$2" "$1" "$1" >"$1.spec"
@@ -77,16 +75,19 @@ mkdir -p %%{buildroot}/opt\necho x >%%{buildroot}/opt/%s\n%%files\n/opt/%s\n' "$
 }
 make boxlib 'Provides: libbox.so'
 make boxtool 'Requires: libbox.so'
-rpm --initdb
-rpm -i --force-debian --nodeps r/RPMS/noarch/*.rpm
 "#;
+
+/// Debian's rpm has its database elsewhere by default.
+const MACROS: &str = "%_dbpath /var/lib/rpm";
 
 #[test]
 fn what_rpm_installed_is_written() {
     require!(Userns, Overlay, Program("rpmbuild"));
     let test = Devbox::host();
     test.profile("base = \"host\"\n");
-    test.sh(RPM).any_stdout().any_stderr().run();
+    let install = "rpm --initdb\nrpm -i --force-debian --nodeps r/RPMS/noarch/*.rpm";
+    let script = format!("mkdir -p /etc/rpm && echo '{MACROS}' >/etc/rpm/macros\ncd /tmp\n{PACKAGES}{install}");
+    test.sh(&script).any_stdout().any_stderr().run();
     let json = test.args(["freeze", "--format", "json"]).any_stdout().run().stdout;
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["installed"], serde_json::json!([{ "name": "boxtool", "version": "1-2" }]), "{json}");
@@ -102,4 +103,35 @@ fn what_rpm_installed_is_written() {
     test.sh("printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/rpm").run();
     let refused = "devbox: packages changed in an rpm database, and the box's `rpm` does not say which\n";
     test.args(["freeze", "--dry-run"]).any_stdout().stderr(refused).run();
+}
+
+/// Makes a base with a program and a database of its own, in which one of the packages is installed.
+const BASE: &str = r#"
+root=$PWD/root
+for file in /usr/bin/rpm $(ldd /usr/bin/rpm | grep -o '/[^ )]*'); do
+    mkdir -p "$root${file%/*}"
+    cp -L "$file" "$root$file"
+done
+cp -R /usr/lib/rpm "$root/usr/lib"
+rpm --root "$root" --dbpath /var/lib/rpm -i --force-debian --nodeps r/RPMS/noarch/boxlib-*.rpm
+"#;
+
+#[test]
+fn what_the_base_had_by_rpm_is_not_written() {
+    require!(Userns, Overlay, Program("rpmbuild"), Program("busybox"));
+    let test = Devbox::new();
+    test.root_with_busybox("root").profile("rootfs = \"root\"\n[network]\nmode = \"none\"\n");
+    let script =
+        format!("{PACKAGES}mkdir -p root/etc/rpm root/usr/lib && echo '{MACROS}' >root/etc/rpm/macros\n{BASE}");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script]).current_dir(test.project()).env("HOME", test.home());
+    let made = command.output().expect("a shell");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let install = "/usr/bin/rpm -i --force-debian --nodeps r/RPMS/noarch/boxtool-*.rpm && echo y >>/opt/boxlib";
+    test.args(["run", "--keep", "--", "sh", "-c", install]).any_stderr().run();
+    let expected = "add  boxtool 1-2\n\nfiles of packages that were edited:\n  /opt/boxlib  (boxlib)\n";
+    test.args(["freeze", "--dry-run"]).stdout(expected).run();
+    test.args(["stop"]).any_stdout().any_stderr().run();
+    test.args(["freeze", "--dry-run"]).stdout(expected).run();
 }
