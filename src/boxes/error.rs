@@ -72,7 +72,7 @@ pub enum BoxesError {
         suggestion: Option<String>,
     },
     /// Several boxes fit.
-    #[error("several boxes fit `{name}`:{}", list_candidates(candidates))]
+    #[error("several boxes fit `{name}`: {}", list_candidates(candidates))]
     Ambiguous {
         /// What was asked for.
         name: String,
@@ -176,5 +176,7 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
 }
 
 fn list_candidates(candidates: &[(BoxId, PathBuf)]) -> String {
-    candidates.iter().map(|(id, project)| format!("\n  `{id}` of `{}`", project.display())).collect()
+    let texts: Vec<String> =
+        candidates.iter().map(|(id, project)| format!("`{id}` of `{}`", project.display())).collect();
+    texts.join(", ")
 }

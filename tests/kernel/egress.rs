@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use crate::require;
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
+use crate::support::files::wait_for_change;
 use crate::support::fixture;
 
 /// A host of its own for one test: see `tests/fixtures/egress/lab.sh`.
@@ -147,6 +148,34 @@ fn the_process_of_a_connection_is_named() {
     let pid: u64 = pid.parse().expect("a number");
     let named = lines.iter().find(|line| line["process"]["pid"] == pid).expect("a process");
     assert_eq!((&named["traffic"]["port"], &named["traffic"]["name"]), (&80.into(), &"allowed.test".into()));
+}
+
+#[test]
+fn the_process_of_a_refused_datagram_is_named() {
+    require!(Root, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("egress = [\"allowed.test\"]");
+    // The sockets stay until the log has asked about them: the box outlives the client.
+    let client = "import os, socket, sys\n\
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(20)]\n\
+        for number, sock in enumerate(sockets):\n\
+        \x20   sock.connect(('203.0.113.9', 7))\n\
+        \x20   try: sock.send(b'x')\n\
+        \x20   except OSError: pass\n\
+        print('pid', os.getpid(), flush=True)\n\
+        sys.stdin.read()\n";
+    lab.test.file("client.py", client);
+    let mut client = lab.background("python3 client.py");
+    let pid: u64 = client.line().trim_start_matches("pid ").trim().parse().expect("a number");
+    let denied = || {
+        let lines = lab.test.args(["net", "log", "--format", "json"]).any_stdout().run().stdout;
+        let lines: Vec<serde_json::Value> = serde_json::from_str(&lines).expect("JSON");
+        lines.into_iter().any(|line| line["process"]["pid"] == pid && line["traffic"]["port"] == 7)
+    };
+    wait_for_change(&lab.test.boxes()[0].join("log"), "a refused datagram has a process", denied);
+    client.close_stdin();
+    client.wait();
+    let log = log(&lab.test);
+    assert!(log.contains(&format!("denied   udp  203.0.113.9:7  by python3 ({pid})")), "{log}");
 }
 
 #[test]

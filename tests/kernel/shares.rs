@@ -8,6 +8,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::require;
 use crate::support::devbox::Devbox;
 use crate::support::files::wait_for_change;
@@ -33,7 +35,8 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.kill().ok();
+        // By a signal after which an X server removes its lock and its socket.
+        kill_process(Pid::from_child(&self.0), Signal::TERM).ok();
         self.0.wait().ok();
     }
 }
@@ -111,6 +114,59 @@ fn windows_and_sound_go_through_their_sockets() {
         listener.accept().unwrap().0.read_to_string(&mut said).unwrap();
         assert_eq!(said, "hello");
     }
+}
+
+#[test]
+fn programs_of_the_box_talk_to_a_real_x_server() {
+    require!(Userns, Overlay, Program("Xvfb"), Program("xauth"), Program("xdpyinfo"));
+    let mut test = sharing("x11 = true");
+    let (authority, number) = (test.path("authority"), test.path("number"));
+    // Only who has a cookie gets in. The server looks for a free number itself, and tells it when it is ready.
+    xauth(&authority, &["add", ":0", ".", "0123456789abcdef0123456789abcdef"]);
+    let told = fs::File::create(&number).unwrap();
+    let mut server = Command::new("Xvfb");
+    // Without `-noreset` it forgets the cookies it made whenever its last client goes.
+    server
+        .args(["-noreset", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "321x123x24", "-auth"])
+        .arg(&authority);
+    let _server = Running(server.stdin(Stdio::null()).stdout(told).stderr(Stdio::null()).spawn().unwrap());
+    let read = || fs::read_to_string(&number).unwrap();
+    wait_for_change(&test.path(""), "Xvfb tells its display", || read().ends_with('\n'));
+    let display = format!(":{}", read().trim());
+    xauth(&authority, &["add", &display, ".", "0123456789abcdef0123456789abcdef"]);
+    test.env("DISPLAY", &display).env("XAUTHORITY", &authority);
+    let script =
+        "echo $DISPLAY; xdpyinfo | grep dimensions; XAUTHORITY=/dev/null xdpyinfo >/dev/null 2>&1 || echo refused";
+    let output = test.sh(script).any_stdout().any_stderr().run();
+    let shown = output.stdout;
+    assert!(!output.stderr.contains("untrusted X cookie"), "{}", output.stderr);
+    assert!(shown.starts_with(&format!("{display}\n")) && shown.ends_with("refused\n"), "{shown}");
+    assert!(shown.contains("321x123 pixels"), "{shown}");
+}
+
+/// Changes a cookie file.
+fn xauth(file: &Path, arguments: &[&str]) {
+    let status = Command::new("xauth").arg("-q").arg("-f").arg(file).args(arguments).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success(), "{arguments:?}");
+}
+
+#[test]
+fn programs_of_the_box_talk_to_a_real_sound_server() {
+    require!(Userns, Overlay, Program("pulseaudio"), Program("pactl"));
+    let mut test = sharing("audio = true");
+    let (runtime, home) = (test.path("run"), test.path("home"));
+    let socket = runtime.join("pulse/native");
+    fs::create_dir(runtime.join("pulse")).unwrap();
+    let mut server = Command::new("pulseaudio");
+    server.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]);
+    server.args(["-L", "module-null-sink sink_name=tester", "-L"]);
+    server.arg(format!("module-native-protocol-unix socket={}", socket.display()));
+    server.env("XDG_RUNTIME_DIR", &runtime).env("HOME", &home);
+    let _server = start(&mut server, &socket);
+    test.env("XDG_RUNTIME_DIR", &runtime);
+    let script = "pactl info | grep -E '^(Server Name|Default Sink)'; pactl list short sinks | cut -f 2";
+    let shown = test.sh(script).any_stdout().any_stderr().run().stdout;
+    assert_eq!(shown, "Server Name: pulseaudio\nDefault Sink: tester\ntester\n");
 }
 
 #[test]
