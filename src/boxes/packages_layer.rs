@@ -19,6 +19,7 @@ use crate::paths::{self, Paths};
 use crate::profile::lock::{self, LOCK_FILE};
 use crate::profile::{Grant, LoadedProfile, Profile, Security};
 use crate::progress::Progress;
+use crate::sandbox::attach::Purpose;
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::etc::{hosts, resolv};
 use crate::sandbox::net;
@@ -294,7 +295,7 @@ fn install(
         title: format!("{} install", manager.name),
     };
     let hold = hold(&profile.base, base)?;
-    Ok(super::transient::run(paths, place, spec, &net, command, hold, progress)?.status())
+    Ok(super::transient::run(paths, place, spec, &net, Purpose::Run(Box::new(command)), hold, progress)?.status())
 }
 
 /// The entry with the version that was locked. An entry that says by itself which version it wants has the last word.

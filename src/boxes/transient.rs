@@ -10,21 +10,20 @@ use super::session::{SessionError, io};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::sandbox::attach::{Outcome, Purpose};
-use crate::sandbox::channel::Command;
 use crate::sandbox::net::plan::NetPlan;
 use crate::sandbox::spec::SandboxSpec;
 use crate::sys::process::Ended;
 
-/// Runs `command` in the sandbox that `plan` gives for a runtime directory of its own, and waits until nothing of the
+/// Does what `purpose` says in the sandbox that `plan` gives for a runtime directory of its own, and waits until nothing of the
 /// sandbox is left. `place` is a directory of the caller's alone; `hold` is kept open as long as the sandbox exists.
 ///
-/// The caller must be single-threaded; the command gets its standard streams.
+/// The caller must be single-threaded.
 pub fn run(
     paths: &Paths,
     place: &Path,
     plan: impl FnOnce(&Path) -> SandboxSpec,
     net: &NetPlan,
-    command: Command,
+    purpose: Purpose<'_>,
     hold: Option<File>,
     progress: &dyn Progress,
 ) -> Result<Ended, SessionError> {
@@ -41,7 +40,7 @@ pub fn run(
         runtime: runtime.clone(),
     };
     let running = at.running.clone();
-    let outcome = boot::boot(&spec, net, at, Purpose::Run(Box::new(command)), None, hold, progress);
+    let outcome = boot::boot(&spec, net, at, purpose, None, hold, progress);
     // The supervisor is done with the layer when it gives up its lock.
     BoxLock::acquire(&running, Sharing::Exclusive, "devbox", progress)?;
     std::fs::remove_dir_all(&runtime).map_err(io("remove the runtime directory"))?;

@@ -52,6 +52,13 @@ pub enum Outcome {
 pub enum Purpose<'a> {
     /// A command, until its end; its streams and terminal are filled in here.
     Run(Box<Command>),
+    /// A command with these standard streams instead of ours, none of them a terminal.
+    Redirected {
+        /// The command.
+        command: Box<Command>,
+        /// Input, output and error.
+        streams: [OwnedFd; 3],
+    },
     /// That it runs as long as the conversation, which is left here, goes on.
     Hold(&'a OnceCell<Channel>),
 }
@@ -59,7 +66,13 @@ pub enum Purpose<'a> {
 /// Does what `purpose` says over `channel`; calls `started` once that has begun.
 pub fn serve(channel: Channel, purpose: Purpose<'_>, started: impl Fn()) -> io::Result<Outcome> {
     match purpose {
-        Purpose::Run(command) => attach(&channel, *command, started),
+        Purpose::Run(command) => {
+            let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+            attach(&channel, *command, standard, started)
+        }
+        Purpose::Redirected { command, streams } => {
+            attach(&channel, *command, streams.each_ref().map(AsFd::as_fd), started)
+        }
         Purpose::Hold(kept) => {
             if let Err(refused) = request(&channel, &Request::Hold, &[])? {
                 return Ok(refused);
@@ -95,8 +108,12 @@ fn request(channel: &Channel, request: &Request, descriptors: &[BorrowedFd<'_>])
     }
 }
 
-fn attach(channel: &Channel, mut command: Command, started: impl Fn()) -> io::Result<Outcome> {
-    let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+fn attach(
+    channel: &Channel,
+    mut command: Command,
+    standard: [BorrowedFd<'_>; 3],
+    started: impl Fn(),
+) -> io::Result<Outcome> {
     let own_terminal = terminal::is_terminal(standard[0]) && terminal::is_terminal(standard[1]);
     let mut relays = Vec::new();
     let mut handed: Vec<OwnedFd> = Vec::new();
@@ -263,6 +280,8 @@ impl Client<'_> {
                     relay.step();
                 }
             }
+            // A command whose output is not taken any more is told by a broken pipe.
+            self.relays.retain(|relay| relay.to.is_some());
             if ready.socket {
                 match self.channel.receive::<Reply>()? {
                     Some((Reply::Started, descriptors)) => self.start(descriptors)?,

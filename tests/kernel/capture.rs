@@ -95,14 +95,16 @@ fn what_rpm_installed_is_written() {
     assert!(!json["loose"].to_string().contains("/opt"), "{json}");
     assert_eq!(profile_of(&test), "base = \"host\"\npackages = [\"boxtool\"]\n");
     // The program is the box's: whatever it says, nothing but names can come of it.
-    let rpm = "cat >/usr/bin/rpm <<'E'\n#!/bin/sh\nprintf 'nevil; name\\nngood\\nv\\033[1m\\n'\nE\n";
+    let rpm = "cat >/usr/bin/rpm <<'E'\n#!/bin/sh\necho noise >&2\nprintf 'nevil; name\\nngood\\nv\\033[1m\\n'\nE\n";
     test.profile("base = \"host\"\n").sh(rpm).run();
     let hostile = test.args(["freeze", "--dry-run"]).any_stdout().run().stdout;
     let added: Vec<&str> = hostile.lines().filter(|line| line.starts_with("add ")).collect();
     assert!(matches!(added[..], [line] if line.starts_with("add  good ") && !line.contains('\u{1b}')), "{hostile}");
-    test.sh("printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/rpm").run();
     let refused = "devbox: packages changed in an rpm database, and the box's `rpm` does not say which\n";
-    test.args(["freeze", "--dry-run"]).any_stdout().stderr(refused).run();
+    for answer in ["exit 1", "exec yes nname"] {
+        test.sh(&format!("printf '#!/bin/sh\\n{answer}\\n' >/usr/bin/rpm")).run();
+        test.args(["freeze", "--dry-run"]).any_stdout().stderr(refused).run();
+    }
 }
 
 /// Makes a base with a program and a database of its own, in which one of the packages is installed.

@@ -1,14 +1,14 @@
 //! A program of a box that is asked something, in a sandbox that is thrown away: without a network, without the project
 //! and whatever else the profile shares, and without a way to change the box.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::boxes::comparison::Comparison;
 use crate::boxes::environment::variables_of_a_build;
-use crate::boxes::error::BoxesError;
 use crate::boxes::pool;
 use crate::boxes::session::{SessionError, hold, io};
 use crate::boxes::transient;
@@ -17,16 +17,14 @@ use crate::limits::Plan;
 use crate::paths::Paths;
 use crate::profile::Security;
 use crate::progress::Progress;
+use crate::sandbox::attach::Purpose;
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::net::{self, plan::Mode as NetMode, plan::plan as plan_network};
 use crate::sandbox::plan::{Wanted, plan};
 use crate::sandbox::spec::{Lifetime, Network};
-use crate::userns::stage::run_mapped;
 
-/// Longest answer that is read, in bytes.
+/// Longest answer that is taken, in bytes. A program that says more is told by a broken pipe.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
-/// Where the program's standard output goes, in the sandbox.
-const ANSWER: &str = "/.devbox-answer";
 
 /// What `arguments` prints in a sandbox of `layers` on the base of `comparison`; `None` unless it succeeds. The answer is
 /// the box's word, and any text. The caller must be single-threaded.
@@ -47,7 +45,6 @@ pub(super) fn ask(
     pool::make_layer(&place.join("upper"), &map, None)?;
     let work = place.join("work");
     std::fs::create_dir_all(&work).map_err(io("make the scratch directory"))?;
-    let upper = place.join("upper/fs");
     let net = plan_network(NetMode::None, &net::probe(""))?;
     let spec = |runtime: &Path| {
         plan(Wanted {
@@ -55,7 +52,7 @@ pub(super) fn ask(
             id_map: map.clone(),
             base: comparison.base.clone(),
             layers: layers.to_vec(),
-            upper: upper.clone(),
+            upper: place.join("upper/fs"),
             work,
             staging: runtime.join("root"),
             network: Network::Own,
@@ -69,10 +66,8 @@ pub(super) fn ask(
             files: Vec::new(),
         })
     };
-    let script = format!("exec \"$@\" </dev/null >{ANSWER} 2>/dev/null");
-    let head = ["/bin/sh", "-c", &script, "devbox"].map(Bytes::from);
     let command = Command {
-        arguments: head.into_iter().chain(arguments.iter().map(Bytes::from)).collect(),
+        arguments: arguments.iter().map(Bytes::from).collect(),
         alternatives: Vec::new(),
         shells: Vec::new(),
         environment: variables_of_a_build(&[], false, &|_| None),
@@ -83,25 +78,51 @@ pub(super) fn ask(
         title: arguments.join(" "),
     };
     let hold = hold(&comparison.loaded.profile.base, &comparison.base)?;
-    let ended = transient::run(paths, place, spec, &net, command, hold, progress)?;
+    let mut answer = answer_file().map_err(io("make a file in memory"))?;
+    let null = || File::options().read(true).write(true).open("/dev/null").map_err(io("open `/dev/null`"));
+    let output = answer.try_clone().map_err(io("duplicate a descriptor"))?;
+    let streams = [null()?.into(), output.into(), null()?.into()];
+    let purpose = Purpose::Redirected { command: Box::new(command), streams };
+    let ended = transient::run(paths, place, spec, &net, purpose, hold, progress)?;
     // The client of a session blocks signals; afterwards this process can be ended by them again.
     crate::sys::signal::unblock_all().map_err(|error| io("let signals through")(error.into()))?;
     if ended.status() != 0 {
         return Ok(None);
     }
-    let answer = run_mapped(&map, || Ok(read(&upper.join(ANSWER.trim_start_matches('/')))))
-        .map_err(|source| BoxesError::Stage { action: "read what a program printed", source })?;
-    Ok(answer)
+    read(&mut answer).map(Some).map_err(io("read what a program printed"))
 }
 
-/// The regular file `path`, unless it is longer than an answer may be. Nothing of the sandbox is left to change it.
-fn read(path: &Path) -> Option<String> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
+/// A file that takes [`MAX_ANSWER_BYTES`] and not more.
+fn answer_file() -> std::io::Result<File> {
+    let file = rustix::fs::memfd_create("answer", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    rustix::fs::ftruncate(&file, MAX_ANSWER_BYTES)?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK)?;
+    Ok(file.into())
+}
+
+/// What was written to the file, up to where the last write ended.
+fn read(file: &mut File) -> std::io::Result<String> {
+    let length = file.stream_position()?;
+    file.rewind()?;
     let mut text = Vec::new();
-    file.take(MAX_ANSWER_BYTES + 1).read_to_end(&mut text).ok()?;
-    (text.len() as u64 <= MAX_ANSWER_BYTES).then(|| String::from_utf8_lossy(&text).into_owned())
+    file.take(length).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_has_an_end() {
+        let mut file = answer_file().unwrap();
+        let mut other = file.try_clone().unwrap();
+        other.write_all(b"one\ntwo\xff").unwrap();
+        assert_eq!(read(&mut file).unwrap(), "one\ntwo\u{fffd}");
+        file.set_len(MAX_ANSWER_BYTES + 1).unwrap_err();
+        file.seek(std::io::SeekFrom::Start(MAX_ANSWER_BYTES)).unwrap();
+        other.write_all(b"x").unwrap_err();
+    }
 }

@@ -23,6 +23,7 @@ use crate::limits::Plan;
 use crate::paths::{self, Paths};
 use crate::profile::Security;
 use crate::progress::Progress;
+use crate::sandbox::attach::Purpose;
 use crate::sandbox::channel::{Bytes, Command, Stream};
 use crate::sandbox::etc::{ca, hosts, proxy::proxy_environment, resolv, resolve};
 use crate::sandbox::net;
@@ -130,8 +131,8 @@ pub fn run(
         limits: Plan::default(),
         bus: None,
     };
-    let command = command(run, variables);
-    let ended = transient::run(paths, layer.scratch(), spec, &net, command, None, progress)?;
+    let purpose = Purpose::Run(Box::new(command(run, variables)));
+    let ended = transient::run(paths, layer.scratch(), spec, &net, purpose, None, progress)?;
     drop(locks);
     Ok(ended)
 }
