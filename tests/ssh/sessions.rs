@@ -95,7 +95,8 @@ fn a_shell_begins_in_the_project() {
     require!(Userns, Overlay, Program("ssh"));
     let client = Client::new("shell = \"/bin/sh\"\n");
     let mut terminal = Terminal::spawn(&client.ssh(&["-t", "-q"], ""), 30, 100);
-    terminal.send("echo in:$PWD; sleep 1000\n");
+    // What says that it has begun is what Ctrl-C is meant for: a shell that is about to start it would take it for itself.
+    terminal.send("sh -c 'echo in:$PWD; exec sleep 1000'\n");
     terminal.wait_for_text(&format!("in:{}", client.test.project().display()));
     terminal.send("\x03");
     terminal.send("exit 4\n");
