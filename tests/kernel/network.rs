@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::require;
@@ -284,14 +285,20 @@ fn ports_of_a_running_box() {
     assert_eq!((&listed[0]["box_port"], &listed[0]["origin"]), (&80.into(), &"command".into()));
     assert_eq!(listed[1]["addresses"], serde_json::json!([format!("127.0.0.1:{second}")]));
 
-    // Nothing that is open is closed.
+    // Nothing that is open is closed, and who has connected is served, also when the agent has not accepted it yet.
     let mut open = connect((Ipv4Addr::LOCALHOST, first));
     open.write_all(b"one\n").expect("write to the box");
-    // With its answer it is known to be served: one that still waits to be accepted goes with the listener.
     let mut answer = [0; 8];
     open.read_exact(&mut answer).expect("read from the box");
     assert_eq!(&answer, b"box one\n");
+    let agent = of_box(&test, "devbox: network");
+    signal(agent, Signal::STOP);
+    let waiting: Vec<TcpStream> = (0..300).map(|_| connect((Ipv4Addr::LOCALHOST, first))).collect();
     test.args(["port", "remove", "80", "53/udp"]).any_stdout().run();
+    signal(agent, Signal::CONT);
+    for client in waiting {
+        assert_eq!(talk(client), "box hello\nend\n");
+    }
     assert!(is_closed((Ipv4Addr::LOCALHOST, first)));
     assert_eq!(talk(open), "box hello\nend\n");
     assert_eq!(ports(&test).len(), 1);
@@ -321,7 +328,7 @@ fn a_box_outlives_its_network_agent() {
         test.background(&format!("python3 server.py 127.0.0.1 {port} & read line; echo goes on; read line"));
     session.expect("listening");
     assert_eq!(talk(connect(opened(&test, port))), "box hello\nend\n");
-    kill(of_box(&test, "devbox: network"));
+    signal(of_box(&test, "devbox: network"), Signal::KILL);
     let failed = event(&test, |event| event["event"] == "failed");
     assert!(failed["error"].as_str().is_some_and(|error| error.contains("network agent is gone")), "{failed}");
     assert!(is_closed((Ipv4Addr::LOCALHOST, port)));
@@ -333,9 +340,9 @@ fn a_box_outlives_its_network_agent() {
     assert_ends(&test, session);
 }
 
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill a process");
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.cast_signed()).expect("a process");
+    rustix::process::kill_process(pid, signal).expect("signal a process");
 }
 
 #[test]
@@ -352,7 +359,7 @@ fn a_network_agent_dies_with_its_supervisor() {
     for expected in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(expected), "{expected}: {status}");
     }
-    kill(parent.parse().expect("a number"));
+    signal(parent.parse().expect("a number"), Signal::KILL);
     assert!(processes::wait_end(agent, Instant::now() + PATIENCE), "the agent goes on");
     assert_ends(&test, session);
     assert!(is_closed((Ipv4Addr::LOCALHOST, port)));

@@ -23,6 +23,11 @@ pub enum Order {
         /// Addresses in the box; the first that answers is taken.
         targets: Vec<SocketAddr>,
     },
+    /// Serve the clients that come along, who waited for a TCP port that is about to be withdrawn.
+    Serve {
+        /// As published.
+        targets: Vec<SocketAddr>,
+    },
     /// Serve these no longer. Connections go on.
     Withdraw {
         /// As published.

@@ -199,6 +199,7 @@ impl Agent {
             Order::Publish { id, protocol: Protocol::Udp, targets } => {
                 self.datagrams.publish(id, descriptors, &targets)
             }
+            Order::Serve { targets } => self.ports.serve(descriptors, &targets, shared),
             Order::Withdraw { id } => {
                 self.datagrams.withdraw(id);
                 self.ports.withdraw(id, shared)

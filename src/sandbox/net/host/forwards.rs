@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use rustix::net::Shutdown;
+use rustix::io::Errno;
+use rustix::net::{Shutdown, SocketFlags};
 use serde::{Deserialize, Serialize};
 
 use super::bind::{self, Bound};
@@ -12,6 +13,8 @@ use crate::sys::{Context, SysResult};
 
 /// A box that listens on more ports than this has the rest to itself.
 const MAX_FOUND: usize = 256;
+/// So many clients that wait for a port that is removed are served yet: they take descriptors of ours for a moment.
+const MAX_WAITING: usize = 512;
 
 /// A port of the box and its places on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,11 +63,30 @@ impl Entry {
         self.sockets.iter().map(|socket| socket.try_clone().call(|| "dup a socket".to_owned())).collect()
     }
 
-    /// Turns new connections away, whatever the agent does with its descriptors.
-    fn close(&self) {
+    /// Turns new connections away, whatever the agent does with its descriptors. Returns the clients that had connected and
+    /// were not accepted yet: the kernel would reset them with their listener.
+    pub fn close(&self) -> Vec<OwnedFd> {
+        let mut waiting = Vec::new();
         for socket in &self.sockets {
+            if self.forward.protocol == Protocol::Tcp {
+                accept_all(socket, &mut waiting);
+            }
             // A listener listens no longer. One for datagrams has nothing that could be shut down.
             rustix::net::shutdown(socket, Shutdown::Both).unwrap_or_default();
+        }
+        waiting
+    }
+}
+
+/// Accepts who waits at `listener`, which does not block, until there are [`MAX_WAITING`] in `clients`.
+fn accept_all(listener: &OwnedFd, clients: &mut Vec<OwnedFd>) {
+    while clients.len() < MAX_WAITING {
+        match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(client) => clients.push(client),
+            // Whoever it was has gone meanwhile.
+            Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
+            // Nobody waits any more, or there is no descriptor to spare.
+            Err(_) => return,
         }
     }
 }
@@ -118,9 +140,9 @@ impl Forwards {
         &self.entries[at]
     }
 
-    /// Takes the entries out that `unwanted` holds for: who connects from now on is turned away.
+    /// Takes the entries out that `unwanted` holds for; they are not closed yet.
     pub fn remove(&mut self, unwanted: impl Fn(&Forward) -> bool) -> Vec<Entry> {
-        self.entries.extract_if(.., |entry| unwanted(&entry.forward)).inspect(Entry::close).collect()
+        self.entries.extract_if(.., |entry| unwanted(&entry.forward)).collect()
     }
 }
 
@@ -165,9 +187,15 @@ mod tests {
         let wanted = Published { address: None, host_port: None, box_port: 80, protocol: Protocol::Tcp };
         let entry = forwards.publish(&wanted, Origin::Command).unwrap();
         let (kept_by_the_agent, address) = (entry.share().unwrap(), entry.forward.addresses[0]);
-        let client = TcpStream::connect(address).unwrap();
-        forwards.remove(|_| true);
+        let clients: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let waiting: Vec<OwnedFd> = forwards.remove(|_| true).iter().flat_map(Entry::close).collect();
         assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
-        drop((client, kept_by_the_agent));
+        // Whoever had connected is not turned away.
+        let waiting: Vec<TcpStream> = waiting.into_iter().map(TcpStream::from).collect();
+        assert_eq!(
+            waiting.iter().map(|waiting| waiting.peer_addr().unwrap()).collect::<Vec<_>>(),
+            clients.iter().map(|client| client.local_addr().unwrap()).collect::<Vec<_>>()
+        );
+        drop(kept_by_the_agent);
     }
 }

@@ -31,6 +31,7 @@ use crate::sandbox::control::{Answer, Request};
 use crate::sandbox::init::EventLog;
 use crate::sandbox::journal::Journal;
 use crate::sys::SysResult;
+use crate::sys::socket::MAX_DESCRIPTORS;
 
 /// How many messages of the agent are read before others get their turn.
 const TURN: usize = 64;
@@ -265,7 +266,12 @@ impl<'a> HostSide<'a> {
     fn withdraw(&mut self, unwanted: impl Fn(&Forward) -> bool) -> SysResult<Vec<Forward>> {
         let mut removed = Vec::new();
         for entry in self.forwards.remove(unwanted) {
+            let mut waiting = entry.close();
             self.tell("port_closed", &entry.forward);
+            while !waiting.is_empty() {
+                let clients = waiting.drain(..waiting.len().min(MAX_DESCRIPTORS)).collect();
+                self.order(Order::Serve { targets: entry.targets.clone() }, clients)?;
+            }
             self.order(Order::Withdraw { id: entry.id }, Vec::new())?;
             removed.push(entry.forward);
         }
@@ -328,7 +334,8 @@ impl<'a> HostSide<'a> {
     }
 
     fn give_up(&mut self, reason: &str) {
-        self.forwards.remove(|_| true);
+        // Who waits has nobody who would serve.
+        self.forwards.remove(|_| true).iter().map(Entry::close).for_each(drop);
         // Nobody can be told more than the log has.
         self.stop().ok();
         self.log.append("failed", &[("error", &format!("the box's network agent is gone: {reason}"))]);

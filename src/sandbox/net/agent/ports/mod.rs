@@ -197,6 +197,18 @@ impl Ports {
         })
     }
 
+    /// Serves `clients`, which the host side has accepted and which do not block, as far as there is room.
+    pub fn serve(&mut self, clients: Vec<OwnedFd>, targets: &[SocketAddr], shared: &Shared) -> SysResult<()> {
+        for client in clients.into_iter().map(TcpStream::from) {
+            if self.connections < self.max_connections {
+                self.connect(client, targets.to_vec(), shared)?;
+            } else {
+                stream::reset(&client);
+            }
+        }
+        Ok(())
+    }
+
     /// Serves what was published under `withdrawn` no longer.
     pub fn withdraw(&mut self, withdrawn: u32, shared: &Shared) -> SysResult<()> {
         let mut gone = Vec::new();
