@@ -9,6 +9,21 @@ pub enum HookShell {
     Fish,
 }
 
+impl HookShell {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+        }
+    }
+}
+
 /// The text to evaluate in a start-up file.
 #[must_use]
 pub fn text(shell: HookShell) -> &'static str {

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::{Listing, complete};
+use crate::editor::hook::HookShell;
+use crate::editor::settings::Editor;
 
 /// `root`.
 #[derive(Debug, Args)]
@@ -57,7 +60,7 @@ pub enum EditorCommand {
     Setup {
         /// The editor
         #[arg(value_enum, value_name = "EDITOR")]
-        editor: EditorName,
+        editor: Editor,
         /// Change nothing, and print the files as they would be
         #[arg(long)]
         print: bool,
@@ -66,22 +69,18 @@ pub enum EditorCommand {
     Unset {
         /// The editor
         #[arg(value_enum, value_name = "EDITOR")]
-        editor: EditorName,
+        editor: Editor,
     },
 }
 
-/// An editor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "each is the name of a program")]
-pub enum EditorName {
-    Vscode,
-    Cursor,
-    Zed,
-    Jetbrains,
-    Helix,
-    Neovim,
-    Emacs,
-    Sublime,
+impl ValueEnum for Editor {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }
 
 /// `hook`.
@@ -89,14 +88,15 @@ pub enum EditorName {
 pub struct Hook {
     /// The shell
     #[arg(value_enum)]
-    pub shell: HookName,
+    pub shell: HookShell,
 }
 
-/// A shell that can be hooked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "each is the name of a program")]
-pub enum HookName {
-    Bash,
-    Zsh,
-    Fish,
+impl ValueEnum for HookShell {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }

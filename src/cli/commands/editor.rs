@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::session::refuse_home;
-use crate::cli::args::editor::{EditorCommand, EditorName, HookName};
+use crate::cli::args::editor::EditorCommand;
 use crate::cli::{Outcome, print};
 use crate::editor::hook::{self, HookShell};
+use crate::editor::settings;
 use crate::editor::settings::contents::{self, Facts};
-use crate::editor::settings::{self, Editor};
 use crate::editor::{language_server, shim};
 use crate::paths::Paths;
 use crate::profile::{LoadedProfile, Profile};
@@ -21,13 +21,13 @@ pub fn run(folder: &Path, command: &EditorCommand) -> Outcome {
         EditorCommand::Setup { editor, print: shown } => {
             let loaded = Profile::load(&paths, folder)?;
             refuse_home(&paths, &loaded)?;
-            let files = contents::files(named(*editor), &facts(&paths, &loaded)?);
+            let files = contents::files(*editor, &facts(&paths, &loaded)?);
             if *shown {
                 let texts = settings::preview(&loaded.project, &files)?;
                 let shown = texts.iter().map(|(path, text)| format!("==> {} <==\n{text}\n", path.display()));
                 return print(&ui::foreign_text(&shown.collect::<String>()));
             }
-            let changed = settings::set_up(&paths, &loaded.project, named(*editor), &files)?;
+            let changed = settings::set_up(&paths, &loaded.project, *editor, &files)?;
             if changed.is_empty() {
                 ui::say("devbox: everything is there already");
             }
@@ -36,7 +36,7 @@ pub fn run(folder: &Path, command: &EditorCommand) -> Outcome {
         }
         EditorCommand::Unset { editor } => {
             let project = super::project(&paths, folder)?;
-            for (path, lost) in settings::unset(&paths, &project, named(*editor))? {
+            for (path, lost) in settings::unset(&paths, &project, *editor)? {
                 let path = sanitize(&path.to_string_lossy()).into_owned();
                 ui::say(&match lost {
                     0 => format!("devbox: `{path}` is as it would be without devbox"),
@@ -51,12 +51,8 @@ pub fn run(folder: &Path, command: &EditorCommand) -> Outcome {
 }
 
 /// `devbox hook`.
-pub fn hook(shell: HookName) -> Outcome {
-    print(hook::text(match shell {
-        HookName::Bash => HookShell::Bash,
-        HookName::Zsh => HookShell::Zsh,
-        HookName::Fish => HookShell::Fish,
-    }))
+pub fn hook(shell: HookShell) -> Outcome {
+    print(hook::text(shell))
 }
 
 fn facts(paths: &Paths, loaded: &LoadedProfile) -> Result<Facts, crate::error::Error> {
@@ -65,17 +61,4 @@ fn facts(paths: &Paths, loaded: &LoadedProfile) -> Result<Facts, crate::error::E
     servers.retain(|name| language_server::is_known(name));
     let name = crate::boxes::id::sanitize_name(loaded.profile.name.as_ref());
     Ok(Facts { name, tasks: loaded.profile.tasks.keys().cloned().collect(), servers, shims })
-}
-
-fn named(editor: EditorName) -> Editor {
-    match editor {
-        EditorName::Vscode => Editor::Vscode,
-        EditorName::Cursor => Editor::Cursor,
-        EditorName::Zed => Editor::Zed,
-        EditorName::Jetbrains => Editor::Jetbrains,
-        EditorName::Helix => Editor::Helix,
-        EditorName::Neovim => Editor::Neovim,
-        EditorName::Emacs => Editor::Emacs,
-        EditorName::Sublime => Editor::Sublime,
-    }
 }

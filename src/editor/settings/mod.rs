@@ -45,8 +45,17 @@ impl Editor {
 
     /// Its name.
     #[must_use]
-    pub fn name(self) -> String {
-        format!("{self:?}").to_lowercase()
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vscode => "vscode",
+            Self::Cursor => "cursor",
+            Self::Zed => "zed",
+            Self::Jetbrains => "jetbrains",
+            Self::Helix => "helix",
+            Self::Neovim => "neovim",
+            Self::Emacs => "emacs",
+            Self::Sublime => "sublime",
+        }
     }
 }
 
@@ -169,7 +178,7 @@ pub fn unset(paths: &Paths, project: &Path, editor: Editor) -> Result<Vec<Undone
     let at = |action, source| SettingsError::Ledger { action, path: ledger.clone(), source };
     let text = match std::fs::read(&ledger) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(SettingsError::NotSet { editor: editor.name(), project: project.to_owned() });
+            return Err(SettingsError::NotSet { editor: editor.name().to_owned(), project: project.to_owned() });
         }
         other => other.map_err(|source| at("read", source))?,
     };
