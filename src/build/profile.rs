@@ -121,23 +121,12 @@ fn request(loaded: &LoadedProfile) -> Result<Option<Request>, BuildError> {
     let Some(wanted) = &loaded.profile.build else { return Ok(None) };
     let context = inside(&loaded.project, &wanted.context)?;
     let file = wanted.containerfile.as_ref().map(|file| inside(&loaded.project, file)).transpose()?;
+    let context = ContextSource::Directory(context);
     Ok(Some(Request {
-        context: ContextSource::Directory(context),
         file,
         target: wanted.target.clone(),
         arguments: wanted.args.clone().into_iter().collect(),
-        secrets: Vec::new(),
-        agents: Vec::new(),
-        contexts: Vec::new(),
-        pins: BuildInputs::default(),
-        only_pinned: false,
-        labels: Vec::new(),
-        caches: Vec::new(),
-        pull: Pull::Missing,
-        no_cache: false,
-        driver: loaded.driver.unwrap_or_default(),
-        platform: Platform::host(),
-        epoch_seconds: None,
+        ..Request::new(context, loaded.driver.unwrap_or_default(), Platform::host())
     }))
 }
 

@@ -70,6 +70,29 @@ pub enum ContextSource {
 }
 
 impl Request {
+    /// A build of the last stage of `context`, of whatever is here, without arguments and labels, and nothing else.
+    #[must_use]
+    pub fn new(context: ContextSource, driver: OverlayDriver, platform: Platform) -> Self {
+        Self {
+            context,
+            file: None,
+            target: None,
+            arguments: Vec::new(),
+            secrets: Vec::new(),
+            agents: Vec::new(),
+            contexts: Vec::new(),
+            pins: BuildInputs::default(),
+            only_pinned: false,
+            labels: Vec::new(),
+            caches: Vec::new(),
+            pull: Pull::default(),
+            no_cache: false,
+            driver,
+            platform,
+            epoch_seconds: None,
+        }
+    }
+
     /// The socket of the agent with which repositories are fetched.
     #[must_use]
     pub fn agent(&self) -> Option<&Path> {

@@ -10,13 +10,12 @@ use super::order::{Node, order, without_version};
 use crate::base::{self, BaseSpec};
 use crate::build::build;
 use crate::build::events::Listener;
-use crate::build::request::{ContextSource, Pull, Request};
+use crate::build::request::{ContextSource, Request};
 use crate::image::platform::Platform;
 use crate::paths::Paths;
 use crate::profile::LoadedProfile;
 use crate::profile::devcontainer::Feature;
 use crate::profile::devcontainer::hooks::quote;
-use crate::profile::lock::BuildInputs;
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::userns::mapper::Offer;
@@ -78,23 +77,12 @@ pub fn prepare(
         .iter()
         .enumerate()
         .map(|(number, step)| (context_name(number), step.folder.to_string_lossy().into_owned()));
+    let source = ContextSource::Directory(context.path().to_owned());
     let request = Request {
-        context: ContextSource::Directory(context.path().to_owned()),
         file: Some(file),
-        target: None,
-        arguments: Vec::new(),
-        secrets: Vec::new(),
-        agents: Vec::new(),
         contexts: contexts.collect(),
-        pins: BuildInputs::default(),
-        only_pinned: false,
         labels: vec![(LABEL.to_owned(), carried.label_with(&entries))],
-        caches: Vec::new(),
-        pull: Pull::Missing,
-        no_cache: false,
-        driver: loaded.driver.unwrap_or_default(),
-        platform: Platform::host(),
-        epoch_seconds: None,
+        ..Request::new(source, loaded.driver.unwrap_or_default(), Platform::host())
     };
     build(paths, &loaded.registries, &request, std::slice::from_ref(target), listener)?;
     Ok(())

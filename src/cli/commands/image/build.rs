@@ -12,7 +12,6 @@ use crate::cli::{Outcome, print, print_json};
 use crate::error::{Error, FAILED};
 use crate::image::platform::Platform;
 use crate::paths::{Paths, variable};
-use crate::profile::lock::BuildInputs;
 use crate::profile::user::{self, UserConfig};
 use crate::registry::Settings;
 use crate::ui;
@@ -23,7 +22,7 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
     let paths = Paths::from_environment()?;
     let UserConfig { registries: settings, driver, .. } = user::load(&paths)?;
     let names = args.tags.iter().map(|name| settings.reference(name)).collect::<Result<Vec<_>, _>>()?;
-    let request = Request { driver: driver.unwrap_or_default(), ..request(folder, args)? };
+    let request = request(folder, args, driver.unwrap_or_default())?;
     if args.check {
         return check(&paths, &settings, &request, args.progress == BuildProgress::Json);
     }
@@ -63,7 +62,7 @@ fn check(paths: &Paths, settings: &Settings, request: &Request, as_json: bool) -
     Ok(if found.is_empty() { 0 } else { FAILED })
 }
 
-fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
+fn request(folder: &Path, args: &Build, driver: OverlayDriver) -> Result<Request, Error> {
     let context = match args.context.as_str() {
         "-" => ContextSource::Standard,
         text if is_remote(text) => ContextSource::Remote(text.to_owned()),
@@ -82,15 +81,12 @@ fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
         None => Platform::host(),
     };
     Ok(Request {
-        context,
         file: args.file.as_ref().map(in_folder),
         target: args.target.clone(),
         arguments: args.build_args.iter().filter_map(|text| argument(text)).collect(),
         secrets: args.secrets.iter().map(|text| secret(folder, text)).collect::<Result<_, _>>()?,
         agents: args.ssh.iter().map(|text| agent(folder, text)).collect::<Result<_, _>>()?,
         contexts: args.build_contexts.iter().map(|text| context_of(folder, text)).collect::<Result<_, _>>()?,
-        pins: BuildInputs::default(),
-        only_pinned: false,
         labels: args.labels.iter().map(|text| pair(text).unwrap_or((text.clone(), String::new()))).collect(),
         caches: args.cache_from.clone(),
         pull: match args.pull {
@@ -99,9 +95,8 @@ fn request(folder: &Path, args: &Build) -> Result<Request, Error> {
             BuildPull::Never => Pull::Never,
         },
         no_cache: args.no_cache,
-        driver: OverlayDriver::default(),
-        platform,
         epoch_seconds: epoch,
+        ..Request::new(context, driver, platform)
     })
 }
 
