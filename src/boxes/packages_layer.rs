@@ -14,18 +14,17 @@ use super::view::View;
 use crate::base::{BaseSpec, RootLayers};
 use crate::image::digest;
 use crate::image::store::{Layer, LayerRecord, Store, StoreError};
-use crate::limits::Plan;
 use crate::paths::{self, Paths};
 use crate::profile::lock::{self, LOCK_FILE};
-use crate::profile::{Grant, LoadedProfile, Profile, Security};
+use crate::profile::{Grant, LoadedProfile, Profile};
 use crate::progress::Progress;
 use crate::sandbox::attach::Purpose;
-use crate::sandbox::channel::{Bytes, Command, Stream};
+use crate::sandbox::channel::{Bytes, Command};
 use crate::sandbox::etc::{hosts, resolv};
 use crate::sandbox::net;
 use crate::sandbox::net::plan::{Mode, plan as plan_network};
 use crate::sandbox::plan::{Wanted, plan};
-use crate::sandbox::spec::{Lifetime, Network};
+use crate::sandbox::spec::Network;
 use crate::userns::idmap::IdMap;
 use crate::userns::stage::run_mapped;
 
@@ -250,26 +249,14 @@ fn install(
     let read = |path: &str| std::fs::read_to_string(path).ok().filter(|_| !net.own_namespace());
     let hosts = hosts::hosts_file(&hostname, read("/etc/hosts").as_deref());
     let resolv = resolv::resolv_conf(&net, read("/etc/resolv.conf").as_deref());
-    let work = place.join("work");
-    std::fs::create_dir_all(&work).map_err(super::session::io("make the scratch directory"))?;
+    std::fs::create_dir_all(place.join("work")).map_err(super::session::io("make the scratch directory"))?;
     let spec = |runtime: &Path| {
         plan(Wanted {
-            own: vec![("/run/.containerenv".into(), b"engine=\"devbox\"\n".to_vec())],
-            hostname,
-            id_map: map.clone(),
-            base: base.clone(),
             layers: vec![generated::tree(&generated)],
-            upper: place.join("upper/fs"),
-            work,
-            staging: runtime.join("root"),
             network: if net.own_namespace() { Network::Own } else { Network::Host },
-            lifetime: Lifetime::Session,
-            security: Security::default(),
-            limits: Plan::default(),
-            project: None,
-            guarded: Vec::new(),
-            binds: Vec::new(),
+            own: vec![("/run/.containerenv".into(), b"engine=\"devbox\"\n".to_vec())],
             files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
+            ..Wanted::without_project(&hostname, map, base, place, runtime)
         })
     };
     // What is said goes to standard error: standard output belongs to the command that waits for this.
@@ -283,17 +270,8 @@ fn install(
         environment.push((Bytes::from("DEVBOX_NEWEST"), Bytes::from("1")));
     }
     let arguments = profile.packages.iter().map(|entry| argument(entry, &profile.versions, manager));
-    let command = Command {
-        arguments: head.into_iter().chain(arguments.map(Bytes::from)).collect(),
-        alternatives: Vec::new(),
-        shells: Vec::new(),
-        environment,
-        directories: vec![Bytes::from("/")],
-        user: None,
-        streams: [Stream::Descriptor; 3],
-        terminal: None,
-        title: format!("{} install", manager.name),
-    };
+    let arguments = head.into_iter().chain(arguments.map(Bytes::from)).collect();
+    let command = Command::new(arguments, environment, &format!("{} install", manager.name));
     let hold = hold(&profile.base, base)?;
     Ok(super::transient::run(paths, place, spec, &net, Purpose::Run(Box::new(command)), hold, progress)?.status())
 }

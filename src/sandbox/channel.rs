@@ -87,6 +87,24 @@ pub struct Command {
     pub title: String,
 }
 
+impl Command {
+    /// A program as the box's root at `/`, that has the streams of who asks for it. A listing shows `title`.
+    #[must_use]
+    pub fn new(arguments: Vec<Bytes>, environment: Vec<(Bytes, Bytes)>, title: &str) -> Self {
+        Self {
+            arguments,
+            alternatives: Vec::new(),
+            shells: Vec::new(),
+            environment,
+            directories: vec![Bytes::from("/")],
+            user: None,
+            streams: [Stream::Descriptor; 3],
+            terminal: None,
+            title: title.to_owned(),
+        }
+    }
+}
+
 /// What a shell needs besides, so that it speaks with the terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shell {

@@ -66,6 +66,32 @@ pub struct Wanted {
     pub files: Vec<(PathBuf, Vec<u8>)>,
 }
 
+impl Wanted {
+    /// Of `base` and the layer that is written in the directory `place` (`upper/fs`, and `work` beside it), without a project
+    /// and without what a profile says.
+    #[must_use]
+    pub fn without_project(hostname: &str, id_map: &IdMap, base: &RootLayers, place: &Path, runtime: &Path) -> Self {
+        Self {
+            hostname: hostname.to_owned(),
+            id_map: id_map.clone(),
+            base: base.clone(),
+            layers: Vec::new(),
+            upper: place.join("upper/fs"),
+            work: place.join("work"),
+            staging: runtime.join("root"),
+            network: Network::Own,
+            lifetime: Lifetime::Session,
+            security: Security::default(),
+            limits: limits::Plan::default(),
+            project: None,
+            guarded: Vec::new(),
+            binds: Vec::new(),
+            own: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
 /// What may be done with the project's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {

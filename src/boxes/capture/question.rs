@@ -13,15 +13,12 @@ use crate::boxes::pool;
 use crate::boxes::session::{SessionError, hold, io};
 use crate::boxes::transient;
 use crate::image::store::Store;
-use crate::limits::Plan;
 use crate::paths::Paths;
-use crate::profile::Security;
 use crate::progress::Progress;
 use crate::sandbox::attach::Purpose;
-use crate::sandbox::channel::{Bytes, Command, Stream};
+use crate::sandbox::channel::{Bytes, Command};
 use crate::sandbox::net::{self, plan::Mode as NetMode, plan::plan as plan_network};
 use crate::sandbox::plan::{Wanted, plan};
-use crate::sandbox::spec::{Lifetime, Network};
 
 /// Longest answer that is taken, in bytes. A program that says more is told by a broken pipe.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
@@ -43,40 +40,16 @@ pub(super) fn ask(
     let scratch = store.begin(&map)?;
     let place = scratch.path();
     pool::make_layer(&place.join("upper"), &map, None)?;
-    let work = place.join("work");
-    std::fs::create_dir_all(&work).map_err(io("make the scratch directory"))?;
+    std::fs::create_dir_all(place.join("work")).map_err(io("make the scratch directory"))?;
     let net = plan_network(NetMode::None, &net::probe(""))?;
     let spec = |runtime: &Path| {
         plan(Wanted {
-            hostname: "question".to_owned(),
-            id_map: map.clone(),
-            base: comparison.base.clone(),
             layers: layers.to_vec(),
-            upper: place.join("upper/fs"),
-            work,
-            staging: runtime.join("root"),
-            network: Network::Own,
-            lifetime: Lifetime::Session,
-            security: Security::default(),
-            limits: Plan::default(),
-            project: None,
-            guarded: Vec::new(),
-            binds: Vec::new(),
-            own: Vec::new(),
-            files: Vec::new(),
+            ..Wanted::without_project("question", &map, &comparison.base, place, runtime)
         })
     };
-    let command = Command {
-        arguments: arguments.iter().map(Bytes::from).collect(),
-        alternatives: Vec::new(),
-        shells: Vec::new(),
-        environment: variables_of_a_build(&[], false, &|_| None),
-        directories: vec![Bytes::from("/")],
-        user: None,
-        streams: [Stream::Descriptor; 3],
-        terminal: None,
-        title: arguments.join(" "),
-    };
+    let words = arguments.iter().map(Bytes::from).collect();
+    let command = Command::new(words, variables_of_a_build(&[], false, &|_| None), &arguments.join(" "));
     let hold = hold(&comparison.loaded.profile.base, &comparison.base)?;
     let mut answer = answer_file().map_err(io("make a file in memory"))?;
     let null = || File::options().read(true).write(true).open("/dev/null").map_err(io("open `/dev/null`"));

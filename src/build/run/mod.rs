@@ -24,7 +24,7 @@ use crate::paths::{self, Paths};
 use crate::profile::Security;
 use crate::progress::Progress;
 use crate::sandbox::attach::Purpose;
-use crate::sandbox::channel::{Bytes, Command, Stream};
+use crate::sandbox::channel::{Bytes, Command};
 use crate::sandbox::etc::{ca, hosts, proxy::proxy_environment, resolv, resolve};
 use crate::sandbox::net;
 use crate::sandbox::net::plan::{Mode, NetPlan, plan as plan_network};
@@ -149,16 +149,11 @@ fn command(run: &Run, variables: Vec<(String, String)>) -> Command {
             environment.push((name, value));
         }
     }
+    let environment = environment.iter().map(|(name, value)| (Bytes::from(name), Bytes::from(value))).collect();
     Command {
-        arguments: run.arguments.iter().map(Bytes::from).collect(),
-        alternatives: Vec::new(),
-        shells: Vec::new(),
-        environment: environment.iter().map(|(name, value)| (Bytes::from(name), Bytes::from(value))).collect(),
         directories: vec![Bytes::from(&run.directory)],
         user: (!run.user.is_empty()).then(|| run.user.clone()),
-        streams: [Stream::Descriptor; 3],
-        terminal: None,
-        title: "build".to_owned(),
+        ..Command::new(run.arguments.iter().map(Bytes::from).collect(), environment, "build")
     }
 }
 
