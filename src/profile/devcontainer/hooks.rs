@@ -4,18 +4,16 @@ use super::json::{Json, Node, Source};
 use crate::profile::validate::Checked;
 use crate::profile::{Hook, Hooks};
 
+/// Runs on the host.
+pub const INITIALIZE: &str = "initializeCommand";
 /// Hooks that run in the box, in their order.
 pub const KEYS: [&str; 5] =
     ["onCreateCommand", "updateContentCommand", "postCreateCommand", "postStartCommand", "postAttachCommand"];
-/// What `waitFor` can name.
-pub const WAITABLE: [&str; 6] = [
-    "initializeCommand",
-    "onCreateCommand",
-    "updateContentCommand",
-    "postCreateCommand",
-    "postStartCommand",
-    "postAttachCommand",
-];
+
+/// What `waitFor` can name, in the order in which they run.
+pub fn waitable() -> impl Iterator<Item = &'static str> {
+    std::iter::once(INITIALIZE).chain(KEYS)
+}
 
 /// What the script is called that a Feature has run whenever a box starts.
 pub const ENTRYPOINT: &str = "entrypoint";
@@ -46,7 +44,7 @@ impl Moment {
 /// Puts hooks of several files into their order: all of one kind before those of the next. What comes after `wait_for` needs
 /// nobody to wait for it.
 pub fn arrange(hooks: &mut Hooks, wait_for: Option<&str>) {
-    let position = |name: &str| WAITABLE.iter().position(|key| *key == name);
+    let position = |name: &str| waitable().position(|key| key == name);
     let last = wait_for.and_then(position);
     for list in [&mut hooks.create, &mut hooks.start, &mut hooks.enter] {
         // What has no place among them comes first: entry points, and hooks of the user's own files.

@@ -15,8 +15,8 @@ use crate::profile::{ForwardMode, Hook, Lifetime, Volume};
 /// Where projects are mounted unless the file says otherwise.
 const WORKSPACES: &str = "/workspaces";
 
-/// Keys that mean something here, beside those of hooks.
-const KEYS: [&str; 42] = [
+/// Keys that mean something here and concern this file alone, beside those of hooks.
+const OWN: [&str; 17] = [
     "$schema",
     "name",
     "image",
@@ -28,46 +28,16 @@ const KEYS: [&str; 42] = [
     "runServices",
     "workspaceFolder",
     "workspaceMount",
-    "mounts",
-    "containerEnv",
-    "remoteEnv",
-    "containerUser",
-    "remoteUser",
-    "updateRemoteUserUID",
-    "userEnvProbe",
-    "overrideCommand",
-    "shutdownAction",
-    "init",
-    "privileged",
-    "capAdd",
-    "securityOpt",
     "runArgs",
     "appPort",
-    "forwardPorts",
-    "portsAttributes",
-    "otherPortsAttributes",
     "features",
     "overrideFeatureInstallOrder",
-    "initializeCommand",
-    "onCreateCommand",
-    "updateContentCommand",
-    "postCreateCommand",
-    "postStartCommand",
-    "postAttachCommand",
-    "waitFor",
-    "hostRequirements",
     "secrets",
-    "customizations",
     "extensions",
 ];
 
-/// What goes into the metadata of images that are built from a file.
-const METADATA: [&str; 24] = [
-    "onCreateCommand",
-    "updateContentCommand",
-    "postCreateCommand",
-    "postStartCommand",
-    "postAttachCommand",
+/// Keys that mean something here and go into the metadata of images that are built from a file, beside those of hooks.
+const METADATA: [&str; 19] = [
     "waitFor",
     "customizations",
     "mounts",
@@ -88,6 +58,16 @@ const METADATA: [&str; 24] = [
     "updateRemoteUserUID",
     "hostRequirements",
 ];
+
+/// Whether images carry `key` along.
+fn is_carried(key: &str) -> bool {
+    METADATA.contains(&key) || hooks::KEYS.contains(&key)
+}
+
+/// Every key that means something here.
+fn known() -> impl Iterator<Item = &'static str> {
+    OWN.into_iter().chain(METADATA).chain(hooks::waitable())
+}
 
 /// The file and its surroundings.
 #[expect(missing_debug_implementations, reason = "a closure has none")]
@@ -145,7 +125,7 @@ pub fn read(place: &Place<'_>) -> Checked<Layer> {
         reader.key(name, node)?;
     }
     reader.extra.id.clone_from(&id);
-    let kept = entries.iter().filter(|(name, _)| METADATA.contains(&name.value.as_str()));
+    let kept = entries.iter().filter(|(name, _)| is_carried(&name.value));
     reader.extra.metadata = table_to_json(kept);
     reader.finish()
 }
@@ -170,7 +150,7 @@ pub fn metadata(place: &Place<'_>, folder: &str, id: &str) -> Checked<Vec<Layer>
                     reader.hooks.push(Hook { name: hooks::ENTRYPOINT.to_owned(), command, background: false });
                 }
                 // An image says nothing of the host and of what it is built from.
-                key if METADATA.contains(&key) => reader.key(name, node)?,
+                key if is_carried(key) => reader.key(name, node)?,
                 _ => {}
             }
         }
@@ -393,21 +373,23 @@ impl<'a> Reader<'a> {
             "overrideFeatureInstallOrder" => {
                 self.extra.feature_order = self.texts(key, node)?.into_iter().map(|text| text.value).collect();
             }
-            "initializeCommand" => {
+            hooks::INITIALIZE => {
                 let substitute = |text: &str| self.variables.apply(text);
                 let hook = hooks::hook(&self.source, key, node, &substitute)?;
                 self.extra.initialize = hook.map(|hook| hook.command);
             }
-            "waitFor" => self.extra.wait_for = Some(self.source.one_of(key, node, &hooks::WAITABLE)?),
+            "waitFor" => {
+                self.extra.wait_for = Some(self.source.one_of(key, node, &hooks::waitable().collect::<Vec<_>>())?)
+            }
             "hostRequirements" => self.requirements(node)?,
             "name" | "service" | "userEnvProbe" => drop(self.source.text(key, node)?),
             _ if hooks::KEYS.contains(&key) => {
                 let substitute = |text: &str| self.variables.apply(text);
                 self.hooks.extend(hooks::hook(&self.source, key, node, &substitute)?);
             }
-            _ if KEYS.contains(&key) => {}
+            _ if known().any(|known| known == key) => {}
             _ => {
-                let meant = crate::text::closest(key, KEYS).map(|meant| format!(" (did you mean `{meant}`?)"));
+                let meant = crate::text::closest(key, known()).map(|meant| format!(" (did you mean `{meant}`?)"));
                 self.note(&name.span, &format!("the key `{key}` is not known{}", meant.unwrap_or_default()));
             }
         }
