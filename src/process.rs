@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::process::{close_all_but, wait};
 use crate::sys::signal::Signals;
 use crate::sys::spawn::die_with_parent;
-use crate::sys::terminal::install_as_standard;
+use crate::sys::terminal::silence;
 use crate::sys::{Context, SysResult};
 
 /// How much of a helper's standard error is kept, in bytes.
@@ -395,11 +395,7 @@ pub fn detach(keep: &[RawFd]) -> SysResult<()> {
     rustix::process::setsid().call(|| "setsid".to_owned())?;
     rustix::process::chdir("/").call(|| "chdir `/`".to_owned())?;
     close_all_but(keep)?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).call(|| "open `/dev/null`".to_owned())?;
-    for number in 0..3 {
-        install_as_standard(null.as_fd(), number)?;
-    }
-    Ok(())
+    silence(0..3)
 }
 
 /// Does `work` in a process of its own that nobody waits for, that holds nothing of ours open but `keep` (a pipe of the

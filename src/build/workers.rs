@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::error::BuildError;
 use super::events::{Event, Listener, StepId};
 use crate::sandbox::channel::Channel;
 use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sys::fs::pipe;
 use crate::sys::signal::Signals;
 use crate::sys::{Context, process, terminal};
 
@@ -117,7 +117,7 @@ where
     E: Serialize,
 {
     let (ours, theirs) = UnixStream::pair().call(|| "socketpair".to_owned())?;
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())?;
+    let (read, write) = pipe()?;
     match fork()? {
         Forked::Child => {
             drop((ours, read));
@@ -144,9 +144,7 @@ where
 fn prepare(output: OwnedFd) -> crate::sys::SysResult<()> {
     process::die_with_parent()?;
     crate::sys::signal::unblock_all()?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())
-        .call(|| "open `/dev/null`".to_owned())?;
-    terminal::install_as_standard(null.as_fd(), 0)?;
+    terminal::silence(0..1)?;
     terminal::install_as_standard(output.as_fd(), 1)?;
     terminal::install_as_standard(output.as_fd(), 2)
 }

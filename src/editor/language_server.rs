@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::uri::{Direction, Names, without_process_id};
 use crate::boxes::{BoxDir, window};
 use crate::profile::LoadedProfile;
 use crate::sys::clone::{Forked, exit_now, fork};
-use crate::sys::{Context, SysError, SysResult, process, terminal};
+use crate::sys::fs::pipe;
+use crate::sys::process::pidfd_open;
+use crate::sys::{Context, SysResult, process, terminal};
 
 /// The largest message whose names are translated, in bytes.
 const LIMIT_BYTES: usize = 64 << 20;
@@ -85,10 +86,7 @@ impl Translators {
         inward.start(&[&server_reads, &server_writes, &from_server])?;
         let outward = Pump { from: from_server, to: stdout()?, names, directory: Some(directory) };
         let pid = outward.start(&[&server_reads, &server_writes])?;
-        let call = || format!("pidfd_open `{pid}`");
-        let raw = rustix::process::Pid::from_raw(pid.as_raw())
-            .ok_or_else(|| SysError::new(call(), rustix::io::Errno::SRCH))?;
-        let to_host = pidfd_open(raw, PidfdFlags::empty()).call(call)?;
+        let to_host = pidfd_open(pid)?;
         terminal::install_as_standard(server_reads.as_fd(), 0)?;
         terminal::install_as_standard(server_writes.as_fd(), 1)?;
         Ok(Self { to_host })
@@ -96,18 +94,10 @@ impl Translators {
 
     /// Waits until the editor has what the server wrote. What a program that the server left behind writes is not waited for.
     pub fn finish(self) -> SysResult<()> {
-        let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
-            .call(|| "open `/dev/null`".to_owned())?;
-        for number in 0..2 {
-            terminal::install_as_standard(null.as_fd(), number)?;
-        }
+        terminal::silence(0..2)?;
         let patience = Timespec::try_from(PATIENCE).ok();
         poll(&mut [PollFd::new(&self.to_host, PollFlags::IN)], patience.as_ref()).map(drop).call(|| "poll".to_owned())
     }
-}
-
-fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())
 }
 
 fn stdin() -> SysResult<OwnedFd> {

@@ -195,12 +195,7 @@ fn set_limit(resource: Resource, most: u64) -> SysResult<()> {
 
 /// The supervisor's standard streams are the client's: a terminal of the host must not stay open in the box.
 fn silence_standard_streams() -> SysResult<()> {
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
-        .call(|| "open `/dev/null`".to_owned())?;
-    for number in 0..3 {
-        crate::sys::terminal::install_as_standard(null.as_fd(), number)?;
-    }
-    Ok(())
+    crate::sys::terminal::silence(0..3)
 }
 
 /// A session leader, as init sees it.

@@ -32,8 +32,9 @@ use crate::limits::host::Unheld;
 use crate::limits::state::{self, State};
 use crate::limits::{Key, Plan, disk};
 use crate::sys::clone::{self, Forked, exit_now};
+use crate::sys::fs::pipe;
 use crate::sys::process::{self, Ended};
-use crate::sys::{Context, SysError, SysResult, socket};
+use crate::sys::{Context, SysResult, socket};
 use crate::userns::idmap::{IdMap, IdMode};
 use crate::userns::mapper;
 
@@ -407,8 +408,4 @@ fn fail(client: &Channel, log: &EventLog, failure: &Failure) -> SysResult<Ended>
 
 fn died(phase: Phase) -> Failure {
     Failure { phase, causes: vec!["pid 1 of the box ended unexpectedly".to_owned()] }
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd), SysError> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())
 }

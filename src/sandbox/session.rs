@@ -19,6 +19,7 @@ use super::channel::{Bytes, Channel, Command, Control, Reply, Request, Stream};
 use super::init::{EventLog, Farewell};
 use super::{passwd, reach};
 use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sys::fs::pipe;
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{Context, SysResult, terminal};
@@ -146,8 +147,7 @@ fn start(channel: &Channel, command: &Command, descriptors: Vec<OwnedFd>) -> Res
         };
         streams.push(descriptor.ok_or(NotStarted { reason: "a standard stream is missing".into(), status: 125 })?);
     }
-    let (error_read, error_write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())?;
+    let (error_read, error_write) = pipe()?;
     match fork()? {
         Forked::Child => {
             drop((error_read, master));

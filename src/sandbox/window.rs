@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::companion::{Companion, Namespaces, Parent};
+use crate::sys::fs::pipe;
 use crate::sys::{Context, SysError, SysResult, process};
 
 /// The symlink's name in the runtime directory of a box.
@@ -50,8 +51,7 @@ impl Window {
             return Ok(());
         }
         self.close();
-        let (ready, ready_in_child) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())?;
+        let (ready, ready_in_child) = pipe()?;
         let companion =
             Companion::start(|parent| i32::from(stand(&self.namespaces, &ready_in_child, parent).is_err()))?;
         drop(ready_in_child);

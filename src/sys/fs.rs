@@ -1,4 +1,4 @@
-//! Files beneath a root file system that must not be left.
+//! Files beneath a root file system that must not be left; pipes.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,6 +18,11 @@ pub fn open_path(path: &Path) -> SysResult<OwnedFd> {
 pub fn open_directory(path: &Path) -> SysResult<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .call(|| format!("open `{}`", path.display()))
+}
+
+/// A pipe: the end to read from, and the end to write to.
+pub fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())
 }
 
 /// The path under which this process can reach the file behind `fd`, whatever its name is.

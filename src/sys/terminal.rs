@@ -98,6 +98,15 @@ pub fn is_terminal(fd: impl AsFd) -> bool {
     rustix::termios::isatty(fd)
 }
 
+/// Puts `/dev/null` in the place of the standard streams `numbers`.
+pub fn silence(numbers: std::ops::Range<i32>) -> SysResult<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).call(|| "open `/dev/null`".to_owned())?;
+    for number in numbers {
+        install_as_standard(null.as_fd(), number)?;
+    }
+    Ok(())
+}
+
 /// Gives `fd` the number `number` (0, 1 or 2), without CLOEXEC.
 pub fn install_as_standard(fd: BorrowedFd<'_>, number: i32) -> SysResult<()> {
     // SAFETY: dup2 onto a standard descriptor; the program that owns it is about to be replaced, or asked for it.

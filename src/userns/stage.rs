@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::idmap::{IdMap, IdMode};
 use super::mapper::{self, MapperError};
 use crate::sys::clone::{self, Forked, Namespaces};
+use crate::sys::fs::pipe;
 use crate::sys::process::Ended;
 use crate::sys::{Context, SysError, process};
 
@@ -116,8 +117,4 @@ fn child<T: Serialize>(map: &IdMap, go: OwnedFd, result: OwnedFd, work: impl FnO
         .map_err(std::io::Error::from)
         .and_then(|text| std::fs::File::from(result).write_all(&text));
     i32::from(written.is_err())
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd), SysError> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())
 }

@@ -8,6 +8,7 @@ use super::entry::{Facts, Writer};
 use super::walk::open_directory;
 use crate::base::driver::{self, FuseError};
 use crate::sys::clone::{self, Forked, Namespaces};
+use crate::sys::fs::pipe;
 use crate::sys::mount::{Attributes, Mount, Parameter};
 use crate::sys::process::{self, Ended};
 use crate::sys::{Context, SysResult};
@@ -70,8 +71,8 @@ fn try_mount(directory: &Path) -> SysResult<Option<String>> {
 
 /// Runs `check` as root of new user and mount namespaces; the reason why it failed comes back through a pipe.
 fn in_namespace(check: impl FnOnce() -> SysResult<bool>) -> SysResult<Option<String>> {
-    let (go, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())?;
-    let (answer, said) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())?;
+    let (go, told) = pipe()?;
+    let (answer, said) = pipe()?;
     match clone::clone(Namespaces::USER | Namespaces::MOUNT)? {
         Forked::Child => {
             drop((told, answer));

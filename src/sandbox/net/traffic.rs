@@ -18,6 +18,7 @@ use super::netlink::{Socket, Writer};
 use super::{INTERFACE, NetTarget};
 use crate::profile::bandwidth::Bandwidth;
 use crate::sys::clone::{Forked, exit_now, fork};
+use crate::sys::fs::pipe;
 use crate::sys::{Context, SysError, SysResult, process};
 
 /// The interface that sends what was received.
@@ -51,7 +52,7 @@ const EGRESS_REDIR: u32 = 1;
 
 /// Limits the box of `target`, whose interface is configured. The caller has one thread.
 pub fn shape(target: &NetTarget, bandwidth: &Bandwidth) -> SysResult<()> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())?;
+    let (read, write) = pipe()?;
     let pid = match fork()? {
         Forked::Child => {
             drop(read);
