@@ -9,7 +9,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-use crate::profile::security::Changes;
+use crate::profile::security::{Changes, KEPT};
 use crate::sys::{Context, SysError};
 
 /// The capabilities could not be given up.
@@ -34,34 +34,9 @@ pub enum CapsError {
     },
 }
 
-/// What a box's root keeps.
-///
-/// `CAP_SYS_PTRACE` is for gdb and strace on programs that changed their ids; the box sees no process but its own.
-/// `CAP_NET_RAW` is for ping.
-#[must_use]
-pub const fn kept() -> &'static [Capability] {
-    &[
-        Capability::CAP_CHOWN,
-        Capability::CAP_DAC_OVERRIDE,
-        Capability::CAP_FOWNER,
-        Capability::CAP_FSETID,
-        Capability::CAP_KILL,
-        Capability::CAP_SETGID,
-        Capability::CAP_SETUID,
-        Capability::CAP_SETPCAP,
-        Capability::CAP_NET_BIND_SERVICE,
-        Capability::CAP_NET_RAW,
-        Capability::CAP_SYS_CHROOT,
-        Capability::CAP_SYS_PTRACE,
-        Capability::CAP_MKNOD,
-        Capability::CAP_AUDIT_WRITE,
-        Capability::CAP_SETFCAP,
-    ]
-}
-
-/// As [`reduce_to`], with [`kept`].
+/// As [`reduce_to`], with what a box's root keeps.
 pub fn apply() -> Result<(), CapsError> {
-    reduce_to(kept())
+    reduce_to(&KEPT)
 }
 
 /// What the root of a box keeps, changed as its profile says. Behind a packet filter it has no `CAP_NET_RAW`, for a packet
@@ -69,8 +44,8 @@ pub fn apply() -> Result<(), CapsError> {
 #[must_use]
 pub fn of_box(behind_filter: bool, changes: &Changes) -> Vec<Capability> {
     let more = changes.more.iter().filter_map(|name| name.parse().ok());
-    let mut capabilities: Vec<Capability> = kept().to_vec();
-    capabilities.extend(more.filter(|more| !kept().contains(more)));
+    let mut capabilities: Vec<Capability> = KEPT.to_vec();
+    capabilities.extend(more.filter(|more| !KEPT.contains(more)));
     capabilities.retain(|capability| {
         let passes_filter = matches!(capability, Capability::CAP_NET_RAW | Capability::CAP_NET_ADMIN);
         !(changes.less.contains(&capability.to_string()) || behind_filter && passes_filter)
@@ -157,7 +132,7 @@ mod tests {
             Capability::CAP_BPF,
             Capability::CAP_PERFMON,
         ] {
-            assert!(!kept().contains(&dangerous), "{dangerous}");
+            assert!(!KEPT.contains(&dangerous), "{dangerous}");
         }
     }
 
@@ -167,12 +142,12 @@ mod tests {
         let changes =
             Changes { more: names(&["CAP_SYS_NICE", "CAP_NET_ADMIN", "CAP_KILL"]), less: names(&["CAP_MKNOD"]) };
         let open = of_box(false, &changes);
-        assert_eq!(open.len(), kept().len() + 1);
+        assert_eq!(open.len(), KEPT.len() + 1);
         assert!(open.contains(&Capability::CAP_SYS_NICE) && open.contains(&Capability::CAP_NET_ADMIN));
         assert!(!open.contains(&Capability::CAP_MKNOD));
         let filtered = of_box(true, &changes);
         assert!(!filtered.contains(&Capability::CAP_NET_ADMIN) && !filtered.contains(&Capability::CAP_NET_RAW));
-        assert_eq!(of_box(false, &Changes::default()), kept());
+        assert_eq!(of_box(false, &Changes::default()), KEPT);
     }
 
     #[test]
@@ -200,7 +175,7 @@ mod tests {
     }
 
     fn inside() {
-        let wanted: u64 = kept().iter().map(|cap| 1_u64 << cap.index()).sum();
+        let wanted: u64 = KEPT.iter().map(|cap| 1_u64 << cap.index()).sum();
         let full = (1_u64 << (known().last().unwrap() + 1)) - 1;
         assert_eq!(status("thread-self", "CapEff"), full, "the namespace does not give every capability");
         rustix::system::sethostname(b"allowed").unwrap();

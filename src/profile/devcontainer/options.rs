@@ -6,26 +6,8 @@ use super::read::Reader;
 use super::run_args::{Argument, size};
 use crate::profile::NetworkMode;
 use crate::profile::schema::At;
+use crate::profile::security::{KEPT, parse_capability};
 use crate::profile::validate::Checked;
-
-/// Capabilities that the root of every box has.
-const HAD: [&str; 15] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "MKNOD",
-    "AUDIT_WRITE",
-    "SETFCAP",
-];
 
 /// Options that mean nothing here because what they are for is so in every box, or concerns docker alone.
 const NEEDLESS: [&str; 9] = ["init", "label", "name", "rm", "interactive", "tty", "detach", "userns", "log-driver"];
@@ -121,11 +103,11 @@ impl Reader<'_> {
 
     /// A capability that is wanted.
     pub(super) fn capability(&mut self, name: At<String>) {
-        let upper = name.value.to_ascii_uppercase();
-        let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        if short == "ALL" {
+        let is_all = ["ALL", "CAP_ALL"].iter().any(|all| name.value.eq_ignore_ascii_case(all));
+        let capability = parse_capability(&name.value).ok().and_then(|name| name.parse().ok());
+        if is_all {
             self.note(&name.span, "capabilities are given by their names, not all at once");
-        } else if !HAD.contains(&short) {
+        } else if !capability.is_some_and(|capability| KEPT.contains(&capability)) {
             self.raw.security.capabilities.add.push(name);
         }
     }

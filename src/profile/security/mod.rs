@@ -30,6 +30,28 @@ const WALLS: [&str; 14] = [
     "unshare",
 ];
 
+/// What the root of a box keeps, unless its profile changes it.
+///
+/// `CAP_SYS_PTRACE` is for gdb and strace on programs that changed their ids; the box sees no process but its own.
+/// `CAP_NET_RAW` is for ping.
+pub const KEPT: [Capability; 15] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_FOWNER,
+    Capability::CAP_FSETID,
+    Capability::CAP_KILL,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_SYS_CHROOT,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_MKNOD,
+    Capability::CAP_AUDIT_WRITE,
+    Capability::CAP_SETFCAP,
+];
+
 /// A change of the list that every box has: a name is in one of the two at most.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
