@@ -21,8 +21,6 @@ use crate::userns::stage::run_mapped;
 
 /// Longest package database that is read, in bytes.
 const MAX_DATABASE_BYTES: u64 = 64 << 20;
-/// Where rpm keeps its database, which only rpm can read.
-const RPM_DATABASES: [&str; 2] = ["/var/lib/rpm/", "/usr/lib/sysimage/rpm/"];
 
 /// How the two sides of a comparison lie.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -183,7 +181,8 @@ impl<'a> Walker<'a> {
         diff.changes.sort_by(|a, b| a.path.cmp(&b.path));
         diff.packages = self.compare_packages();
         diff.unreadable_packages = diff.changes.iter().any(|change| {
-            RPM_DATABASES.iter().any(|database| change.path.starts_with(database) && change.path != Path::new(database))
+            let path = change.path.strip_prefix("/").unwrap_or(&change.path);
+            packages::RPM.iter().any(|database| path.starts_with(database) && path != Path::new(database))
         });
         diff
     }
@@ -253,9 +252,9 @@ impl<'a> Walker<'a> {
     /// Every package in the databases of a stack. A box has one package manager; names do not clash.
     pub(super) fn packages(&self, shares: &Shares) -> Packages {
         let read = |path: &str| self.read(shares, Path::new(path)).unwrap_or_default();
-        let mut packages = packages::parse_dpkg(&read("var/lib/dpkg/status"));
-        packages.extend(packages::parse_apk(&read("lib/apk/db/installed")));
-        let pacman = self.list(shares, Path::new("var/lib/pacman/local"));
+        let mut packages = packages::parse_dpkg(&read(packages::DPKG));
+        packages.extend(packages::parse_apk(&read(packages::APK)));
+        let pacman = self.list(shares, Path::new(packages::PACMAN));
         packages.extend(packages::parse_pacman(pacman.iter().map(String::as_str)));
         packages
     }

@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Where package managers keep what they know, relative to the root.
-pub const DATABASES: [&str; 5] =
-    ["var/lib/dpkg/status", "lib/apk/db/installed", "var/lib/pacman/local", "var/lib/rpm", "usr/lib/sysimage/rpm"];
+/// Where dpkg keeps what it knows, relative to the root.
+pub const DPKG: &str = "var/lib/dpkg/status";
+/// Where apk does.
+pub const APK: &str = "lib/apk/db/installed";
+/// Where pacman does, a directory for each package.
+pub const PACMAN: &str = "var/lib/pacman/local";
+/// Where rpm does, which only rpm can read.
+pub const RPM: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
+/// Where package managers do.
+pub const DATABASES: [&str; 5] = [DPKG, APK, PACMAN, RPM[0], RPM[1]];
 
 /// Installed packages and their versions.
 pub type Packages = BTreeMap<String, String>;

@@ -13,7 +13,7 @@ use crate::boxes::diff::{DiffSpec, Walker};
 use crate::boxes::error::BoxesError;
 use crate::boxes::manager::{self, Manager, bare_name};
 use crate::boxes::network::NETWORK_FILE;
-use crate::boxes::packages::Packages;
+use crate::boxes::packages::{self, Packages};
 use crate::boxes::packages_layer::{self, PackagesError};
 use crate::boxes::session::{self, Options, SessionError, What};
 use crate::boxes::view::View;
@@ -24,10 +24,6 @@ use crate::progress::Progress;
 use crate::sandbox::etc::Base;
 use crate::userns::idmap::{IdMap, IdMode};
 use crate::userns::stage::run_mapped;
-
-/// Package databases of the managers that keep one.
-const DATABASES: [&str; 5] =
-    ["/var/lib/dpkg/status", "/lib/apk/db/installed", "/var/lib/pacman/local", "/var/lib/rpm", "/usr/lib/sysimage/rpm"];
 
 /// A change of `packages`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +121,7 @@ fn manager_of(base: &RootLayers) -> Result<&'static Manager, SessionError> {
 /// Whether the box's own layers hold a package database.
 fn has_database(comparison: &Comparison) -> bool {
     let own = View::new(&comparison.own, &RootLayers::default());
-    DATABASES.iter().any(|path| own.exists(Path::new(path)))
+    packages::DATABASES.iter().any(|path| own.exists(Path::new(path)))
 }
 
 /// Of `entries`, what the box has and its base has not: what the base brings stays.

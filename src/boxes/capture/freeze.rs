@@ -12,7 +12,7 @@ use crate::boxes::comparison::Comparison;
 use crate::boxes::diff::{Aspect, Change, ChangeKind, Diff, FileKind, Walker};
 use crate::boxes::error::BoxesError;
 use crate::boxes::manager::bare_name;
-use crate::boxes::packages::{self, Packages};
+use crate::boxes::packages::{self, APK, PACMAN, Packages};
 use crate::boxes::session::SessionError;
 use crate::boxes::stack::Shares;
 use crate::paths::Paths;
@@ -92,7 +92,7 @@ fn look(walker: &Walker<'_>, rpm: Option<&Both>) -> Seen {
         explicit.retain(|name| world.contains(name));
     }
     for (name, version) in now.iter().filter(|(name, _)| !before.contains_key(*name)) {
-        let desc = format!("var/lib/pacman/local/{name}-{version}/desc");
+        let desc = format!("{PACMAN}/{name}-{version}/desc");
         if explicit::is_pacman_dependency(&read(&all, &desc)) {
             explicit.remove(name);
         }
@@ -135,8 +135,8 @@ fn owners(walker: &Walker<'_>, shares: &Shares, now: &Packages, changes: &[Chang
         let bare = package.split_once(':').map_or(package, |(name, _)| name);
         owners.read_dpkg(bare, &walker.read(shares, &lists.join(&file)).unwrap_or_default());
     }
-    owners.read_apk(&walker.read(shares, Path::new("lib/apk/db/installed")).unwrap_or_default());
-    let local = Path::new("var/lib/pacman/local");
+    owners.read_apk(&walker.read(shares, Path::new(APK)).unwrap_or_default());
+    let local = Path::new(PACMAN);
     for entry in walker.list(shares, local) {
         let found =
             now.iter().find(|(name, version)| entry.strip_prefix(name.as_str()) == Some(&format!("-{version}")));

@@ -10,15 +10,13 @@ use super::explicit::Names;
 use super::question::ask;
 use crate::base::RootLayers;
 use crate::boxes::comparison::Comparison;
-use crate::boxes::packages::Packages;
+use crate::boxes::packages::{self, Packages};
 use crate::boxes::session::SessionError;
 use crate::boxes::view::View;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::sandbox::etc::{Base, resolve};
 
-/// Where `rpm` keeps its database.
-const DATABASES: [&str; 2] = ["/var/lib/rpm", "/usr/lib/sysimage/rpm"];
 /// The program.
 const PROGRAM: &str = "/usr/bin/rpm";
 /// A line for each package, and behind it one for each thing that it provides, requires and owns.
@@ -56,7 +54,7 @@ pub(super) fn read(
     progress: &dyn Progress,
 ) -> Result<Option<Both>, SessionError> {
     let own = View::new(&comparison.own, &RootLayers::default());
-    if !DATABASES.iter().any(|path| own.exists(Path::new(path))) {
+    if !packages::RPM.iter().any(|path| own.exists(Path::new(path))) {
         return Ok(None);
     }
     let below: Vec<PathBuf> = [comparison.generated.clone()].into_iter().chain(comparison.packages.clone()).collect();
