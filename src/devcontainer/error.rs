@@ -76,6 +76,14 @@ pub enum FeatureError {
         /// How many are allowed.
         most: usize,
     },
+    /// It would become part of a Containerfile.
+    #[error("the user of the image `{image}` is no name and no number: `{}`", user.escape_debug())]
+    User {
+        /// The image.
+        image: String,
+        /// What its configuration says.
+        user: String,
+    },
     /// They could not be installed.
     #[error(transparent)]
     Build(#[from] BuildError),

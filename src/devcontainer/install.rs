@@ -65,7 +65,9 @@ pub fn prepare(
 
     let context = tempfile::tempdir().at("create", "a temporary directory")?;
     let file = context.path().join("Containerfile");
-    let image_user = carried.user.split(':').next().filter(|name| !name.is_empty()).unwrap_or("root");
+    let image_user = carried
+        .plain_user()
+        .ok_or_else(|| FeatureError::User { image: below_name.familiar(), user: carried.user.clone() })?;
     std::fs::write(&file, containerfile(&below_name.to_string(), &steps, image_user)).at("write", &file)?;
     for (number, step) in steps.iter().enumerate() {
         let own = context.path().join(format!("{number}.sh"));

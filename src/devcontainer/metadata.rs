@@ -10,6 +10,7 @@ use crate::image::store::{Store, StoreError};
 use crate::paths::Paths;
 use crate::profile::devcontainer::Chosen;
 use crate::profile::resolve::BUILT_IMAGES;
+use crate::profile::validate::is_user_name;
 use crate::profile::{LoadedProfile, Profile};
 use crate::transfer::archives;
 
@@ -37,6 +38,15 @@ impl Carried {
             Err(_) => vec![label.to_owned()],
         };
         Self { user: config.config.user.clone(), entries }
+    }
+
+    /// The user of its commands without the group, which is put into Containerfiles and scripts: a plain name or an id;
+    /// `None` if it is neither.
+    #[must_use]
+    pub fn plain_user(&self) -> Option<&str> {
+        let name = self.user.split(':').next().filter(|name| !name.is_empty()).unwrap_or("root");
+        let is_id = name.parse::<u32>().is_ok() && name.bytes().all(|byte| byte.is_ascii_digit());
+        (is_id || is_user_name(name)).then_some(name)
     }
 
     /// The label of an image that adds `more` to this one.
@@ -105,6 +115,13 @@ mod tests {
             config.config.user = user.to_owned();
             config.config.labels.insert(LABEL.to_owned(), label.to_owned());
             assert_eq!(Carried::of(&config).text().as_deref(), text, "{label}");
+        }
+        let user = |user: &str| Carried { user: user.to_owned(), entries: Vec::new() }.plain_user().map(str::to_owned);
+        for (user_and_group, plain) in [("", "root"), ("node:staff", "node"), ("1000:1000", "1000"), (":5", "root")] {
+            assert_eq!(user(user_and_group).as_deref(), Some(plain));
+        }
+        for hostile in ["x\nRUN rm -rf /", "$(id)", "a b", "+1", "-u", "99999999999"] {
+            assert_eq!(user(hostile), None, "{hostile}");
         }
         let carried = Carried { user: String::new(), entries: vec!["{\"a\":1}".to_owned()] };
         assert_eq!(carried.label_with(&["{\"b\":2}".to_owned()]), "[{\"a\":1},{\"b\":2}]");

@@ -182,6 +182,7 @@ impl From<FeatureError> for Error {
             FeatureError::Outside { .. } => {
                 Self::chain(&error).hint("keep local Features beside the devcontainer file")
             }
+            FeatureError::User { .. } => Self::chain(&error).hint("the image is damaged or hostile: use another one"),
             FeatureError::Unpack { .. } => {
                 Self::chain(&error).hint("the archive is damaged or hostile: do not use this Feature")
             }

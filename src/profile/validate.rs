@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use self::names::distro_fault;
-pub use self::names::package_fault;
+pub use self::names::{is_user_name, package_fault};
 pub use self::network::NetworkLayer;
 use super::diagnostic::Diagnostic;
 use super::schema::{At, RawBuild, RawConfig, RawMount, RawProfile};
@@ -375,11 +375,7 @@ impl Origin<'_> {
     }
 
     fn user(&self, user: At<String>) -> Checked<String> {
-        let mut letters = user.value.chars();
-        let good = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-            && letters.all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
-            && user.value.len() <= 32;
-        if good {
+        if is_user_name(&user.value) {
             return Ok(user.value);
         }
         Err(self

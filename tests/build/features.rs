@@ -133,6 +133,7 @@ fn what_cannot_be_installed() {
     feature(&test, "b", ", \"dependsOn\": {\"./a\": {}}");
     feature(&test, "broken", ", \"options\": 1");
     feature(&test, "fails", "");
+    feature(&test, "fine", "");
     test.file(".devcontainer/fails/install.sh", "exit 7\n");
     test.file(".devcontainer/empty/x", "");
     test.file("../outside/x", "");
@@ -151,4 +152,17 @@ fn what_cannot_be_installed() {
         assert!(said.contains(expected), "{name}: {said}");
     }
     assert!(!test.path("install.sh").exists() && !test.home().join(".cache/install.sh").exists());
+    // What an image says of its user becomes part of a Containerfile.
+    test.file("img/Containerfile", "FROM localhost/image\nARG NAME\nUSER $NAME\n");
+    let user = "NAME=node\nRUN [\"touch\", \"/owned\"]";
+    test.args(["image", "build", "-t", "localhost/hostile", "--build-arg", user, "img"])
+        .any_stdout()
+        .any_stderr()
+        .run();
+    project(&test, "{\"./fine\": {}}");
+    let file = test.project().join(".devcontainer/devcontainer.json");
+    let text = std::fs::read_to_string(&file).expect("a file").replace("localhost/image", "localhost/hostile");
+    test.file(".devcontainer/devcontainer.json", text);
+    let said = test.sh("ls /owned").status(125).any_stderr().run().stderr;
+    assert!(said.contains("the user of the image `localhost/hostile` is no name and no number: `node\\nRUN"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! What names of packages and distributions may be. Pure.
+//! What names of packages, distributions and users may be. Pure.
 
 /// Why `name` cannot be an entry of `packages`.
 pub fn package_fault(name: &str) -> Option<&'static str> {
@@ -17,6 +17,14 @@ pub fn package_fault(name: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Whether a user can be called so.
+#[must_use]
+pub fn is_user_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+        && name.len() <= 32
 }
 
 /// Why `distro` is not a distribution and its release.
