@@ -7,8 +7,9 @@ use super::shell;
 use crate::profile::devcontainer::hooks::quote;
 use crate::profile::devcontainer::substitute;
 use crate::profile::{self, Grant, Hook, Profile};
-use crate::sandbox::channel::{Bytes, Command, Shell, Stream};
+use crate::sandbox::channel::{Bytes, Command, Lock, Shell};
 use crate::sandbox::etc::proxy::proxy_environment;
+use crate::sandbox::locks::WAITING;
 use crate::text::sanitize;
 
 /// Where programs lie, in any distribution.
@@ -66,6 +67,11 @@ pub const MARKS: &str = "/var/lib/devbox/hooks";
 /// Where the marks of this start of the box lie: on a file system that goes with it.
 const MARKS_OF_START: &str = "/tmp/.devbox-hooks";
 
+/// Two sessions must not both run what is to run once: hooks that have marks run under locks. Those that nobody waits for have a
+/// lock of their own, so that the next session need not wait for them; without it somebody else is at them.
+const LOCK: (&str, i32) = ("/run/devbox", 9);
+const LOCK_OF_LATER: (&str, i32) = ("/run/devbox/shell", 8);
+
 /// What the hooks of a session may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
@@ -85,24 +91,48 @@ fn with_hooks(profile: &Profile, arguments: Vec<Bytes>, waiting: Waiting) -> Vec
     if first.is_empty() && later.is_empty() {
         return arguments;
     }
-    let mut script = String::from("devbox_failed() { echo \"devbox: the $1 failed with status $2\" >&2; exit 125; }\n");
-    let lines = |hooks: &[(&Hook, Option<&str>)]| {
+    let lines = |hooks: &[(&Hook, Option<&str>)], is_marked: bool| {
         let before = |at: usize, hook: &Hook| hooks[..at].iter().filter(|(other, _)| *other == hook).count();
-        hooks.iter().enumerate().map(|(at, (hook, marks))| guarded(hook, before(at, hook), *marks)).collect::<String>()
+        let all = hooks.iter().enumerate().filter(|(_, (_, marks))| marks.is_some() == is_marked);
+        all.map(|(at, (hook, marks))| guarded(hook, before(at, hook), *marks)).collect::<String>()
     };
-    script += &lines(&first);
+    let mut script = format!(
+        "devbox_failed() {{ echo \"devbox: the $1 failed with status $2\" >&2; exit 125; }}\n\
+         if [ -e /proc/self/fd/{WAITING} ]; then\n\
+         echo 'devbox: waiting for the hooks of another session' >&2\nread -r devbox_end <&{WAITING}\nfi\n"
+    );
+    let (now, in_time) = (LOCK.1, LOCK_OF_LATER.1);
+    script += &format!("{}exec {WAITING}<&- {now}<&-\n{}", lines(&first, true), lines(&first, false));
     if !later.is_empty() {
-        script += &format!("(\n{}) </dev/null >&2 &\n", lines(&later));
+        let (marked, others) = (lines(&later, true), lines(&later, false));
+        script += &format!(
+            "(\nif [ -e /proc/self/fd/{in_time} ]; then :\n{marked}exec {in_time}<&-\nfi\n{others}) </dev/null >&2 &\n"
+        );
     }
+    script += &format!("exec {in_time}<&-\n");
     script.push_str("exec \"$@\"\n");
     let head = ["/bin/sh", "-c", &script, "devbox"].map(Bytes::from);
     head.into_iter().chain(arguments).collect()
 }
 
+/// The locks of [`with_hooks`]. Who waits for all hooks waits for those of the background first, and holds up nobody meanwhile.
+fn locks(profile: &Profile, waiting: Waiting) -> Vec<Lock> {
+    let mut once = profile.hooks.create.iter().chain(&profile.hooks.start).peekable();
+    if once.peek().is_none() {
+        return Vec::new();
+    }
+    let has_later = once.any(|hook| hook.background);
+    let lock = |(directory, number): (&str, i32), optional| Lock { directory: directory.into(), number, optional };
+    let later = has_later.then(|| lock(LOCK_OF_LATER, waiting == Waiting::Some));
+    later.into_iter().chain([lock(LOCK, false)]).collect()
+}
+
 /// A hook must neither eat the command's input nor mix with its output. The same hook twice are two.
 fn guarded(hook: &Hook, number: usize, marks: Option<&str>) -> String {
     let name = quote(&sanitize(&hook.name));
-    let run = format!("( {}\n) </dev/null >&2 || devbox_failed {name} $?\n", hook.command);
+    // What a hook leaves running holds no lock.
+    let closed = format!("{WAITING}<&- {}<&- {}<&-", LOCK_OF_LATER.1, LOCK.1);
+    let run = format!("( {}\n) </dev/null >&2 {closed} || devbox_failed {name} $?\n", hook.command);
     let Some(marks) = marks else { return run };
     let text = format!("{number}\0{}\0{}", hook.name, hook.command);
     let mark = format!("{marks}/{}", crate::image::digest::of_bytes(text.as_bytes()).trim_start_matches("sha256:"));
@@ -135,16 +165,24 @@ pub fn command(profile: &Profile, what: &What, context: &Context<'_>) -> Command
     let wrapped = with_hooks(profile, arguments.clone(), waiting);
     if wrapped.len() != arguments.len() && *what == What::Shell {
         // The wrapper's `exec` knows no alternatives.
-        let names: Vec<_> = shells.iter().map(|shell| format!("'{}'", shell.display())).collect();
+        let names: Vec<_> = shells.iter().map(|shell| quote(&shell.to_string_lossy())).collect();
         let pick = format!(
             "for s in {}; do [ -x \"$s\" ] || continue; case ${{s##*/}} in {}*) exec \"$s\";; esac; done; exit 127",
             names.join(" "),
             integrated.iter().map(case).collect::<String>()
         );
         let inner = vec![Bytes::from("/bin/sh"), Bytes::from("-c"), Bytes::from(pick)];
-        return finish(profile, with_hooks(profile, inner, waiting), Vec::new(), environment, title, context);
+        let wrapped = with_hooks(profile, inner, waiting);
+        return Command {
+            locks: locks(profile, waiting),
+            ..finish(profile, wrapped, Vec::new(), environment, &title, context)
+        };
     }
-    Command { shells: integrated, ..finish(profile, wrapped, alternatives, environment, title, context) }
+    Command {
+        shells: integrated,
+        locks: locks(profile, waiting),
+        ..finish(profile, wrapped, alternatives, environment, &title, context)
+    }
 }
 
 /// What the session's leader does with it, as a branch of a shell's `case`.
@@ -162,19 +200,14 @@ fn finish(
     arguments: Vec<Bytes>,
     alternatives: Vec<Bytes>,
     environment: Vec<(Bytes, Bytes)>,
-    title: String,
+    title: &str,
     context: &Context<'_>,
 ) -> Command {
     Command {
-        arguments,
         alternatives,
-        shells: Vec::new(),
-        environment,
         directories: directories(profile, context).iter().map(Bytes::from).collect(),
         user: context.user.or((profile.user != "root").then_some(&profile.user)).map(str::to_owned),
-        streams: [Stream::Descriptor; 3],
-        terminal: None,
-        title,
+        ..Command::new(arguments, environment, title)
     }
 }
 

@@ -48,6 +48,9 @@ pub fn prepare(
     let BaseSpec::Image(below_name) = below else { return Ok(()) };
     base::prepare(paths, &Offer::probe().map(0), below, loaded.driver, &loaded.registries, progress)?;
     let carried = config(paths, below_name)?.map(|config| Carried::of(&config)).unwrap_or_default();
+    let image_user = carried
+        .plain_user()
+        .ok_or_else(|| FeatureError::User { image: below_name.familiar(), user: carried.user.clone() })?;
     let user = with_metadata(paths, loaded.clone(), below)?.profile.user;
 
     let client = Client::new(loaded.registries.clone(), paths).with_notice(progress.notice());
@@ -65,9 +68,6 @@ pub fn prepare(
 
     let context = tempfile::tempdir().at("create", "a temporary directory")?;
     let file = context.path().join("Containerfile");
-    let image_user = carried
-        .plain_user()
-        .ok_or_else(|| FeatureError::User { image: below_name.familiar(), user: carried.user.clone() })?;
     std::fs::write(&file, containerfile(&below_name.to_string(), &steps, image_user)).at("write", &file)?;
     for (number, step) in steps.iter().enumerate() {
         let own = context.path().join(format!("{number}.sh"));

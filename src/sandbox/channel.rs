@@ -85,6 +85,20 @@ pub struct Command {
     pub terminal: Option<Size>,
     /// What a listing shows.
     pub title: String,
+    /// Locks that it has from its beginning, see [`super::locks`]. They are waited for in this order.
+    #[serde(default)]
+    pub locks: Vec<Lock>,
+}
+
+/// A lock of the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// The directory that is locked; one that is not there is no lock.
+    pub directory: Bytes,
+    /// The descriptor that holds it.
+    pub number: i32,
+    /// It is not waited for: the command goes without it.
+    pub optional: bool,
 }
 
 impl Command {
@@ -101,6 +115,7 @@ impl Command {
             streams: [Stream::Descriptor; 3],
             terminal: None,
             title: title.to_owned(),
+            locks: Vec::new(),
         }
     }
 }
@@ -320,6 +335,7 @@ mod tests {
             streams: [Stream::Descriptor, Stream::Terminal, Stream::Descriptor],
             terminal: None,
             title: "a".into(),
+            locks: vec![Lock { directory: Bytes::from("/run"), number: 9, optional: true }],
         });
         let file = tempfile::tempfile().unwrap();
         let sent = request.clone();

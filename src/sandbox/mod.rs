@@ -18,6 +18,7 @@ pub mod init;
 pub mod journal;
 pub mod landlock;
 pub mod launch;
+pub mod locks;
 pub mod mounts;
 pub mod net;
 pub mod overlay;

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::channel::{Bytes, Channel, Command, Control, Reply, Request, Stream};
 use super::init::{EventLog, Farewell};
-use super::{passwd, reach};
+use super::{locks, passwd, reach};
 use crate::sys::clone::{Forked, exit_now, fork};
 use crate::sys::fs::pipe;
 use crate::sys::process::{self, Ended};
@@ -148,6 +148,8 @@ fn start(channel: &Channel, command: &Command, descriptors: Vec<OwnedFd>) -> Res
         streams.push(descriptor.ok_or(NotStarted { reason: "a standard stream is missing".into(), status: 125 })?);
     }
     let (error_read, error_write) = pipe()?;
+    // Locks of the command have low numbers.
+    let error_write = locks::move_up(error_write)?;
     match fork()? {
         Forked::Child => {
             drop((error_read, master));
@@ -310,6 +312,7 @@ fn prepare(
             .ok_or_else(|| NotStarted { reason: format!("there is no user `{wanted}` in the box"), status: 126 })?,
     };
     account.assume()?;
+    let locks = locks::take(&command.locks)?;
     let directory =
         command.directories.iter().find(|directory| rustix::process::chdir(Path::new(directory.as_os_str())).is_ok());
     if directory.is_none() {
@@ -337,6 +340,7 @@ fn prepare(
         terminal::install_as_standard(copy.as_fd(), number)?;
     }
     process::close_from_on_exec(3)?;
+    locks.install()?;
     signal::restore_defaults()?;
     Ok(executions)
 }

@@ -107,9 +107,9 @@ pub fn silence(numbers: std::ops::Range<i32>) -> SysResult<()> {
     Ok(())
 }
 
-/// Gives `fd` the number `number` (0, 1 or 2), without CLOEXEC.
+/// Gives `fd` the number `number`, without CLOEXEC: of a standard stream, or another that a program to be executed knows.
 pub fn install_as_standard(fd: BorrowedFd<'_>, number: i32) -> SysResult<()> {
-    // SAFETY: dup2 onto a standard descriptor; the program that owns it is about to be replaced, or asked for it.
+    // SAFETY: dup2 onto a descriptor that no value owns; the program that has it is about to be replaced, or asked for it.
     if unsafe { libc::dup2(fd.as_raw_fd(), number) } == -1 {
         return Err(SysError::last(format!("dup2 `{}` `{number}`", fd.as_raw_fd())));
     }

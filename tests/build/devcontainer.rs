@@ -1,5 +1,8 @@
 //! Projects with a devcontainer file in place of a `devbox.toml`.
 
+use std::process::Command;
+
+use crate::support::background::Background;
 use crate::support::devbox::{Devbox, Output};
 use crate::support::registry::Registry;
 
@@ -180,4 +183,38 @@ fn there_and_back() {
     test.profile("base = \"host\"\n");
     let error = test.args(["export", "devcontainer"]).status(1).any_stderr().run().stderr;
     assert!(error.contains("the base `host` is no image"), "{error}");
+}
+
+#[test]
+fn two_sessions_run_what_is_to_run_once_one_after_the_other() {
+    crate::require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    test.file(
+        ".devcontainer.json",
+        r#"{"image": "localhost/node", "remoteUser": "node", "onCreateCommand": "echo once >> /tmp/log; read go < /tmp/go",
+            "postStartCommand": "echo start >> /tmp/log", "postAttachCommand": "echo attach >> /tmp/log"}"#,
+    );
+    let mut holder = test.background_with(&["--no-hooks"], "mkfifo /tmp/go; echo ready; read end");
+    holder.expect("ready");
+    let mut first = test.background("echo first");
+    // It is in its hook when somebody writes what that reads.
+    let mut teller = test.background_with(&["--no-hooks"], "exec 3>/tmp/go; echo there; read go; echo go >&3");
+    teller.expect("there");
+    let run = test.command(["run", "--", "echo", "second"]);
+    let mut both = Command::new("/bin/sh");
+    both.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(run.get_program()).args(run.get_args());
+    both.current_dir(test.project()).env_clear().envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut second = Background::start(both);
+    second.expect("devbox: waiting for the hooks of another session");
+    teller.say("go");
+    first.expect("first");
+    second.expect("second");
+    let log = test.args(["run", "--no-hooks", "--", "cat", "/tmp/log"]).any_stderr().any_stdout().run().stdout;
+    assert_eq!(log.matches("once").count(), 1, "{log}");
+    assert_eq!(log.matches("start").count(), 1, "{log}");
+    assert_eq!(log.matches("attach").count(), 2, "{log}");
+    assert!(log.starts_with("once\nstart\n"), "{log}");
+    assert!(first.wait().success() && second.wait().success() && teller.wait().success());
+    holder.say("end");
+    assert!(holder.wait().success());
 }

@@ -154,7 +154,7 @@ fn what_cannot_be_installed() {
     assert!(!test.path("install.sh").exists() && !test.home().join(".cache/install.sh").exists());
     // What an image says of its user becomes part of a Containerfile.
     test.file("img/Containerfile", "FROM localhost/image\nARG NAME\nUSER $NAME\n");
-    let user = "NAME=node\nRUN [\"touch\", \"/owned\"]";
+    let user = "NAME=0\nRUN [\"touch\", \"/owned\"]";
     test.args(["image", "build", "-t", "localhost/hostile", "--build-arg", user, "img"])
         .any_stdout()
         .any_stderr()
@@ -164,5 +164,5 @@ fn what_cannot_be_installed() {
     let text = std::fs::read_to_string(&file).expect("a file").replace("localhost/image", "localhost/hostile");
     test.file(".devcontainer/devcontainer.json", text);
     let said = test.sh("ls /owned").status(125).any_stderr().run().stderr;
-    assert!(said.contains("the user of the image `localhost/hostile` is no name and no number: `node\\nRUN"), "{said}");
+    assert!(said.contains("the user of the image `localhost/hostile` is no name and no number: `0\\nRUN"), "{said}");
 }
