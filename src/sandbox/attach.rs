@@ -14,7 +14,7 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-use super::channel::{Channel, Command, Control, Failure, Reply, Request, Stream};
+use super::channel::{Channel, Command, Control, Failure, Reply, Request, Stream, Terminal};
 use crate::sys::process::Ended;
 use crate::sys::signal::Signals;
 use crate::sys::terminal::{self, RawMode};
@@ -131,7 +131,10 @@ fn attach(
             Stream::Descriptor
         };
     }
-    command.terminal = if own_terminal { Some(terminal::size(standard[0])?) } else { None };
+    command.terminal = match own_terminal {
+        true => Some(Terminal { size: terminal::size(standard[0])?, modes: Vec::new() }),
+        false => None,
+    };
     let signals = Signals::receive(&[
         Signal::SIGHUP,
         Signal::SIGINT,

@@ -22,6 +22,7 @@ use super::reach::Socket;
 use crate::sys::process::Ended;
 use crate::sys::socket;
 use crate::sys::terminal::Size;
+use crate::sys::terminal::modes::Mode;
 
 /// No message is longer: an environment and a command line together are bounded by the kernel's 2 MiB.
 const MAX_MESSAGE_BYTES: usize = 8 << 20;
@@ -82,7 +83,7 @@ pub struct Command {
     /// Standard input, output and error.
     pub streams: [Stream; 3],
     /// The terminal to make, if any stream leads to it.
-    pub terminal: Option<Size>,
+    pub terminal: Option<Terminal>,
     /// What a listing shows.
     pub title: String,
     /// Locks that it has from its beginning, see [`super::locks`]. They are waited for in this order.
@@ -118,6 +119,16 @@ impl Command {
             locks: Vec::new(),
         }
     }
+}
+
+/// A terminal of the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Its size.
+    pub size: Size,
+    /// In what it differs from a new one.
+    #[serde(default)]
+    pub modes: Vec<Mode>,
 }
 
 /// What a shell needs besides, so that it speaks with the terminal.

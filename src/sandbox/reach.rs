@@ -3,7 +3,7 @@
 //! client gets is a descriptor of a connection, never of a file.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,6 +16,8 @@ use super::channel::{Bytes, Channel, Control, Reply};
 use super::passwd::Account;
 use crate::sftp;
 use crate::sys::process::Ended;
+
+mod names;
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -113,7 +115,7 @@ fn connect(address: &Address) -> io::Result<OwnedFd> {
         Address::Tcp(host, port) => (host, *port),
     };
     let mut last = io::Error::other("its name has no address in the box");
-    for address in addresses(host) {
+    for address in names::addresses(host) {
         match TcpStream::connect_timeout(&SocketAddr::new(address, port), PATIENCE) {
             Ok(stream) => return Ok(stream.into()),
             Err(error) => last = error,
@@ -128,7 +130,7 @@ fn listen(address: &Address) -> io::Result<(OwnedFd, u16)> {
         Address::Tcp(host, port) => (host, *port),
     };
     let mut last = io::Error::other("its name has no address in the box");
-    for address in addresses(host) {
+    for address in names::addresses(host) {
         match TcpListener::bind(SocketAddr::new(address, port)) {
             Ok(listener) => {
                 let port = listener.local_addr()?.port();
@@ -138,51 +140,4 @@ fn listen(address: &Address) -> io::Result<(OwnedFd, u16)> {
         }
     }
     Err(last)
-}
-
-/// The addresses of a name in the box: numbers, and what its `/etc/hosts` says. The C library is not asked, for it would
-/// load the box's libraries into a process of ours.
-fn addresses(host: &str) -> Vec<IpAddr> {
-    let hosts = std::fs::read("/etc/hosts").map(|text| String::from_utf8_lossy(&text).into_owned());
-    parse_addresses(&hosts.unwrap_or_default(), host)
-}
-
-fn parse_addresses(untrusted_hosts: &str, host: &str) -> Vec<IpAddr> {
-    if let Ok(address) = host.trim_matches(['[', ']']).parse() {
-        return vec![address];
-    }
-    match host {
-        "" | "*" => return vec![Ipv4Addr::UNSPECIFIED.into()],
-        "localhost" => return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-        _ => {}
-    }
-    let lines = untrusted_hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
-    lines
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let address = words.next()?.parse().ok()?;
-            words.any(|name| name.eq_ignore_ascii_case(host)).then_some(address)
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_have_addresses() {
-        let hosts = "127.0.0.1 localhost box\n# 9.9.9.9 no\n::1 Box # comment\nnonsense box\n";
-        for (host, expected) in [
-            ("127.0.0.2", &["127.0.0.2"][..]),
-            ("[::1]", &["::1"]),
-            ("localhost", &["127.0.0.1", "::1"]),
-            ("", &["0.0.0.0"]),
-            ("box", &["127.0.0.1", "::1"]),
-            ("comment", &[]),
-        ] {
-            let found: Vec<String> = parse_addresses(hosts, host).iter().map(ToString::to_string).collect();
-            assert_eq!(found, expected, "{host}");
-        }
-    }
 }

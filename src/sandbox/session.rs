@@ -129,9 +129,12 @@ impl From<crate::sys::SysError> for NotStarted {
 fn start(channel: &Channel, command: &Command, descriptors: Vec<OwnedFd>) -> Result<Started, NotStarted> {
     process::become_subreaper()?;
     let signals = Signals::receive(&[Signal::SIGCHLD])?;
-    let pair = command.terminal.map(|size| -> SysResult<_> {
+    let pair = command.terminal.as_ref().map(|wanted| -> SysResult<_> {
         let (master, slave) = terminal::open_pair(Path::new("/dev/ptmx"))?;
-        terminal::set_size(&master, size)?;
+        terminal::set_size(&master, wanted.size)?;
+        if !wanted.modes.is_empty() {
+            terminal::set_modes(&slave, &wanted.modes)?;
+        }
         Ok((master, slave))
     });
     let (master, slave) = match pair.transpose()? {

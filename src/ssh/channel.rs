@@ -11,7 +11,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use super::SshError;
-use crate::sandbox::channel::{Bytes, Channel as BoxChannel};
+use crate::sandbox::channel::{Bytes, Channel as BoxChannel, Terminal};
 use crate::sys::process::Ended;
 use crate::sys::terminal::Size;
 
@@ -43,10 +43,8 @@ pub struct Source {
 pub struct WantedTerminal {
     /// `TERM`.
     pub name: String,
-    /// Its size.
-    pub size: Size,
-    /// Its modes.
-    pub modes: Vec<(u8, u32)>,
+    /// Everything else of it.
+    pub terminal: Terminal,
 }
 
 /// What a session is to have, while it has not been said what it runs.

@@ -57,8 +57,12 @@ pub fn text(hosts: &[Host], program: &Path, keys: &KeyFiles) -> String {
     for host in hosts {
         text += &block(&host.name, &format!("'{}'", host.name), &host.user, program, keys);
     }
-    text + &block("*", "%n", "root", program, keys)
+    text + &block(OTHERS, "'%n'", "root", program, keys)
 }
+
+/// Boxes that are not in the file yet. The command is for the user's shell, where what is between quotes means nothing:
+/// so there must be no quote in a name, nor, for `fish`, a backslash. Newer clients refuse such names themselves.
+const OTHERS: &str = r#""!*'*" "!*\\*" *"#;
 
 fn block(pattern: &str, name: &str, user: &str, program: &Path, keys: &KeyFiles) -> String {
     // The command is for a shell, and `%` means something to ssh.
@@ -66,7 +70,7 @@ fn block(pattern: &str, name: &str, user: &str, program: &Path, keys: &KeyFiles)
     let quoted = |path: PathBuf| format!("\"{}\"", path.to_string_lossy().replace('%', "%%"));
     format!(
         "\nHost {pattern}{DOMAIN}\n\
-        \x20 ProxyCommand '{program}' ssh-proxy {name}\n\
+        \x20 ProxyCommand '{program}' ssh-proxy -- {name}\n\
         \x20 User {user}\n\
         \x20 IdentityFile {}\n\
         \x20 IdentitiesOnly yes\n\
@@ -198,11 +202,11 @@ mod tests {
         let hosts = [Host { name: "shop".into(), user: "dev".into() }];
         let text = text(&hosts, Path::new("/it's 100%/devbox"), &KeyFiles::new(&paths));
         assert!(text.contains("\nHost shop.devbox\n"), "{text}");
-        assert!(text.contains(r"  ProxyCommand '/it'\''s 100%%/devbox' ssh-proxy 'shop'"), "{text}");
+        assert!(text.contains(r"  ProxyCommand '/it'\''s 100%%/devbox' ssh-proxy -- 'shop'"), "{text}");
         assert!(
             text.contains("  User dev\n") && text.contains("  IdentityFile \"/h/data/ssh/id_ed25519\"\n"),
             "{text}"
         );
-        assert!(text.ends_with(&block("*", "%n", "root", Path::new("/it's 100%/devbox"), &KeyFiles::new(&paths))));
+        assert!(text.ends_with(&block(OTHERS, "'%n'", "root", Path::new("/it's 100%/devbox"), &KeyFiles::new(&paths))));
     }
 }

@@ -3,6 +3,7 @@
 use super::SshError;
 use crate::sandbox::channel::Bytes;
 use crate::sys::terminal::Size;
+use crate::sys::terminal::modes::Mode;
 use crate::wire::Reader;
 
 /// A request on a session's channel.
@@ -15,7 +16,7 @@ pub enum Request {
         /// Its size.
         size: Size,
         /// Number and value.
-        modes: Vec<(u8, u32)>,
+        modes: Vec<Mode>,
     },
     /// A variable of the environment.
     Variable(String, Bytes),
@@ -63,7 +64,7 @@ fn size(reader: &mut Reader<'_>) -> Result<Size, SshError> {
 }
 
 /// Numbers and values, up to the first that has no value.
-fn modes(untrusted: &[u8]) -> Vec<(u8, u32)> {
+fn modes(untrusted: &[u8]) -> Vec<Mode> {
     let mut reader = Reader::new(untrusted);
     let mut modes = Vec::new();
     while let Ok(number @ 1..160) = reader.byte() {

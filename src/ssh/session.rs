@@ -15,7 +15,7 @@ use super::server::{Server, io};
 use super::{SshError, message};
 use crate::boxes::session::What;
 use crate::paths;
-use crate::sandbox::channel::{self as conversation, Bytes, Control, Reply, Stream};
+use crate::sandbox::channel::{self as conversation, Bytes, Control, Reply, Stream, Terminal};
 use crate::sys::process::Ended;
 use crate::sys::terminal;
 use crate::wire::Writer;
@@ -42,7 +42,7 @@ impl Server<'_> {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(false) };
         match (&mut channel.purpose, request) {
             (Purpose::Prepared(prepared), Request::Terminal { name, size, modes }) => {
-                prepared.terminal = Some(WantedTerminal { name, size, modes });
+                prepared.terminal = Some(WantedTerminal { name, terminal: Terminal { size, modes } });
                 Ok(true)
             }
             (Purpose::Prepared(prepared), Request::Variable(name, value)) => {
@@ -109,7 +109,7 @@ impl Server<'_> {
         match &prepared.terminal {
             Some(wanted) => {
                 command.streams = [Stream::Terminal; 3];
-                command.terminal = Some(wanted.size);
+                command.terminal = Some(wanted.terminal.clone());
             }
             None => streams = Some(pipes().map_err(io("make a pipe"))?),
         }

@@ -9,6 +9,8 @@ use rustix::termios::{OptionalActions, Termios, Winsize};
 
 use super::{Context, SysError, SysResult};
 
+pub mod modes;
+
 /// Opens a new terminal in the devpts whose multiplexer is `ptmx`: (master, slave).
 pub fn open_pair(ptmx: &Path) -> SysResult<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -53,6 +55,13 @@ pub fn set_size(terminal: impl AsFd, size: Size) -> SysResult<()> {
         ws_ypixel: size.height_pixels,
     };
     rustix::termios::tcsetwinsize(terminal, size).call(|| "tcsetwinsize".to_owned())
+}
+
+/// Changes these modes of a terminal, and no others.
+pub fn set_modes(terminal: impl AsFd, untrusted_modes: &[modes::Mode]) -> SysResult<()> {
+    let before = rustix::termios::tcgetattr(&terminal).call(|| "tcgetattr".to_owned())?;
+    let after = modes::applied(&before, untrusted_modes);
+    rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &after).call(|| "tcsetattr".to_owned())
 }
 
 /// A terminal in raw mode, put back as it was when this is dropped.

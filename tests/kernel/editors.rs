@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::require;
+use crate::support;
 use crate::support::devbox::Devbox;
 
 /// A project with shims in `[TEST]/bin`.
@@ -110,12 +111,12 @@ fn own(test: &Devbox) -> String {
 const EDIT: &str = r#"
 local id = vim.lsp.start_client({ cmd = { arg_server }, root_dir = vim.fn.getcwd() })
 vim.lsp.buf_attach_client(0, id)
-vim.wait(60000, function() return #vim.diagnostic.get(0) > 0 end, 20)
+vim.wait(patience_ms, function() return #vim.diagnostic.get(0) > 0 end, 20)
 local diagnostic = vim.diagnostic.get(0)[1] or {}
 io.stdout:write(tostring(diagnostic.lnum), ": ", tostring(diagnostic.message), "\n")
 vim.api.nvim_win_set_cursor(0, { 4, 10 })
 vim.lsp.buf.definition()
-vim.wait(60000, function() return vim.api.nvim_buf_get_name(0):match("only%-here.h") ~= nil end, 20)
+vim.wait(patience_ms, function() return vim.api.nvim_buf_get_name(0):match("only%-here.h") ~= nil end, 20)
 io.stdout:write(table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), "\n"), "\n")
 vim.cmd("qa!")
 "#;
@@ -126,7 +127,8 @@ fn neovim_finds_the_definition_in_a_header_of_the_box() {
     let test = with_shims(&["clangd"]);
     test.sh("echo 'int only_here(void);' > /usr/include/only-here.h").any_stderr().run();
     test.file("main.c", "#include <only-here.h>\nint main(void) {\n  undefined_thing;\n  return only_here();\n}\n");
-    let server = format!("local arg_server = '{}'\n", test.path("bin/clangd").display());
+    let server = test.path("bin/clangd");
+    let server = format!("local arg_server, patience_ms = '{}', {}\n", server.display(), support::PATIENCE.as_millis());
     fs::write(test.path("edit.lua"), server + EDIT).unwrap();
     let like = shim(&test, "clangd");
     let mut editor = Command::new("nvim");

@@ -42,10 +42,9 @@ fn the_size_follows() {
     require!(Userns, Overlay);
     let test = Devbox::host();
     let mut terminal = enter(&test);
-    terminal.send("stty size\n");
-    terminal.wait_for_text("24 80");
+    terminal.send("stty size; while [ \"$(stty size)\" = '24 80' ]; do :; done; stty size\n");
+    terminal.wait_for(|screen| screen.contents().lines().any(|line| line == "24 80"));
     terminal.resize(40, 100);
-    terminal.send("stty size\n");
     terminal.wait_for_text("40 100");
     terminal.send("exit\n");
     assert_eq!(terminal.wait_exit().code(), Some(0));
@@ -155,7 +154,12 @@ fn two_panes_of_tmux() {
     tmux.current_dir(test.project()).env_clear();
     tmux.envs(template.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut terminal = Terminal::spawn(&tmux, 30, 100);
-    terminal.wait_for(|screen| screen.contents().matches("# ").count() >= 2);
+    // Each has its prompt; that of the upper one alone may be drawn twice.
+    terminal.wait_for(|screen| {
+        let screen = screen.contents();
+        let lines: Vec<&str> = screen.lines().collect();
+        [lines.get(..14), lines.get(15..)].iter().all(|half| half.is_some_and(|half| half.concat().contains("# ")))
+    });
     // The lower pane is the active one.
     terminal.send("echo of-the-lower > /tmp/note; stty size\n");
     terminal.wait_for_text("14 100");

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::support::PATIENCE;
 use crate::support::devbox::Devbox;
+use crate::support::files::wait_for_change;
 use crate::support::processes::wait_end;
 
 /// A box, and what clients are told of it.
@@ -76,16 +77,12 @@ impl Client {
         let path = self.test.path("master");
         let mut command = self.ssh(&["-M", "-N", "-S", path.to_str().expect("a plain name")], "");
         let mut child = command.stdin(Stdio::piped()).spawn().expect("start ssh");
-        let deadline = Instant::now() + PATIENCE;
-        while !self.check(&path) {
-            assert!(Instant::now() < deadline && child.try_wait().expect("wait").is_none(), "there is no master");
-        }
+        // It gets this name when it listens.
+        wait_for_change(&self.test.path(""), "a master", || {
+            assert!(child.try_wait().expect("wait").is_none(), "ssh has ended");
+            path.exists()
+        });
         Master { child, path }
-    }
-
-    fn check(&self, path: &std::path::Path) -> bool {
-        let mut command = self.ssh(&["-O", "check", "-S", path.to_str().expect("a plain name")], "");
-        command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("start ssh").success()
     }
 }
 

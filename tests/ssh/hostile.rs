@@ -1,5 +1,6 @@
 //! Clients that are none.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -93,6 +94,34 @@ fn output_that_nobody_reads_waits_in_the_box() {
 fn resident_kib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
+}
+
+#[test]
+fn names_are_names_whatever_is_in_them() {
+    require!(Userns, Overlay, Program("ssh"), Program("zsh"), Program("fish"));
+    let client = Client::new("");
+    let config = fs::read_to_string(client.config()).expect("read");
+    let others = config.rsplit("\nHost ").next().expect("what is for other boxes");
+    // What would end the quotes around a name is not for us.
+    assert!(others.starts_with(r#""!*'*" "!*\\*" *.devbox"#), "{others}");
+    let line = others.lines().find_map(|line| line.trim().strip_prefix("ProxyCommand ")).expect("a command");
+    let own = format!("'{}' ssh-proxy -- ", client.test.path("devbox").display());
+    let argument = line.strip_prefix(&own).expect("one argument");
+    for name in
+        ["-oFoo.devbox", "x;touch y.devbox", "$(touch y)`touch y`.devbox", "\"a b\"|&<>(){}!*?~#%.devbox", "\n.devbox"]
+    {
+        for shell in ["sh", "bash", "zsh", "fish"] {
+            let mut command = client.program(shell);
+            command.args(["-c", &format!("exec printf '[%s]' {}", argument.replace("%n", name))]);
+            assert_eq!(ended(command, b""), (0, format!("[{name}]"), String::new()), "{shell}");
+        }
+        let mut command = client.program("ssh");
+        command.arg("-F").arg(client.config()).arg("--").arg(name);
+        assert_eq!(ended(command, b"").0, 255, "{name}");
+        let (status, _, errors) = ended(client.test.command(["ssh-proxy", "--", name]), b"");
+        assert!(status == 1 && errors.contains("there is no box `"), "{name}: {status} {errors}");
+    }
+    assert!(!client.test.path("y").exists() && !client.test.path("y.devbox").exists());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Commands and terminals.
 
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use crate::client::{Client, ended, noise, output, text};
 use crate::require;
 use crate::support::background::Background;
+use crate::support::files::wait_for_change;
 use crate::support::processes;
 use crate::support::terminal::Terminal;
 
@@ -39,11 +41,14 @@ fn bytes_pass_unchanged_in_both_directions_at_once() {
 fn the_end_of_input_and_output_are_told_apart() {
     require!(Userns, Overlay, Program("ssh"));
     let client = Client::new("");
-    // The output ends long before the command does, and its status comes back nevertheless.
-    assert_eq!(
-        client.run(&["-n"], "echo first; exec >&- 2>&-; sleep 0.2; exit 9"),
-        (9, "first\n".into(), String::new())
-    );
+    // The output ends before the command does, and its status comes back nevertheless.
+    let project = client.test.project();
+    let script = format!("echo first; exec >&- 2>&-; : >{}/closed; read line; exit 9", project.display());
+    let mut session = Background::start(client.ssh(&[], &script));
+    session.expect("first");
+    wait_for_change(&project, "the output is closed", || project.join("closed").exists());
+    session.say("now");
+    assert_eq!(session.wait().code(), Some(9));
     // What is left behind keeps the output open, as with any ssh server; without output it keeps nobody.
     assert_eq!(client.run(&["-n"], "sleep 1000 >/dev/null 2>&1 & echo done"), (0, "done\n".into(), String::new()));
 }
@@ -79,15 +84,40 @@ fn variables_are_passed_on_if_they_are_meant_for_others() {
 
 #[test]
 fn a_terminal_has_name_and_size() {
-    require!(Userns, Overlay, Program("ssh"));
+    require!(Userns, Overlay, Program("ssh"), Program("python3"));
     let client = Client::new("");
-    let script = "trap 'stty size; exit 5' WINCH; echo $TERM; stty size; sleep 1000 & wait";
-    let mut terminal = Terminal::spawn(&client.ssh(&["-t", "-q"], script), 30, 100);
+    // The signal is blocked before the first size is shown, so that it cannot come too early to be waited for.
+    let script = "import os, signal, subprocess\n\
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])\n\
+        print(os.environ['TERM'], flush=True)\n\
+        subprocess.run(['stty', 'size'])\n\
+        signal.sigwait([signal.SIGWINCH])\n\
+        subprocess.run(['stty', 'size'])\n\
+        exit(5)\n";
+    client.test.file("size.py", script);
+    let script = format!("exec python3 {}/size.py", client.test.project().display());
+    let mut terminal = Terminal::spawn(&client.ssh(&["-t", "-q"], &script), 30, 100);
     terminal.wait_for_text("xterm-256color");
     terminal.wait_for_text("30 100");
     terminal.resize(40, 90);
     terminal.wait_for_text("40 90");
     assert_eq!(terminal.wait_exit().code(), Some(5));
+}
+
+#[test]
+fn a_terminal_has_the_modes_of_the_clients() {
+    require!(Userns, Overlay, Program("ssh"));
+    let client = Client::new("");
+    let (here, there) = (client.test.path("here"), client.test.project().join("there"));
+    let mut ssh = client.program("sh");
+    let script = "stty erase ^H intr ^T quit undef -ixon ixany -iutf8 -echoctl tostop -onlcr 9600; stty -a >\"$1\"; shift; \"$@\"";
+    let inner = client.ssh(&["-t", "-q"], &format!("stty -a >{}", text(&there)));
+    ssh.args(["-c", script, "sh", text(&here)]).arg(inner.get_program()).args(inner.get_args());
+    let mut terminal = Terminal::spawn(&ssh, 30, 100);
+    assert!(terminal.wait_exit().success());
+    let [here, there] = [here, there].map(|path| fs::read_to_string(path).expect("read"));
+    assert!(here.contains("quit = <undef>") && here.contains("speed 9600"), "{here}");
+    assert_eq!(there, here);
 }
 
 #[test]
@@ -116,7 +146,7 @@ fn a_hundred_sessions_share_one_connection() {
     let mut sessions: Vec<_> = (0..100).map(start).collect();
     let inputs: Vec<_> = sessions.iter_mut().map(|session| session.stdin.take().expect("a pipe")).collect();
     for mut input in inputs {
-        std::io::Write::write_all(&mut input, b"hello\n").expect("write");
+        input.write_all(b"hello\n").expect("write");
     }
     for (number, mut session) in sessions.into_iter().enumerate() {
         let mut line = String::new();

@@ -16,9 +16,11 @@ const MAX_POINTERS: usize = 64;
 /// The longest name, in bytes of the message.
 const MAX_NAME: usize = 255;
 
-const TYPE_A: u16 = 1;
+/// Records with an address of version 4.
+pub const TYPE_A: u16 = 1;
 const TYPE_CNAME: u16 = 5;
-const TYPE_AAAA: u16 = 28;
+/// And of version 6.
+pub const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u16 = 41;
 const CLASS_IN: u16 = 1;
 
@@ -104,6 +106,23 @@ pub enum Data {
     Address(IpAddr),
     /// The name is another name for this one.
     Alias(String),
+}
+
+/// A query of our own for the records of one kind, that asks the server to look further. `None`: that is no name.
+#[must_use]
+pub fn query(id: u16, name: &str, kind: u16) -> Option<Vec<u8>> {
+    let mut message = id.to_be_bytes().to_vec();
+    message.extend(RECURSION_DESIRED.to_be_bytes());
+    message.extend([0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.trim_end_matches('.').split('.') {
+        message.push(u8::try_from(label.len()).ok().filter(|size| (1..64).contains(size))?);
+        message.extend(label.as_bytes());
+    }
+    message.push(0);
+    let fits = message.len() - HEADER <= MAX_NAME;
+    message.extend(kind.to_be_bytes());
+    message.extend(CLASS_IN.to_be_bytes());
+    fits.then_some(message)
 }
 
 /// Reads a query: one question, nothing answered yet.

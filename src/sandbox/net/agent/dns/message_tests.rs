@@ -162,3 +162,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn queries_of_our_own() {
+    for name in ["shop.example", "shop.example."] {
+        assert_eq!(super::query(7, name, TYPE_AAAA), Some(query("shop.example", TYPE_AAAA, None)));
+    }
+    let long = ["a"; 128].join(".");
+    for name in ["", ".", "a..b", &"a".repeat(64), &long] {
+        assert_eq!(super::query(7, name, TYPE_A), None, "{name}");
+    }
+}
