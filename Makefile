@@ -3,8 +3,10 @@ DESTDIR ?=
 CARGO ?= cargo
 bindir = $(DESTDIR)$(PREFIX)/bin
 datadir = $(DESTDIR)$(PREFIX)/share
+# Where zsh looks; distributions have a place of their own for what packages bring.
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 
-.PHONY: build test test-unit test-cli test-kernel test-images test-build test-security test-ssh test-vm lint bench fuzz install completions clean
+.PHONY: build test test-unit test-cli test-kernel test-images test-build test-security test-ssh test-vm lint bench fuzz install deb completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -59,10 +61,17 @@ BIN ?= target/release/devbox
 install: $(if $(filter command line,$(origin BIN)),,build)
 	install -D -m 0755 $(BIN) $(bindir)/devbox
 	install -D -m 0644 shell-completions/devbox.bash $(datadir)/bash-completion/completions/devbox
-	install -D -m 0644 shell-completions/_devbox $(datadir)/zsh/site-functions/_devbox
+	install -D -m 0644 shell-completions/_devbox $(DESTDIR)$(ZSHDIR)/_devbox
 	install -D -m 0644 shell-completions/devbox.fish $(datadir)/fish/vendor_completions.d/devbox.fish
-	install -d -m 0755 $(datadir)/man/man1
-	$(BIN) man $(datadir)/man/man1
+	install -d -m 0755 $(datadir)/devbox/profiles
+	install -m 0644 profiles/*.toml $(datadir)/devbox/profiles
+	$(BIN) profile schema >$(datadir)/devbox/devbox.schema.json
+	chmod 0644 $(datadir)/devbox/devbox.schema.json
+	umask 022 && $(BIN) man $(datadir)/man
+
+# target/devbox_VERSION_ARCHITECTURE.deb
+deb: $(if $(filter command line,$(origin BIN)),,build)
+	scripts/deb $(BIN) target
 
 # After a change of the commands; `tests/cli` compares.
 completions:

@@ -30,6 +30,7 @@
 //! | [`doctor`] | what this machine lacks, and the command that mends it |
 //! | [`error`] | every error as it is shown, with its hints |
 //! | [`ui`] | the terminal: colour, progress, sanitising |
+//! | [`help`] | pages about topics, for the terminal and for `man` |
 //! | [`cli`] | the commands |
 
 pub mod base;
@@ -40,6 +41,7 @@ pub mod devcontainer;
 pub mod doctor;
 pub mod editor;
 pub mod error;
+pub mod help;
 pub mod image;
 pub mod limits;
 pub mod paths;

@@ -31,7 +31,8 @@ use upkeep::{CheckArgs, GcArgs};
 /// In a project's folder, `devbox enter` gives a shell as root in a root file system of the project's own. The folder
 /// is there, at the same path; nothing else of the host can be touched.
 #[derive(Debug, Parser)]
-#[command(name = "devbox", version, propagate_version = true, subcommand_required = true)]
+#[command(name = "devbox", version, propagate_version = true, subcommand_required = true, disable_help_subcommand = true)]
+#[command(after_help = topics())]
 pub struct Cli {
     /// Behave as if started in this folder
     #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
@@ -132,8 +133,16 @@ pub enum Command {
     Config(ConfigArgs),
     /// Print the completions of a shell
     Completions(Completions),
-    /// Print the manual page, or write those of all commands
+    /// Print the manual page, or write those of all commands and topics
     Man(Man),
+    /// Show the help of a command, or a page about a topic
+    Help(Help),
+}
+
+/// The line that names the topics.
+fn topics() -> String {
+    let names: Vec<&str> = crate::help::TOPICS.iter().map(|topic| topic.name).collect();
+    format!("`devbox help TOPIC` has a page about each of these topics:\n  {}", names.join(", "))
 }
 
 /// How a listing is printed.
@@ -380,10 +389,18 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
+/// `help`.
+#[derive(Debug, Args)]
+pub struct Help {
+    /// A topic, or the words of a command; by default, all commands are listed
+    #[arg(value_name = "TOPIC|COMMAND", add = ArgValueCandidates::new(complete::help))]
+    pub words: Vec<String>,
+}
+
 /// `man`.
 #[derive(Debug, Args)]
 pub struct Man {
-    /// Where the pages go; by default, the first one is printed
+    /// Where the pages go, below `man1`, `man5` and `man7`; by default, the first one is printed
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub target: Option<PathBuf>,
 }

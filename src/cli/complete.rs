@@ -7,10 +7,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use clap::{Command, CommandFactory};
 use clap_complete::CompletionCandidate;
 
 use crate::boxes::{BoxDir, list, state};
+use crate::cli::args::Cli;
 use crate::editor::shim;
+use crate::help::TOPICS;
 use crate::image::reference::Reference;
 use crate::image::store::Store;
 use crate::paths::Paths;
@@ -24,6 +27,18 @@ fn paths() -> Option<Paths> {
 
 fn candidate(name: String, explanation: &str) -> CompletionCandidate {
     CompletionCandidate::new(name).help(Some(sanitize(explanation).into_owned().into()))
+}
+
+/// Topics and commands that there is help about.
+#[must_use]
+pub fn help() -> Vec<CompletionCandidate> {
+    let topics = TOPICS.iter().map(|topic| candidate(topic.name.to_owned(), topic.summary));
+    let commands = Cli::command();
+    let about = |command: &Command| command.get_about().map(ToString::to_string).unwrap_or_default();
+    let commands = commands.get_subcommands().filter(|command| !command.is_hide_set());
+    let is_topic = |name: &str| TOPICS.iter().any(|topic| topic.name == name);
+    let commands = commands.filter(|command| !is_topic(command.get_name()));
+    topics.chain(commands.map(|command| candidate(command.get_name().to_owned(), &about(command)))).collect()
 }
 
 /// Names of boxes.

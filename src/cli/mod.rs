@@ -107,6 +107,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Doctor(args) => doctor::run(args.format),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(args.shell),
+        Command::Help(args) => help::run(&args.words),
         Command::Man(Man { target: None }) => man::print_first(),
         Command::Man(Man { target: Some(target) }) => man::write_all(&folder()?.join(target)),
     }

@@ -45,6 +45,12 @@ pub fn color_on_stderr() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
+/// Whether `stdout` shows colours.
+#[must_use]
+pub fn color_on_stdout() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// Shows an error with its causes and hints.
 pub fn show_error(error: &Error) {
     match &error.message {

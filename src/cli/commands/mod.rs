@@ -23,6 +23,7 @@ pub mod editor;
 pub mod export;
 pub mod freeze;
 pub mod gc;
+pub mod help;
 pub mod image;
 pub mod import;
 pub mod init;
