@@ -129,44 +129,6 @@ fn every_make_target_that_is_mentioned_exists() {
     }
 }
 
-#[test]
-fn make_install_puts_everything_in_its_place() {
-    let target = tempfile::tempdir().expect("a temporary directory");
-    let output = Command::new("make")
-        .current_dir(root())
-        .arg("install")
-        .arg(format!("BIN={}", env!("CARGO_BIN_EXE_devbox")))
-        .arg(format!("DESTDIR={}", target.path().display()))
-        .arg("PREFIX=/usr")
-        .output()
-        .expect("run make");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for (file, mode) in [
-        ("bin/devbox", 0o755),
-        ("share/bash-completion/completions/devbox", 0o644),
-        ("share/zsh/site-functions/_devbox", 0o644),
-        ("share/fish/vendor_completions.d/devbox.fish", 0o644),
-        ("share/man/man1/devbox.1", 0o644),
-        ("share/man/man1/devbox-snapshot-create.1", 0o644),
-    ] {
-        let meta = fs::metadata(target.path().join("usr").join(file)).expect(file);
-        assert!(meta.is_file() && meta.len() > 0, "{file}");
-        assert_eq!(meta.permissions().mode() & 0o777, mode, "{file}");
-    }
-}
-
-#[test]
-fn a_failed_install_is_noticed() {
-    let target = tempfile::tempdir().expect("a temporary directory");
-    let destination = format!("DESTDIR={}", target.path().display());
-    let output = Command::new("make")
-        .current_dir(root())
-        .args(["install", "BIN=/nonexistent/devbox", &destination])
-        .output()
-        .expect("run make");
-    assert!(!output.status.success());
-}
-
 /// The binary, for a user without any configuration.
 fn devbox(arguments: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_devbox"));

@@ -31,7 +31,13 @@ use upkeep::{CheckArgs, GcArgs};
 /// In a project's folder, `devbox enter` gives a shell as root in a root file system of the project's own. The folder
 /// is there, at the same path; nothing else of the host can be touched.
 #[derive(Debug, Parser)]
-#[command(name = "devbox", version, propagate_version = true, subcommand_required = true, disable_help_subcommand = true)]
+#[command(
+    name = "devbox",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    disable_help_subcommand = true
+)]
 #[command(after_help = topics())]
 pub struct Cli {
     /// Behave as if started in this folder

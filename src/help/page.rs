@@ -163,7 +163,8 @@ fn marked(rest: &str, before: Option<char>) -> Option<(Span, &str)> {
         return Some((Span::Strong(inner.replace('`', "")), after));
     }
     if let Some((inner, after)) = between("*") {
-        let stands_free = before.is_none_or(|c| !c.is_alphanumeric()) && !inner.starts_with(' ') && !inner.ends_with(' ');
+        let stands_free =
+            before.is_none_or(|c| !c.is_alphanumeric()) && !inner.starts_with(' ') && !inner.ends_with(' ');
         return stands_free.then(|| (Span::Emphasis(inner.to_owned()), after));
     }
     let (text, after) = rest.strip_prefix('[')?.split_once("](")?;

@@ -128,6 +128,9 @@ mod tests {
         let topic = Topic::find("limits").expect("a topic");
         let page = render(topic, "1.0-x");
         assert!(page.starts_with(".TH devbox\\-limits 7 \"\" \"devbox 1.0\\-x\" \"devbox\"\n.SH NAME\n"), "{page}");
-        assert!(page.contains("\\fBdevbox\\-networks\\fR(7)") && !page.contains("\\fBdevbox\\-limits\\fR(7)"), "{page}");
+        assert!(
+            page.contains("\\fBdevbox\\-networks\\fR(7)") && !page.contains("\\fBdevbox\\-limits\\fR(7)"),
+            "{page}"
+        );
     }
 }

@@ -142,13 +142,16 @@ Commands:
   doctor       Look for what this machine lacks, and say how to mend it
   config       Show where devbox keeps its files, and your own configuration
   completions  Print the completions of a shell
-  man          Print the manual page, or write those of all commands
-  help         Print this message or the help of the given subcommand(s)
+  man          Print the manual page, or write those of all commands and topics
+  help         Show the help of a command, or a page about a topic
 
 Options:
   -C, --directory <DIR>  Behave as if started in this folder
   -h, --help             Print help (see more with '--help')
   -V, --version          Print version
+
+`devbox help TOPIC` has a page about each of these topics:
+  profiles, images, builds, locks, networks, limits, security, editors, devcontainers
 ";
     assert_eq!(help, expected);
 }

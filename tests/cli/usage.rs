@@ -11,6 +11,53 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
+fn help_about_topics_and_commands() {
+    let test = Devbox::new();
+    let shown = |words: &[&str]| test.args(["help"].iter().chain(words)).any_stdout().run().stdout;
+    for (words, expected) in [
+        (&["networks"][..], "The network of a box\n\n  Ports"),
+        (&["network"], "The network of a box\n"),
+        (&["limits"], "Limits\n\n"),
+        (&["profile"], "Look at profiles\n"),
+        (&["snapshot", "create"], "Keep the state of a box under a name\n\nUsage: devbox snapshot create "),
+        (&[], "A rootless sandbox for developer environments\n\n"),
+    ] {
+        assert!(shown(words).starts_with(expected), "{words:?}\n{}", shown(words));
+    }
+    assert!(shown(&["limits"]).ends_with("`devbox limits --help`\n"), "a word that is both names the other");
+    for (words, expected) in [
+        (&["netwroks"][..], "error: there is no command and no topic `netwroks`\nhint: did you mean `networks`?\n"),
+        (&["snapshot", "creat"], "error: `devbox snapshot` has no command `creat`\nhint: did you mean `create`?\n"),
+        (
+            &["image", "x\x1b"],
+            "error: `devbox image` has no command `x\\u{1b}`\nhint: `devbox help image` shows what it has\n",
+        ),
+    ] {
+        test.args(["help"].iter().chain(words)).stderr(expected).status(2).run();
+    }
+    let unknown = test.args(["help", "frobnicate"]).any_stderr().status(2).run().stderr;
+    assert!(unknown.contains("`profiles`, `images`"), "{unknown}");
+}
+
+#[test]
+fn help_in_a_terminal_has_a_pager() {
+    let mut test = Devbox::new();
+    // It is a shell's line, and gets the whole page.
+    test.env("PAGER", "grep -c . && cat");
+    let mut terminal = test.terminal(["help", "limits"], 24, 80);
+    terminal.wait_exit();
+    let number = terminal.screen().contents();
+    assert!(number.trim().parse::<u32>().is_ok_and(|lines| lines > 20), "{number}");
+    // Without it, or where it is missing, the page is there all the same.
+    for pager in ["", "cat", "/nonexistent/pager"] {
+        test.env("PAGER", pager);
+        let mut terminal = test.terminal(["help", "limits"], 24, 80);
+        terminal.wait_exit();
+        assert!(terminal.screen().contents().contains("devbox limits --help"), "{pager}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_status_2() {
     let test = Devbox::new();
     for (args, expected) in [

@@ -8,3 +8,4 @@ mod support;
 mod delegated;
 mod doctor;
 mod limits;
+mod package;

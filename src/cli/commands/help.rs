@@ -84,15 +84,16 @@ fn path(command: &Command) -> String {
 fn show(text: &str) -> Outcome {
     let pager = match variable("PAGER") {
         Some(pager) if pager.is_empty() || pager == "cat" => None,
-        Some(_) => Some("$PAGER"),
-        None => variable("PATH").and_then(|path| which::which_in("less", Some(path), "/").ok()).map(|_| "less"),
+        // A line for the shell, as for git.
+        Some(line) => Some(line),
+        None => variable("PATH").and_then(|path| which::which_in("less", Some(path), "/").ok()).map(|_| "less".into()),
     };
     let Some(pager) = pager.filter(|_| std::io::stdout().is_terminal()) else { return print(text) };
     let failed = |error: std::io::Error| {
         Error::new(format!("cannot show this with a pager: {error}")).hint("`PAGER=cat devbox help` does without one")
     };
     let mut command = Process::new("/bin/sh");
-    command.args(["-c", &format!("exec {pager}")]).stdin(Stdio::piped());
+    command.arg("-c").arg(pager).stdin(Stdio::piped());
     if variable("LESS").is_none() {
         // Colours; the text stays on the screen; nothing to leave where it fits on one.
         command.env("LESS", "RXF");
