@@ -108,7 +108,7 @@ fn shells_load_their_completions() {
     require!(Program("bash"), Program("zsh"), Program("fish"));
     let (target, usr) = installed();
     let shell = |program: &str, script: &str| {
-        let path = format!("{}:{}", usr.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", usr.join("bin").display());
         run(Command::new(program)
             .args(if program == "zsh" { &["-f", "-c"][..] } else { &["-c"] })
             .args([script, program])
