@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::directory::BoxDir;
-use super::error::{BoxesResult, IoContext};
+use super::error::{BoxesError, BoxesResult, IoContext};
 use super::events::{EventKind, read_events};
-use super::list;
 use super::session::SessionError;
+use super::{list, running, state};
+use crate::limits::adoption::adopt;
+use crate::limits::device;
 use crate::limits::group::Group;
 use crate::limits::host::{self, Unheld};
 use crate::limits::state::State;
@@ -19,6 +21,8 @@ use crate::paths::Paths;
 use crate::profile::LoadedProfile;
 use crate::progress::Progress;
 use crate::sandbox::attach::Outcome;
+use crate::sandbox::channel::{Failure, Phase};
+use crate::sandbox::control::{self, Request};
 use crate::sys::SysError;
 use crate::userns::idmap::IdMode;
 
@@ -36,12 +40,20 @@ pub enum ChangeError {
     #[error("the box does not run")]
     Stopped,
     /// It has no cgroup.
-    #[error("`{key}` needs a cgroup, and the running box has none{}", if reason.is_none() { ": it was started without such limits" } else { "" })]
+    #[error("`{key}` needs a cgroup, and the running box has none")]
     NoGroup {
         /// What was to be changed.
         key: Key,
-        /// Why it has none; `None`: it was started without limits.
-        reason: Option<String>,
+        /// Why it has none and can have none.
+        reason: String,
+    },
+    /// This machine does not hold it.
+    #[error("`{key}` does not hold here: {reason}")]
+    Unheld {
+        /// What was to be changed.
+        key: Key,
+        /// Why not.
+        reason: String,
     },
     /// It is a property of what was mounted.
     #[error("`{key}` cannot be changed while the box runs")]
@@ -60,6 +72,9 @@ pub enum ChangeError {
     /// What was set could not be noted.
     #[error("cannot write down the new limits of the box")]
     Note(#[source] std::io::Error),
+    /// What the box is cannot be read.
+    #[error(transparent)]
+    Record(#[from] BoxesError),
 }
 
 impl ChangeError {
@@ -67,8 +82,10 @@ impl ChangeError {
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         match self {
-            Self::NoGroup { key, .. } | Self::Fixed { key } | Self::Kernel { key, .. } => Some(*key),
-            Self::Stopped | Self::Note(_) => None,
+            Self::NoGroup { key, .. } | Self::Unheld { key, .. } | Self::Fixed { key } | Self::Kernel { key, .. } => {
+                Some(*key)
+            }
+            Self::Stopped | Self::Note(_) | Self::Record(_) => None,
         }
     }
 }
@@ -87,8 +104,7 @@ pub(super) fn plan(
     if limits.values.is_empty() {
         return Ok(Plan { runtime, ..Plan::default() });
     }
-    let unique = runtime.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    let name = format!("{}-{unique}", directory.id());
+    let name = group_name(directory, runtime.as_deref().unwrap_or(Path::new("")));
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let found = if limits.need_group() { host::probe() } else { host::Found::none() };
     let written = [directory.path(), project];
@@ -149,13 +165,20 @@ pub(super) fn sentence(unheld: &[Unheld]) -> String {
     parts.join(", ")
 }
 
+/// What the group of a box is called, that runs in `runtime`.
+fn group_name(directory: &BoxDir, runtime: &Path) -> String {
+    format!("{}-{}", directory.id(), runtime.file_name().unwrap_or_default().to_string_lossy())
+}
+
 /// Changes limits of a running box, until it stops: those that can be changed. Returns why others cannot, in the order of `changes`.
 pub fn set(directory: &BoxDir, changes: &[(Key, u64)]) -> Result<Vec<ChangeError>, ChangeError> {
     let runtime = directory.runtime();
     let mut state = State::load(&runtime).ok_or(ChangeError::Stopped)?;
+    let needs_group = changes.iter().any(|(key, _)| key.controller().is_some());
+    let lack = if needs_group && state.group.is_none() { give_group(directory, &mut state)? } else { None };
     let mut refused = Vec::new();
     for (key, value) in changes {
-        match change(&mut state, *key, *value) {
+        match change(&mut state, *key, *value, lack.as_deref()) {
             Ok(()) => _ = state.limits.values.insert(*key, *value),
             Err(error) => refused.push(error),
         }
@@ -166,7 +189,28 @@ pub fn set(directory: &BoxDir, changes: &[(Key, u64)]) -> Result<Vec<ChangeError
     Ok(refused)
 }
 
-fn change(state: &mut State, key: Key, value: u64) -> Result<(), ChangeError> {
+/// Gives a box a group that was started without one, and tells its supervisor. Otherwise returns why it can have none.
+fn give_group(directory: &BoxDir, state: &mut State) -> Result<Option<String>, ChangeError> {
+    let place = match host::probe().place {
+        Ok(place) => place,
+        Err(lack) => return Ok(Some(lack.to_string())),
+    };
+    let runtime = directory.runtime();
+    let record = state::load(directory)?;
+    let group = match adopt(&place, &group_name(directory, &runtime), state.init) {
+        Ok(group) => group,
+        Err(error) => return Ok(Some(Failure::new(Phase::Limits, &error).causes.join(": "))),
+    };
+    state.group = Some(group.path().to_owned());
+    state.devices = device::behind(&[directory.path(), &record.project]);
+    state.save(&runtime).map_err(ChangeError::Note)?;
+    let stream = running::connect_to_supervisor(directory).ok_or(ChangeError::Stopped)?;
+    control::ask(stream, &Request::Group).map_err(ChangeError::Note)?;
+    Ok(None)
+}
+
+/// `lack` is why there is no group.
+fn change(state: &mut State, key: Key, value: u64, lack: Option<&str>) -> Result<(), ChangeError> {
     let failed = |source| ChangeError::Kernel { key, source };
     match key {
         Key::Shm => Err(ChangeError::Fixed { key }),
@@ -175,11 +219,15 @@ fn change(state: &mut State, key: Key, value: u64) -> Result<(), ChangeError> {
         Key::Disk => Ok(()),
         Key::Files => crate::sys::process::limit_files(state.init, value).map_err(failed),
         _ => {
-            let Some(group) = &state.group else {
-                let reason = state.unheld.first().map(|unheld| unheld.reason.clone());
-                return Err(ChangeError::NoGroup { key, reason });
+            let Some(group) = state.group.as_deref().map(Group::at) else {
+                return Err(ChangeError::NoGroup { key, reason: lack.unwrap_or_default().to_owned() });
             };
-            Group::at(group).set(key, value, &state.devices).map_err(failed)?;
+            if let Err(reason) = group.set(key, value, &state.devices).map_err(failed)? {
+                return Err(ChangeError::Unheld { key, reason });
+            }
+            if key == Key::Memory && state.limits.get(Key::Swap).is_none() {
+                group.forbid_swap().map_err(failed)?;
+            }
             state.unheld.retain(|unheld| unheld.key != key);
             Ok(())
         }
@@ -202,7 +250,9 @@ pub(super) fn explain_end(
     let Some(id) = list::find_by_project(paths, &loaded.project)?.filter(|_| killed) else { return Ok(()) };
     let directory = BoxDir::new(paths, &id);
     // The supervisor hears of it when we do.
-    let looks = if loaded.profile.limits.values.is_empty() { 1 } else { 20 };
+    let is_limited = !loaded.profile.limits.values.is_empty()
+        || State::load(&directory.runtime()).is_some_and(|state| !state.limits.values.is_empty());
+    let looks = if is_limited { 20 } else { 1 };
     for look in 0..looks {
         if look > 0 {
             std::thread::sleep(Duration::from_millis(5));

@@ -74,7 +74,7 @@ pub(super) fn join_network(
             Ok(Some((NetTarget { net, user: descriptors.next() }, map)))
         }
         Some((control::Answer::Refused { reason }, _)) => Err(refused(reason).into()),
-        Some((control::Answer::Ports(_) | control::Answer::Tree, _)) | None => {
+        Some((control::Answer::Ports(_) | control::Answer::Tree | control::Answer::Group, _)) | None => {
             Err(refused("it has just stopped".to_owned()).into())
         }
     }

@@ -43,7 +43,7 @@ fn ask(directory: &BoxDir, request: &Request) -> Result<Vec<Forward>, PortError>
     match control::ask(stream, request)? {
         Some((Answer::Ports(ports), _)) => Ok(ports),
         Some((Answer::Refused { reason }, _)) => Err(PortError::Refused { reason }),
-        Some((Answer::Namespaces | Answer::Tree, _)) => {
+        Some((Answer::Namespaces | Answer::Tree | Answer::Group, _)) => {
             Err(std::io::Error::from(std::io::ErrorKind::InvalidData).into())
         }
         None => Err(PortError::Stopped),

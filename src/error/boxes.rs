@@ -162,12 +162,12 @@ impl From<ChangeError> for Error {
         let shown = Self::chain(&error);
         match error {
             ChangeError::Stopped => shown.hint("`[limits]` in `devbox.toml` holds from the next start"),
-            ChangeError::NoGroup { reason: Some(reason), .. } => {
-                shown.hint(format!("{reason}; `devbox doctor` knows the way out"))
-            }
-            ChangeError::NoGroup { reason: None, .. } | ChangeError::Fixed { .. } => {
+            ChangeError::NoGroup { reason, .. } => shown.hint(format!("{reason}; `devbox doctor` knows the way out")),
+            ChangeError::Unheld { .. } => shown.hint("`devbox doctor` knows the way out"),
+            ChangeError::Fixed { .. } => {
                 shown.hint("write it into `[limits]` of `devbox.toml`, and start the box anew")
             }
+            ChangeError::Record(error) => error.into(),
             ChangeError::Kernel { .. } | ChangeError::Note(_) => shown,
         }
     }

@@ -27,10 +27,16 @@ pub enum GroupError {
     /// The kernel refused.
     #[error("cannot make the cgroup of the box")]
     Kernel(#[from] SysError),
+    /// The box has processes of other ids than the user's, and they lie where systemd alone can take them from.
+    #[error("the box has processes of other users, which systemd moves for root alone")]
+    Foreign,
+    /// There were new processes outside again and again.
+    #[error("the processes of the box begin faster than they can be moved into a cgroup")]
+    Restless,
 }
 
 /// The cgroup with the limits of a box.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Group {
     /// The directory that has the limits.
     path: PathBuf,
@@ -45,29 +51,48 @@ impl Group {
         limits: &Limits,
         devices: &[Device],
     ) -> Result<(Self, Vec<Unheld>), GroupError> {
-        let path = match place {
+        let group = match place {
             Place::Scope { manager, busctl } => {
-                let unit = format!("devbox-{name}-{}.scope", std::process::id());
-                let scope = scope::enter(manager, busctl, &unit, &format!("devbox: {name}"))?;
+                let own = rustix::process::getpid().as_raw_nonzero().get();
+                let scope = scope::make(manager, busctl, &scope_name(name, own), &format!("devbox: {name}"), own)?;
                 // A group that hands controllers down has no processes of its own.
                 let beside = scope.join("supervisor");
                 make_directory(&beside)?;
-                write(&beside.join("cgroup.procs"), &std::process::id().to_string())?;
+                write(&beside.join("cgroup.procs"), &own.to_string())?;
                 hand_down(&scope)?;
-                scope.join("box")
+                Self::new(scope.join("box"))?
             }
             Place::Below(directory) => {
                 let path = directory.join(format!("devbox-{name}"));
                 // Left by a supervisor that was killed.
                 remove_tree(&path)?;
-                path
+                Self::new(path)?
             }
         };
-        make_directory(&path)?;
-        make_directory(&path.join("inside"))?;
-        let group = Self { path };
         let unheld = group.set_all(limits, devices)?;
         Ok((group, unheld))
+    }
+
+    fn new(path: PathBuf) -> SysResult<Self> {
+        make_directory(&path)?;
+        make_directory(&path.join("inside"))?;
+        Ok(Self { path })
+    }
+
+    /// The group at `path`, which is made if it is not there.
+    pub(super) fn ensure(path: PathBuf) -> SysResult<Self> {
+        for directory in [&path, &path.join("inside")] {
+            match make_directory(directory) {
+                Err(error) if error.errno == Errno::EXIST => {}
+                other => other?,
+            }
+        }
+        Ok(Self { path })
+    }
+
+    /// Moves a process into the group, which takes the leave to write both groups and the nearest one above them.
+    pub(super) fn take_in(&self, pid: i32) -> SysResult<()> {
+        write(&self.path.join("inside/cgroup.procs"), &pid.to_string())
     }
 
     /// A group that was made before.
@@ -90,41 +115,43 @@ impl Group {
     }
 
     fn set_all(&self, limits: &Limits, devices: &[Device]) -> SysResult<Vec<Unheld>> {
-        let there = host::controllers(&self.path.join("cgroup.controllers"));
         let mut unheld = Vec::new();
         for (key, value) in &limits.values {
-            let Some(controller) = key.controller() else { continue };
-            let reason = if !there.contains(&controller) {
-                format!("the controller `{}` is not delegated to this user", controller.name())
-            } else if controller == Controller::Io && devices.is_empty() {
-                "neither the box nor the project lies on a disk of this machine".to_owned()
-            } else {
-                match self.set(*key, *value, devices) {
-                    Ok(()) => continue,
-                    // A kernel without swap accounting, for one.
-                    Err(error) if error.errno == Errno::NOENT => format!("this kernel does not have it ({error})"),
-                    Err(error) => return Err(error),
-                }
-            };
-            unheld.push(Unheld { key: *key, reason });
-        }
-        if limits.get(Key::Memory).is_some() && limits.get(Key::Swap).is_none() && there.contains(&Controller::Memory) {
-            // Otherwise what exceeds the limit is swapped out, for the whole machine to suffer.
-            match self.set(Key::Swap, 0, devices) {
-                Err(error) if error.errno != Errno::NOENT => return Err(error),
-                _ => {}
+            if let Err(reason) = self.set(*key, *value, devices)? {
+                unheld.push(Unheld { key: *key, reason });
             }
+        }
+        if limits.get(Key::Memory).is_some() && limits.get(Key::Swap).is_none() {
+            self.forbid_swap()?;
         }
         Ok(unheld)
     }
 
-    /// Sets one limit. Those that no cgroup holds are passed over.
-    pub fn set(&self, key: Key, value: u64, devices: &[Device]) -> SysResult<()> {
-        let Some((file, text)) = content(key, value) else { return Ok(()) };
-        if key.controller() == Some(Controller::Io) {
-            return devices.iter().try_for_each(|device| write(&self.path.join(file), &format!("{device} {text}")));
+    /// For a group with a memory limit: what exceeds that would be swapped out, for the whole machine to suffer.
+    pub fn forbid_swap(&self) -> SysResult<()> {
+        // A kernel that does not count swap has no limit to set.
+        self.set(Key::Swap, 0, &[]).map(drop)
+    }
+
+    /// Sets one limit. Those that no cgroup holds are passed over; the inner error is why one cannot hold here.
+    pub fn set(&self, key: Key, value: u64, devices: &[Device]) -> SysResult<Result<(), String>> {
+        let (Some(controller), Some((file, text))) = (key.controller(), content(key, value)) else { return Ok(Ok(())) };
+        if !host::controllers(&self.path.join("cgroup.controllers")).contains(&controller) {
+            return Ok(Err(format!("the controller `{}` is not delegated to this user", controller.name())));
         }
-        write(&self.path.join(file), &text)
+        let file = self.path.join(file);
+        let written = match controller {
+            Controller::Io if devices.is_empty() => {
+                return Ok(Err("neither the box nor the project lies on a disk of this machine".to_owned()));
+            }
+            Controller::Io => devices.iter().try_for_each(|device| write(&file, &format!("{device} {text}"))),
+            _ => write(&file, &text),
+        };
+        match written {
+            // A kernel without swap accounting, for one.
+            Err(error) if error.errno == Errno::NOENT => Ok(Err(format!("this kernel does not have it ({error})"))),
+            other => other.map(Ok),
+        }
     }
 
     /// How many processes the memory limit has killed.
@@ -144,6 +171,11 @@ impl Group {
     pub fn remove(&self) -> SysResult<()> {
         remove_tree(&self.path)
     }
+}
+
+/// The name of the scope that is made around process `pid`.
+pub(super) fn scope_name(name: &str, pid: i32) -> String {
+    format!("devbox-{name}-{pid}.scope")
 }
 
 /// The file of a limit, and what is written there.
@@ -172,7 +204,7 @@ fn make_directory(path: &Path) -> SysResult<()> {
 
 /// Gives the groups below `scope` every controller that it has. One after the other: one that cannot must not keep the
 /// others from it.
-fn hand_down(scope: &Path) -> SysResult<()> {
+pub(super) fn hand_down(scope: &Path) -> SysResult<()> {
     for controller in host::controllers(&scope.join("cgroup.controllers")) {
         write(&scope.join("cgroup.subtree_control"), &format!("+{}", controller.name()))?;
     }

@@ -133,7 +133,7 @@ fn find_place() -> Result<Place, Lack> {
             && std::fs::read_dir(ROOT).is_ok_and(|mut all| all.next().is_some());
         return Err(if old { Lack::Old } else { Lack::Missing });
     }
-    let own = own_group().ok_or(Lack::Missing)?;
+    let own = group_of(rustix::process::getpid().as_raw_nonzero().get()).ok_or(Lack::Missing)?;
     // systemd's tree is systemd's: it is asked, also by root.
     if !Path::new("/run/systemd/system").is_dir() {
         return nearest(&own).map(Place::Below).ok_or(Lack::NotDelegated);
@@ -161,7 +161,8 @@ fn user_runtimes() -> [PathBuf; 2] {
     [paths::variable("XDG_RUNTIME_DIR").map_or_else(|| systemd.clone(), PathBuf::from), systemd]
 }
 
-fn parent_of_scopes(manager: &Manager) -> PathBuf {
+/// The group that the scopes of `manager` are made below; everything there is the caller's.
+pub(super) fn parent_of_scopes(manager: &Manager) -> PathBuf {
     match manager {
         Manager::System => PathBuf::from(ROOT),
         Manager::User { .. } => {
@@ -171,10 +172,10 @@ fn parent_of_scopes(manager: &Manager) -> PathBuf {
     }
 }
 
-/// The directory of this process's cgroup; `None` without one of version 2.
+/// The directory of the cgroup of process `pid`; `None` without one of version 2.
 #[must_use]
-pub fn own_group() -> Option<PathBuf> {
-    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+pub fn group_of(pid: i32) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     Some(Path::new(ROOT).join(path))
 }

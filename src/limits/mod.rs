@@ -10,15 +10,19 @@
 //!     inside/        every process of the box; the root of the box's cgroup namespace
 //! ```
 //!
+//! A box that was started without such limits gets its group when one is set ([`adoption`]).
+//!
 //! `files` is a resource limit that init gives itself, `shm` the size of a file system, and `disk` is watched
 //! ([`disk`]). Without a usable cgroup these three hold all the same, and [`host::Found::unheld`] says of each other why it
 //! does not. Called by `sandbox`, which starts the box, by `boxes` and by `cli`.
 
+pub mod adoption;
 pub mod amount;
 pub mod device;
 pub mod disk;
 pub mod group;
 pub mod host;
+pub mod members;
 pub mod plan;
 pub mod scope;
 pub mod state;

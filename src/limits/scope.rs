@@ -1,4 +1,4 @@
-//! A transient scope of systemd for the calling process, asked for over D-Bus.
+//! A transient scope of systemd, asked for over D-Bus.
 //!
 //! `busctl` makes the call: it is there wherever systemd is, a D-Bus library would bring threads into a program that
 //! must have none when it forks, and only boxes with limits pay for it.
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::host::own_group;
+use super::host::group_of;
 use crate::process::{ProcessError, Program};
 
 /// How long systemd may take to answer, and to move the process.
@@ -33,46 +33,64 @@ pub enum ScopeError {
     #[error("systemd gives no scope")]
     Call(#[from] ProcessError),
     /// It said yes, and nothing happened.
-    #[error("systemd did not move this process into `{name}`")]
+    #[error("systemd did not move the process {pid} into `{name}`")]
     NotMoved {
+        /// Which process.
+        pid: i32,
         /// The scope.
         name: String,
     },
 }
 
-/// Moves this process into the new scope `name`, which is gone when its last process is; returns the scope's directory.
-/// Everything below it belongs to this user.
-pub fn enter(manager: &Manager, busctl: &Path, name: &str, description: &str) -> Result<PathBuf, ScopeError> {
-    let program = Program::new(busctl).args(arguments(manager, name, description, std::process::id()));
-    program.run()?;
-    // The call begins a job; what counts is that it has moved us.
+/// Moves process `pid`, one of this user's, into the new scope `name`, which is gone when its last process is; returns the scope's
+/// directory. Everything below it belongs to this user.
+pub fn make(manager: &Manager, busctl: &Path, name: &str, description: &str, pid: i32) -> Result<PathBuf, ScopeError> {
+    call(manager, busctl, &start(name, description, pid))?;
+    // The call begins a job; what counts is that it has moved the process.
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(group) = own_group().filter(|group| group.ends_with(name)) {
+        if let Some(group) = group_of(pid).filter(|group| group.ends_with(name)) {
             return Ok(group);
         }
         if Instant::now() > deadline {
-            return Err(ScopeError::NotMoved { name: name.to_owned() });
+            return Err(ScopeError::NotMoved { pid, name: name.to_owned() });
         }
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// The command line: `StartTransientUnit(name, mode, properties, auxiliary units)`.
-fn arguments(manager: &Manager, name: &str, description: &str, pid: u32) -> Vec<String> {
+/// Moves processes of this user into the group `below` of the scope `name`, also from where this user may not take them.
+pub fn attach(manager: &Manager, busctl: &Path, name: &str, below: &str, pids: &[i32]) -> Result<(), ScopeError> {
+    let mut words = ["AttachProcessesToUnit", "ssau", name, below].map(str::to_owned).to_vec();
+    words.push(pids.len().to_string());
+    words.extend(pids.iter().map(i32::to_string));
+    call(manager, busctl, &words)
+}
+
+fn call(manager: &Manager, busctl: &Path, method: &[String]) -> Result<(), ScopeError> {
+    Program::new(busctl).args(address(manager)).args(method).run()?;
+    Ok(())
+}
+
+/// The words before the method.
+fn address(manager: &Manager) -> Vec<String> {
     let bus = match manager {
         Manager::System => "--system".to_owned(),
         Manager::User { socket } => format!("--address=unix:path={}", socket.display()),
     };
     let timeout = format!("--timeout={}", PATIENCE.as_secs());
-    let destination = "org.freedesktop.systemd1";
-    let fixed = ["--quiet", &timeout, "call", destination, "/org/freedesktop/systemd1"];
-    let method = ["org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail"];
+    let object = ["org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
+    let words = ["--quiet", &timeout, "call"].into_iter().chain(object);
+    std::iter::once(bus).chain(words.map(str::to_owned)).collect()
+}
+
+/// `StartTransientUnit(name, mode, properties, auxiliary units)`.
+fn start(name: &str, description: &str, pid: i32) -> Vec<String> {
     let pid = pid.to_string();
+    let method = ["StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail"];
     let properties = ["4", "Description", "s", description, "Delegate", "b", "true"];
     let more = ["CollectMode", "s", "inactive-or-failed", "PIDs", "au", "1", &pid, "0"];
-    let words = fixed.iter().chain(&method).chain(&properties).chain(&more);
-    std::iter::once(bus).chain(words.map(|word| (*word).to_owned())).collect()
+    method.into_iter().chain(properties).chain(more).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -82,7 +100,8 @@ mod tests {
     #[test]
     fn the_call() {
         let manager = Manager::User { socket: "/run/user/1000/bus".into() };
-        let line = arguments(&manager, "devbox-shop.scope", "the box `shop`", 7).join(" ");
+        let words = [address(&manager), start("devbox-shop.scope", "the box `shop`", 7)].concat();
+        let line = words.join(" ");
         assert_eq!(
             line,
             "--address=unix:path=/run/user/1000/bus --quiet --timeout=10 call org.freedesktop.systemd1 \

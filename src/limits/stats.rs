@@ -7,10 +7,8 @@ use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
 
 use super::group::field;
+use super::members;
 use super::state::State;
-
-/// Processes below each other that are looked at, at most: a tree that changes meanwhile must have an end.
-const MOST_PROCESSES: usize = 100_000;
 
 /// Where the figures come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -89,22 +87,13 @@ fn of_group(group: &Path) -> Option<Sample> {
     })
 }
 
-/// Every process of a box descends from its init.
 fn of_processes(init: i32) -> Option<Sample> {
     let (mut ticks, mut pages, mut threads) = (0, 0, 0);
-    let mut waiting = vec![init];
-    let mut seen = 0;
-    while let Some(pid) = waiting.pop().filter(|_| seen < MOST_PROCESSES) {
-        seen += 1;
-        // One that ended meanwhile counts no more.
-        let Some(process) = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text))
-        else {
-            continue;
-        };
+    for process in members::of(init) {
         ticks += process.ticks;
         threads += process.threads;
-        pages += fs::read_to_string(format!("/proc/{pid}/statm")).map(|text| parse_memory(&text)).unwrap_or_default();
-        waiting.extend(children(pid, process.threads));
+        let memory = fs::read_to_string(format!("/proc/{}/statm", process.pid));
+        pages += memory.map(|text| parse_memory(&text)).unwrap_or_default();
     }
     let tick_us = 1_000_000 / configured(SysconfVar::CLK_TCK, 100);
     let page_bytes = configured(SysconfVar::PAGE_SIZE, 4096);
@@ -128,34 +117,6 @@ fn of_processes(init: i32) -> Option<Sample> {
 fn configured(variable: SysconfVar, usual: u64) -> u64 {
     let value = sysconf(variable).ok().flatten().and_then(|value| u64::try_from(value).ok());
     value.filter(|value| *value > 0).unwrap_or(usual)
-}
-
-fn children(pid: i32, threads: u64) -> Vec<i32> {
-    let of_thread =
-        |thread: &str| fs::read_to_string(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default();
-    let text = if threads == 1 {
-        of_thread(&pid.to_string())
-    } else {
-        let all = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        all.map(|thread| of_thread(&thread.file_name().to_string_lossy())).collect()
-    };
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-/// A part of `/proc/PID/stat`.
-#[derive(Debug, PartialEq, Eq)]
-struct Process {
-    /// Processor time, that of children that were waited for included.
-    ticks: u64,
-    threads: u64,
-}
-
-fn parse_stat(text: &str) -> Option<Process> {
-    // The name in parentheses may hold anything; the next field is the third.
-    let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
-    let number = |position: usize| fields.get(position - 3)?.parse::<u64>().ok();
-    let times: Option<Vec<u64>> = (14..=17).map(number).collect();
-    Some(Process { ticks: times?.iter().sum(), threads: number(20)? })
 }
 
 /// Resident pages that are not shared.
@@ -196,9 +157,6 @@ mod tests {
 
     #[test]
     fn the_kernels_words() {
-        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 100 200 0 0 10 20 3 4 20 0 5 0 999 0 0";
-        assert_eq!(parse_stat(stat), Some(Process { ticks: 37, threads: 5 }));
-        assert_eq!(parse_stat("7 (x"), None);
         assert_eq!(parse_memory("1000 300 120 5 0 40 0\n"), 180);
         assert_eq!(parse_io("8:0 rbytes=10 wbytes=20 rios=1\n8:16 rbytes=1 wbytes=2\n"), (11, 22));
         let network =

@@ -28,6 +28,8 @@ pub enum Request {
     Ports,
     /// Make this one reachable.
     AddPort(Published),
+    /// The box has got a cgroup: look for it in `limits.json`.
+    Group,
     /// No longer: every forward to its box port, if it names a host port or an address only that.
     RemovePort(Published),
 }
@@ -40,6 +42,8 @@ pub enum Answer {
     Namespaces,
     /// The symlink in the runtime directory leads there.
     Tree,
+    /// It is known now.
+    Group,
     /// Those that were asked for, added or removed.
     Ports(Vec<Forward>),
     /// Why not, as a sentence without a full stop.

@@ -147,6 +147,9 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         Err(failure) => return abandon(pid, gate, &client, &log, &failure),
     };
 
+    // What the box has already is counted before it can write: with more than its limit it may still be entered.
+    let disk = watched_disk(spec, &log);
+
     // 3. Both done: the box is complete when init closes its report.
     gate.write_all(b"n").ok();
     drop(gate);
@@ -177,10 +180,10 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     if let Err(error) = host_side.start_agent() {
         log.append("failed", &[("error", &error.to_string())]);
     }
-    Watch::new(pid, &log)?
+    let group = Watch::new(pid, &log)?
         .with_server(server.as_mut())
-        .with_group(group.as_ref())
-        .with_disk(watched_disk(spec, &log), limits.runtime.as_deref())
+        .with_group(group)
+        .with_disk(disk, limits.runtime.as_deref())
         .with_network(host_side, control)?
         .with_keeper(keeper)
         .with_denials(denials)

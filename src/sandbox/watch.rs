@@ -34,7 +34,8 @@ pub struct Watch<'a> {
     init: OwnedFd,
     log: &'a EventLog,
     server: Option<&'a mut Server>,
-    memory: Option<Memory<'a>>,
+    group: Option<Group>,
+    memory: Option<Memory>,
     disk: Option<disk::Watch>,
     /// Where other limits are found, when they were set meanwhile.
     runtime: Option<&'a Path>,
@@ -47,10 +48,15 @@ pub struct Watch<'a> {
 
 /// The box's memory limit.
 #[derive(Debug)]
-struct Memory<'a> {
-    group: &'a Group,
+struct Memory {
     events: File,
     killed: u64,
+}
+
+impl Memory {
+    fn of(group: &Group) -> Option<Self> {
+        Some(Self { events: group.memory_events()?, killed: 0 })
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -60,6 +66,7 @@ impl<'a> Watch<'a> {
             init: process::pidfd_open(init)?,
             log,
             server: None,
+            group: None,
             memory: None,
             disk: None,
             runtime: None,
@@ -80,9 +87,9 @@ impl<'a> Watch<'a> {
 
     /// Says when the group's memory limit kills.
     #[must_use]
-    pub fn with_group(mut self, group: Option<&'a Group>) -> Self {
-        let memory = |group: &'a Group| Some(Memory { group, events: group.memory_events()?, killed: 0 });
-        self.memory = group.and_then(memory);
+    pub fn with_group(mut self, group: Option<Group>) -> Self {
+        self.memory = group.as_ref().and_then(Memory::of);
+        self.group = group;
         self
     }
 
@@ -93,7 +100,7 @@ impl<'a> Watch<'a> {
         self
     }
 
-    /// Ends the box when its writable layer becomes too large. New limits are found in `runtime`.
+    /// Ends the box when its writable layer becomes too large. New limits, and a group that the box gets later, are found in `runtime`.
     #[must_use]
     pub fn with_disk(mut self, disk: Option<disk::Watch>, runtime: Option<&'a Path>) -> Self {
         self.disk = disk;
@@ -125,8 +132,9 @@ impl<'a> Watch<'a> {
         self
     }
 
-    /// Returns when init has ended. A box that lost its root file system, or outgrew its disk limit, is ended.
-    pub fn until_end(&mut self) -> SysResult<()> {
+    /// Returns when init has ended; what is left is the box's group, if it has one. A box that lost its root file system, or
+    /// outgrew its disk limit, is ended.
+    pub fn until_end(mut self) -> SysResult<Option<Group>> {
         let mut deadline = None;
         while !self.wait(deadline)? {
             if self.server.as_mut().is_some_and(|server| !server.lives()) {
@@ -156,7 +164,8 @@ impl<'a> Watch<'a> {
         // What killed the last process may have been the limit.
         self.tell_killed();
         self.denials.iter_mut().for_each(Denials::finish);
-        self.network.as_mut().map_or(Ok(()), HostSide::finish)
+        self.network.as_mut().map_or(Ok(()), HostSide::finish)?;
+        Ok(self.group)
     }
 
     /// Sleeps until something happens. Whether init has ended.
@@ -199,17 +208,23 @@ impl<'a> Watch<'a> {
         let Some(network) = &mut self.network else { return };
         network.serve();
         if let Some(control) = &self.control {
-            let window = &mut self.window;
+            let Self { window, runtime, group, memory, .. } = self;
             control::serve(control, |request| match (request, window.as_mut()) {
                 (Request::Tree, Some(window)) => (open(window), Vec::new()),
+                (Request::Group, _) => {
+                    let found = runtime.and_then(State::load).and_then(|state| state.group);
+                    *group = found.as_deref().map(Group::at);
+                    *memory = group.as_ref().and_then(Memory::of);
+                    (Answer::Group, Vec::new())
+                }
                 (request, _) => network.answer(request),
             });
         }
     }
 
     fn tell_killed(&mut self) {
-        let Some(memory) = &mut self.memory else { return };
-        let killed = memory.group.killed_by_memory();
+        let (Some(group), Some(memory)) = (&self.group, &mut self.memory) else { return };
+        let killed = group.killed_by_memory();
         if killed > memory.killed {
             let more = (killed - memory.killed).to_string();
             self.log.append("limit_reached", &[("limit", Key::Memory.name()), ("killed", &more)]);

@@ -63,4 +63,15 @@ fn limits_hold_in_a_delegated_group() {
     assert_eq!(String::from_utf8_lossy(&again.stdout), "again\n", "{}", String::from_utf8_lossy(&again.stderr));
     assert!(devbox("rm --force").status.success());
     assert!(groups().is_empty(), "{:?}", groups());
+
+    // A box that runs already is moved into a group of its own.
+    fs::write("/home/leaf/shop/devbox.toml", PROFILE.split("[limits]").next().expect("a profile")).expect("write");
+    assert!(devbox("run --keep -- busybox true").status.success());
+    assert!(groups().is_empty(), "{:?}", groups());
+    let set = devbox("limits set memory=64MiB");
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    let hog = devbox("run -- busybox dd if=/dev/zero of=/dev/null bs=200M count=1");
+    assert_eq!(hog.status.code(), Some(137), "{}", String::from_utf8_lossy(&hog.stderr));
+    assert!(devbox("rm --force").status.success());
+    assert!(groups().is_empty(), "{:?}", groups());
 }

@@ -291,6 +291,7 @@ impl<'a> HostSide<'a> {
         let answered = match request {
             Request::Namespaces => self.share_namespaces(),
             Request::Tree => Err("this box cannot be looked into".to_owned()),
+            Request::Group => Err("this box is not watched".to_owned()),
             Request::Ports => Ok((Answer::Ports(self.forwards.list().cloned().collect()), Vec::new())),
             Request::AddPort(port) => self.add_port(&port),
             Request::RemovePort(port) => self.remove_port(&port),
