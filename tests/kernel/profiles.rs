@@ -8,7 +8,12 @@ use crate::support::devbox::Devbox;
 /// A profile, what to build with it, and what that prints last.
 const BUILDS: [(&str, &str, &str); 8] = [
     ("base", "git init -q . && git status --porcelain | head -1; echo ready", "ready"),
-    ("agent", "[ ! -s .env ] && echo nothing to see", "nothing to see"),
+    (
+        "agent",
+        // An address that its list does not name is refused at once.
+        "[ ! -s .env ] && ! bash -c 'exec 3<>/dev/tcp/192.0.2.1/443' 2>error && grep -o 'Connection refused' error",
+        "Connection refused",
+    ),
     ("c", "printf 'int main(void){return 42;}' > a.c && gcc a.c -o a; ./a; echo $?", "42"),
     (
         "python",

@@ -170,6 +170,24 @@ fn programs_of_the_box_talk_to_a_real_sound_server() {
 }
 
 #[test]
+fn programs_of_the_box_talk_to_a_real_pipewire() {
+    require!(Userns, Overlay, Program("pipewire"), Program("pipewire-pulse"), Program("pw-cli"), Program("pactl"));
+    let mut test = sharing("audio = true");
+    let (runtime, home) = (test.path("run"), test.path("home"));
+    fs::create_dir(runtime.join("pulse")).unwrap();
+    let daemon = |program: &str, socket: &str| {
+        let mut server = Command::new(program);
+        server.env("XDG_RUNTIME_DIR", &runtime).env("HOME", &home);
+        start(&mut server, &runtime.join(socket))
+    };
+    let _servers = [daemon("pipewire", "pipewire-0"), daemon("pipewire-pulse", "pulse/native")];
+    test.env("XDG_RUNTIME_DIR", &runtime);
+    let script = "pw-cli info 0 | grep -o -E 'Core/3|name: \"pipewire-0\"'; pactl info | grep -o 'on PipeWire'";
+    let shown = test.sh(script).any_stdout().any_stderr().run().stdout;
+    assert_eq!(shown, "Core/3\nname: \"pipewire-0\"\non PipeWire\n");
+}
+
+#[test]
 fn the_bus_has_the_names_of_the_profile_only() {
     require!(Userns, Overlay, Program("dbus-daemon"), Program("xdg-dbus-proxy"), Program("gdbus"));
     require!(Program("busctl"), Program("dbus-send"));

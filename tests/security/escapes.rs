@@ -127,6 +127,10 @@ fn escapes_in_names_of_the_project() {
     let folder = test.project().join(EVIL);
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("devbox.toml"), "name = \"plain\"\nbase = \"host\"\n[network]\nmode = \"none\"\n").unwrap();
+    // A branch that is called so.
+    fs::create_dir_all(folder.join(".git/refs/heads")).unwrap();
+    fs::write(folder.join(".git/HEAD"), format!("ref: refs/heads/{EVIL}\n")).unwrap();
+    fs::write(folder.join(".git/refs/heads").join(EVIL), format!("{:040}\n", 1)).unwrap();
     let folder = folder.to_str().unwrap();
     test.args(["-C", folder, "run", "--", "true"]).any_stderr().run();
     all_harmless(
