@@ -22,7 +22,7 @@ use super::implied;
 use super::layers::{Meter, each_layer};
 use crate::image::descriptor::Descriptor;
 use crate::image::digest::Digest;
-use crate::image::layer::{Owners, UnpackLimits, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
+use crate::image::layer::{Owners, UnpackLimits, UnpackOptions, UnpackReport, Whiteouts, fill, unpack_layer};
 use crate::image::store::{LayerBuild, LayerRecord, Store, layer_name};
 use crate::progress::Progress;
 use crate::text::with_causes;
@@ -235,11 +235,13 @@ impl Work<'_> {
         let mut pass = |reader: &mut dyn Read, copy: Option<&mut File>, offset: &mut u64| -> io::Result<bool> {
             let mut copy = copy;
             loop {
-                let mut piece = Vec::with_capacity(CHUNK_BYTES);
-                reader.take(CHUNK_BYTES as u64).read_to_end(&mut piece)?;
-                if piece.is_empty() {
+                let mut piece = vec![0; CHUNK_BYTES];
+                let (filled, result) = fill(reader, &mut piece);
+                result?;
+                if filled == 0 {
                     return Ok(true);
                 }
+                piece.truncate(filled);
                 if meter.is_in_vain() {
                     return Err(io::Error::other("another layer failed"));
                 }

@@ -31,7 +31,7 @@ pub use error::{EntryError, UnpackError};
 pub use limits::{LimitError, UnpackLimits};
 pub use method::{Method, MethodError};
 pub use pending::Implied;
-pub use source::{Compression, decompress, is_compressed};
+pub use source::{Compression, decompress, fill, is_compressed};
 pub use unpack::{Owners, UnpackOptions, UnpackReport, Whiteouts, unpack_layer};
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The stream below a tar archive: detecting and undoing its compression, and its digest, in a thread of its own.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,7 @@ pub(super) fn pump(
 fn decoder<'a>(reader: impl Read + 'a, compression: Compression) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match compression {
         Compression::None => Box::new(reader),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(reader)),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, reader))),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(reader)?;
             decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
@@ -146,12 +146,13 @@ pub fn decompress<E: From<UnpackError>>(
 fn send(reader: &mut impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>, used: &Receiver<Vec<u8>>) {
     loop {
         let mut piece = used.try_recv().unwrap_or_default();
-        piece.clear();
-        piece.reserve_exact(CHUNK);
+        // Its bytes are there from the last time.
+        piece.resize(CHUNK, 0);
         // Whole pieces, so that headers seldom straddle two.
-        let result = reader.by_ref().take(CHUNK as u64).read_to_end(&mut piece);
-        let is_last = piece.len() < CHUNK;
-        if !piece.is_empty() && pieces.send(Ok(piece)).is_err() {
+        let (filled, result) = fill(reader, &mut piece);
+        piece.truncate(filled);
+        let is_last = filled < CHUNK;
+        if filled > 0 && pieces.send(Ok(piece)).is_err() {
             return;
         }
         if let Err(error) = result {
@@ -161,6 +162,21 @@ fn send(reader: &mut impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>, used: 
             return;
         }
     }
+}
+
+/// Reads until `buffer` is full or there is no more, and returns how much that is. A buffer that has its bytes already lets a
+/// decompressor write as much at a time as it can, which `read_to_end` does not.
+pub fn fill(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> (usize, io::Result<()>) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (filled, Err(error)),
+        }
+    }
+    (filled, Ok(()))
 }
 
 /// Nobody listening any more is no error: the unpacker has failed and says why.
