@@ -77,7 +77,7 @@ impl StepLayer {
     /// Where the step writes.
     #[must_use]
     pub fn writable(&self) -> Writable {
-        Writable { upper: self.upper(), work: self.scratch.path().join("work") }
+        Writable { upper: self.upper(), work: self.scratch.path().join("work"), is_volatile: true }
     }
 
     /// The tree that the step makes.

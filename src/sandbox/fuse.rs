@@ -304,13 +304,13 @@ fn furnish(root: Root<'_>, wanted: &Wanted<'_>) -> SysResult<String> {
         lower.push("/host".to_owned());
     }
     let mut own = None;
-    if let Some(Writable { upper, work }) = &stack.writable {
+    if let Some(Writable { upper, work, is_volatile }) = &stack.writable {
         std::fs::create_dir_all(work).call(|| format!("mkdir `{}`", work.display()))?;
         // Under one mount, for files are renamed from one to the other.
         let both = common_parent(upper, work);
         bind(root, &both, Path::new("/own"), Access::ReadWrite)?;
         let inside = |path: &Path| Path::new("/own").join(path.strip_prefix(&both).unwrap_or(path));
-        own = Some(Writable { upper: inside(upper), work: inside(work) });
+        own = Some(Writable { upper: inside(upper), work: inside(work), is_volatile: *is_volatile });
     }
 
     for path in SYSTEM.map(Path::new) {
@@ -352,7 +352,7 @@ fn common_parent(one: &Path, other: &Path) -> PathBuf {
 /// The value of `-o`. Pure.
 fn options(lower: &[String], own: Option<&Writable>, map: &IdMap, host: bool) -> String {
     let mut options = format!("lowerdir={}", lower.join(":"));
-    if let Some(Writable { upper, work }) = own {
+    if let Some(Writable { upper, work, .. }) = own {
         options.push_str(&format!(",upperdir={},workdir={}", upper.display(), work.display()));
     }
     if map.mode == IdMode::Single {
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn options_by_map() {
         let lower = ["/0", "/host"].map(str::to_owned);
-        let own = Writable { upper: "/own/upper/fs".into(), work: "/own/work/fuse".into() };
+        let own = Writable { upper: "/own/upper/fs".into(), work: "/own/work/fuse".into(), is_volatile: false };
         let of = |map: &IdMap, host| options(&lower, Some(&own), map, host);
         let range = IdMap::range(0, 1000, 1000, &[(100_000, 65_535)], &[(100_000, 65_535)]);
         assert_eq!(of(&range, false), "lowerdir=/0:/host,upperdir=/own/upper/fs,workdir=/own/work/fuse");

@@ -336,8 +336,8 @@ fn start_fuse(spec: &SandboxSpec, init: Pid, to_init: Option<UnixStream>) -> Sys
     let (Some(program), Some(to_init)) = (&spec.root.fuse_overlayfs, to_init) else { return Ok(None) };
     let user = format!("/proc/{init}/ns/user");
     let user = std::fs::File::open(&user).call(|| format!("open `{user}`"))?;
-    let RootSpec { lower, upper, work, host_directories, staging, .. } = &spec.root;
-    let writable = Writable { upper: upper.clone(), work: work.join("fuse") };
+    let RootSpec { lower, upper, work, is_volatile, host_directories, staging, .. } = &spec.root;
+    let writable = Writable { upper: upper.clone(), work: work.join("fuse"), is_volatile: *is_volatile };
     let stack = Stack { lower: lower.clone(), data_only: Vec::new(), writable: Some(writable) };
     let wanted = fuse::Wanted { program, stack: &stack, host_directories, map: &spec.id_map, staging };
     fuse::start(&wanted, Some(user.as_fd()), to_init).map(Some)

@@ -34,6 +34,9 @@ pub struct Writable {
     pub upper: PathBuf,
     /// overlayfs's scratch directory.
     pub work: PathBuf,
+    /// overlayfs's `volatile`: unmounting waits for no disk. After a crash of the machine the layer is of no use, and `work` can
+    /// not be used again.
+    pub is_volatile: bool,
 }
 
 impl Stack {
@@ -53,9 +56,12 @@ impl Stack {
         for data in &self.data_only {
             parameters.push(hand("datadir+", data, &mut handles)?);
         }
-        if let Some(Writable { upper, work }) = &self.writable {
+        if let Some(Writable { upper, work, is_volatile }) = &self.writable {
             parameters.push(hand("upperdir", upper, &mut handles)?);
             parameters.push(hand("workdir", &ensure(work)?, &mut handles)?);
+            if *is_volatile {
+                parameters.push(Parameter::Flag("volatile"));
+            }
         }
         parameters.push(Parameter::Flag("userxattr"));
         match Mount::new("overlay", &parameters, Attributes::default()) {
@@ -87,7 +93,11 @@ pub fn assemble(spec: &RootSpec, fuse: Option<&UnixStream>) -> SysResult<OwnedFd
         None => Stack {
             lower: spec.lower.clone(),
             data_only: spec.data_only.clone(),
-            writable: Some(Writable { upper: spec.upper.clone(), work: spec.work.join("root") }),
+            writable: Some(Writable {
+                upper: spec.upper.clone(),
+                work: spec.work.join("root"),
+                is_volatile: spec.is_volatile,
+            }),
         }
         .mount()?,
     };
@@ -106,7 +116,11 @@ pub fn assemble(spec: &RootSpec, fuse: Option<&UnixStream>) -> SysResult<OwnedFd
         let mount = Stack {
             lower,
             data_only: Vec::new(),
-            writable: Some(Writable { upper: ensure(&spec.upper.join(relative))?, work: spec.work.join(name) }),
+            writable: Some(Writable {
+                upper: ensure(&spec.upper.join(relative))?,
+                work: spec.work.join(name),
+                is_volatile: spec.is_volatile,
+            }),
         }
         .mount()?;
         let target = Root::new(handle.as_fd()).create_directory(directory)?;

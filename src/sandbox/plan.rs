@@ -145,6 +145,7 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
             fuse_overlayfs: wanted.base.fuse_overlayfs,
             upper: wanted.upper,
             work: wanted.work,
+            is_volatile: false,
             staging: wanted.staging,
         },
         mounts,

@@ -64,6 +64,8 @@ pub struct RootSpec {
     pub upper: PathBuf,
     /// overlayfs's scratch directory, on the same file system as `upper`.
     pub work: PathBuf,
+    /// What is written need not survive a crash of the machine, see [`super::overlay::Writable`].
+    pub is_volatile: bool,
     /// An empty directory on which the root is put together before it becomes the root.
     pub staging: PathBuf,
 }

@@ -45,6 +45,14 @@ fn heredocs() {
 }
 
 #[test]
+fn no_step_waits_for_the_disk() {
+    crate::require!(Userns, Overlay);
+    let test = devbox_with_base();
+    let (tree, _, _) = build(&test, "RUN grep -c '^[^ ]* / overlay .*volatile' /proc/mounts > /count\n", &[]);
+    assert_eq!(content(&tree, "count"), "1\\n");
+}
+
+#[test]
 fn flags_of_copy() {
     crate::require!(Userns, Overlay);
     let test = devbox_with_base();

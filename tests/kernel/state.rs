@@ -102,6 +102,16 @@ fn a_session_with_rm_leaves_nothing() {
 }
 
 #[test]
+fn only_what_is_thrown_away_is_volatile() {
+    require!(Userns, Overlay);
+    let test = Devbox::host();
+    let count = "grep ' / overlay ' /proc/mounts | grep -c volatile; true";
+    test.sh(count).stdout("0\n").run();
+    stopped(&test);
+    test.args(["run", "--rm", "--", "sh", "-c", count]).stdout("1\n").run();
+}
+
+#[test]
 fn rm_leaves_nothing_on_disk() {
     require!(Userns, Overlay);
     let test = Devbox::host();

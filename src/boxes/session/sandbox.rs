@@ -89,7 +89,7 @@ pub(super) fn sandbox(
         }
     };
     let keep = options.keep || profile.lifetime == profile::Lifetime::Keep;
-    plan(Wanted {
+    let mut spec = plan(Wanted {
         hostname,
         id_map: record.id_map.clone(),
         base: base.clone(),
@@ -114,5 +114,7 @@ pub(super) fn sandbox(
             .collect(),
         own: shell::files(profile, &loaded.project),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
-    })
+    });
+    spec.root.is_volatile = scratch.is_some();
+    spec
 }

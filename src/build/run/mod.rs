@@ -120,6 +120,7 @@ pub fn run(
             fuse_overlayfs,
             upper: layer.upper(),
             work: layer.scratch().join("work"),
+            is_volatile: true,
             staging: runtime.join("root"),
         },
         mounts,

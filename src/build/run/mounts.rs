@@ -198,7 +198,7 @@ fn bind(
             std::fs::create_dir(&path).at("create", &path)?;
             Ok(path)
         };
-        Some(Writable { upper: make("upper")?, work: make("work")? })
+        Some(Writable { upper: make("upper")?, work: make("work")?, is_volatile: true })
     } else {
         None
     };
