@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::capture::rpm;
 use super::diff::{Diff, DiffSpec, Sides};
 use super::session::SessionError;
-use super::{BoxDir, BoxId, BoxRecord, diff, generated, packages_layer, state};
+use super::{BoxDir, BoxId, BoxRecord, diff, generated, packages, packages_layer, state};
 use crate::base::{self, OverlayDriver, RootLayers};
 use crate::paths::Paths;
 use crate::profile::{LoadedProfile, Profile};
@@ -57,8 +58,20 @@ impl Comparison {
     }
 }
 
-/// What a box changed of its base. The base is that of the profile which applies to the box's project.
+/// What a box changed of its base. The base is that of the profile which applies to the box's project. Packages in a database of
+/// rpm are those that the box's own `rpm` tells of, if it does.
 pub fn diff(paths: &Paths, id: &BoxId, progress: &dyn Progress) -> Result<Diff, SessionError> {
     let comparison = Comparison::open(paths, id, progress)?;
-    Ok(diff::diff(&comparison.spec(), &comparison.record.id_map)?)
+    let mut diff = diff::diff(&comparison.spec(), &comparison.record.id_map)?;
+    if diff.unreadable_packages {
+        let both = match rpm::read(paths, &comparison, progress) {
+            Err(SessionError::Late { .. }) => None,
+            other => other?,
+        };
+        if let Some(both) = both {
+            diff.packages.extend(packages::compare(&rpm::versions(&both.before), &rpm::versions(&both.now)));
+            diff.unreadable_packages = false;
+        }
+    }
+    Ok(diff)
 }

@@ -119,6 +119,7 @@ pub(super) fn fulfil(
                 Err(SessionError::NotExecuted { program, reason, status })
             }
             Outcome::Lost => Err(SessionError::Lost),
+            Outcome::Late(patience) => Err(SessionError::Late { patience }),
         };
     }
     Err(SessionError::Lost)

@@ -50,6 +50,7 @@ pub fn run(
         Outcome::Ended(ended) => Ok(ended),
         Outcome::Failed(failure) => Err(SessionError::Start(failure)),
         Outcome::NotExecuted { program, reason, status } => Err(SessionError::NotExecuted { program, reason, status }),
+        Outcome::Late(patience) => Err(SessionError::Late { patience }),
         Outcome::Refused | Outcome::Lost | Outcome::Held => Err(SessionError::Lost),
     }
 }

@@ -74,6 +74,9 @@ impl From<SessionError> for Error {
                     .hint("mirrors keep the newest version only: `devbox update` locks what there is now")
                     .hint("`devbox update PACKAGE` does so for one")
             }
+            SessionError::Late { .. } => {
+                Self::chain(&error).hint("see what `devbox run -- rpm -qa` does in the box; `devbox reset` begins anew")
+            }
             SessionError::Placeholders { .. } => {
                 Self::chain(&error).hint("what `mask` in `[project]` lists must be yours to create").explain_full_disk()
             }

@@ -7,6 +7,7 @@
 use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -45,6 +46,8 @@ pub enum Outcome {
     Refused,
     /// The box stopped while the command ran.
     Lost,
+    /// The command had so much time and no more. It ends with the connection.
+    Late(Duration),
 }
 
 /// What a client wants of a box.
@@ -58,6 +61,8 @@ pub enum Purpose<'a> {
         command: Box<Command>,
         /// Input, output and error.
         streams: [OwnedFd; 3],
+        /// How long it may take, with the start of the box.
+        patience: Duration,
     },
     /// That it runs as long as the conversation, which is left here, goes on.
     Hold(&'a OnceCell<Channel>),
@@ -68,10 +73,10 @@ pub fn serve(channel: Channel, purpose: Purpose<'_>, started: impl Fn()) -> io::
     match purpose {
         Purpose::Run(command) => {
             let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-            attach(&channel, *command, standard, started)
+            attach(&channel, *command, standard, None, started)
         }
-        Purpose::Redirected { command, streams } => {
-            attach(&channel, *command, streams.each_ref().map(AsFd::as_fd), started)
+        Purpose::Redirected { command, streams, patience } => {
+            attach(&channel, *command, streams.each_ref().map(AsFd::as_fd), Some(patience), started)
         }
         Purpose::Hold(kept) => {
             if let Err(refused) = request(&channel, &Request::Hold, &[])? {
@@ -112,6 +117,7 @@ fn attach(
     channel: &Channel,
     mut command: Command,
     standard: [BorrowedFd<'_>; 3],
+    patience: Option<Duration>,
     started: impl Fn(),
 ) -> io::Result<Outcome> {
     let own_terminal = terminal::is_terminal(standard[0]) && terminal::is_terminal(standard[1]);
@@ -153,8 +159,16 @@ fn attach(
     }
     drop(borrowed);
     drop(handed);
-    let mut client =
-        Client { channel, signals, relays, screen: None, started: false, early: Vec::new(), on_start: &started };
+    let mut client = Client {
+        channel,
+        signals,
+        relays,
+        screen: None,
+        started: false,
+        early: Vec::new(),
+        patience: patience.map(|patience| (Instant::now() + patience, patience)),
+        on_start: &started,
+    };
     let outcome = client.run();
     if matches!(outcome, Ok(Outcome::Ended(_))) {
         client.drain();
@@ -254,6 +268,8 @@ struct Client<'a> {
     started: bool,
     /// Signals that came before we were told that the command runs, which may be after it printed something.
     early: Vec<i32>,
+    /// When the command must have ended, and how long that is.
+    patience: Option<(Instant, Duration)>,
     on_start: &'a dyn Fn(),
 }
 
@@ -261,6 +277,9 @@ impl Client<'_> {
     fn run(&mut self) -> io::Result<Outcome> {
         loop {
             let ready = self.wait()?;
+            if let Some((_, patience)) = self.patience.filter(|(end, _)| !ready.socket && *end <= Instant::now()) {
+                return Ok(Outcome::Late(patience));
+            }
             if ready.signals {
                 while let Some((signal, _)) = self.signals.next()? {
                     if let Some(outcome) = self.on_signal(signal)? {
@@ -323,7 +342,9 @@ impl Client<'_> {
                 set.len() - 1
             }));
         }
-        match poll(&mut set, None) {
+        let pause = self.patience.map(|(end, _)| end.saturating_duration_since(Instant::now()));
+        let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
+        match poll(&mut set, pause.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(SysError::new("poll", errno).into()),
         }
@@ -490,4 +511,22 @@ fn write_all(fd: BorrowedFd<'_>, mut data: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::sandbox::channel::Bytes;
+
+    #[test]
+    fn patience_has_an_end() {
+        // Whoever is at the other end never answers.
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let null = || std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into();
+        let command = Box::new(Command::new(vec![Bytes::from("rpm")], Vec::new(), "rpm"));
+        let purpose = Purpose::Redirected { command, streams: [null(), null(), null()], patience: Duration::ZERO };
+        assert_eq!(serve(Channel::new(ours), purpose, || ()).unwrap(), Outcome::Late(Duration::ZERO));
+    }
 }

@@ -92,6 +92,9 @@ fn what_rpm_installed_is_written() {
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["installed"], serde_json::json!([{ "name": "boxtool", "version": "1-2" }]), "{json}");
     assert_eq!(json["unreadable_packages"], false);
+    let diff = test.args(["diff"]).any_stdout().run().stdout;
+    assert!(diff.starts_with("package added    boxlib 1-2\npackage added    boxtool 1-2\n"), "{diff}");
+    assert!(!diff.contains("rpm database"), "{diff}");
     assert!(!json["loose"].to_string().contains("/opt"), "{json}");
     assert_eq!(profile_of(&test), "base = \"host\"\npackages = [\"boxtool\"]\n");
     // The program is the box's: whatever it says, nothing but names can come of it.

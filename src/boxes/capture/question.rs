@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -22,6 +23,9 @@ use crate::sandbox::plan::{Wanted, plan};
 
 /// Longest answer that is taken, in bytes. A program that says more is told by a broken pipe.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
+
+/// How long a program may take: `rpm` needs seconds for the files of thousands of packages, on a slow disk a minute.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What `arguments` prints in a sandbox of `layers` on the base of `comparison`; `None` unless it succeeds. The answer is
 /// the box's word, and any text. The caller must be single-threaded.
@@ -55,7 +59,7 @@ pub(super) fn ask(
     let null = || File::options().read(true).write(true).open("/dev/null").map_err(io("open `/dev/null`"));
     let output = answer.try_clone().map_err(io("duplicate a descriptor"))?;
     let streams = [null()?.into(), output.into(), null()?.into()];
-    let purpose = Purpose::Redirected { command: Box::new(command), streams };
+    let purpose = Purpose::Redirected { command: Box::new(command), streams, patience: PATIENCE };
     let ended = transient::run(paths, place, spec, &net, purpose, hold, progress)?;
     // The client of a session blocks signals; afterwards this process can be ended by them again.
     crate::sys::signal::unblock_all().map_err(|error| io("let signals through")(error.into()))?;

@@ -48,7 +48,7 @@ pub struct Both {
 }
 
 /// Asks, if the box has written a database of rpm. `None`: it has not, or its `rpm` does not answer.
-pub(super) fn read(
+pub(in crate::boxes) fn read(
     paths: &Paths,
     comparison: &Comparison,
     progress: &dyn Progress,

@@ -1,6 +1,7 @@
 //! Why a session could not be run.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::base::BaseError;
 use crate::boxes::error::BoxesError;
@@ -77,6 +78,12 @@ pub enum SessionError {
     Limits {
         /// Which, and why.
         unheld: Vec<Unheld>,
+    },
+    /// A program that was asked for something did not end. It was ended.
+    #[error("a program of the box did not answer within {} s", patience.as_secs())]
+    Late {
+        /// How long it had.
+        patience: Duration,
     },
     /// Something else refused.
     #[error("cannot {action}")]
