@@ -11,7 +11,9 @@ use crate::base::{self, BaseSpec};
 use crate::build::build;
 use crate::build::events::Listener;
 use crate::build::request::{ContextSource, Request};
+use crate::image::descriptor::Descriptor;
 use crate::image::platform::Platform;
+use crate::image::reference::Reference;
 use crate::paths::Paths;
 use crate::profile::LoadedProfile;
 use crate::profile::devcontainer::Feature;
@@ -35,17 +37,34 @@ struct Step {
     definition: Definition,
 }
 
-/// Builds the image with the Features of the profile: at once where nothing has changed. What they
-/// stand on has been built. The caller must be single-threaded.
+/// Builds the image with the Features of the profile, if it has any: at once where nothing has changed. What they stand on has
+/// been built. The caller must be single-threaded.
 pub fn prepare(
     paths: &Paths,
     loaded: &LoadedProfile,
     listener: &mut dyn Listener,
     progress: &dyn Progress,
 ) -> Result<(), FeatureError> {
-    let Some(own) = &loaded.devcontainer else { return Ok(()) };
-    let (Some(below), BaseSpec::Image(target)) = (&own.below, &loaded.profile.base) else { return Ok(()) };
-    let BaseSpec::Image(below_name) = below else { return Ok(()) };
+    match (loaded.devcontainer.as_ref().map(|own| &own.below), &loaded.profile.base) {
+        (Some(Some(_)), BaseSpec::Image(name)) => {
+            image(paths, loaded, std::slice::from_ref(name), listener, progress).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Builds the image of a devcontainer file, with its Features and the label of what it says, and gives it `names`; `None` if
+/// there is no such file. What it stands on has been built. The caller must be single-threaded.
+pub fn image(
+    paths: &Paths,
+    loaded: &LoadedProfile,
+    names: &[Reference],
+    listener: &mut dyn Listener,
+    progress: &dyn Progress,
+) -> Result<Option<Descriptor>, FeatureError> {
+    let Some(own) = &loaded.devcontainer else { return Ok(None) };
+    let below = own.below.as_ref().unwrap_or(&loaded.profile.base);
+    let BaseSpec::Image(below_name) = below else { return Ok(None) };
     base::prepare(paths, &Offer::probe().map(0), below, loaded.driver, &loaded.registries, progress)?;
     let carried = config(paths, below_name)?.map(|config| Carried::of(&config)).unwrap_or_default();
     let image_user = carried
@@ -86,8 +105,7 @@ pub fn prepare(
         labels: vec![(LABEL.to_owned(), carried.label_with(&entries))],
         ..Request::new(source, loaded.driver.unwrap_or_default(), Platform::host())
     };
-    build(paths, &loaded.registries, &request, std::slice::from_ref(target), listener)?;
-    Ok(())
+    Ok(Some(build(paths, &loaded.registries, &request, names, listener)?))
 }
 
 /// Brings a Feature here, by its reference.

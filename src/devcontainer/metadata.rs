@@ -81,9 +81,8 @@ pub fn with_metadata(paths: &Paths, loaded: LoadedProfile, base: &BaseSpec) -> R
     let Some(config) = config(paths, reference)? else { return Ok(loaded) };
     let mut carried = Carried::of(&config);
     // The last entry of an image with Features is this file's own.
-    if reference.name() == BUILT_IMAGES
-        && loaded.devcontainer.as_ref().is_some_and(|own| own.below.as_ref() != Some(base))
-    {
+    let below = loaded.devcontainer.as_ref().and_then(|own| own.below.as_ref());
+    if reference.name() == BUILT_IMAGES && below.is_some_and(|below| below != base) {
         carried.entries.pop();
     }
     let Some(text) = carried.text() else { return Ok(loaded) };

@@ -4,16 +4,25 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use crate::base::OverlayDriver;
+use crate::build::context::FILES;
 use crate::build::language::lint::Warning;
+use crate::build::profile::Inputs;
 use crate::build::request::{ContextSource, IMAGE_CONTEXT, Pull, Request};
 use crate::build::{self, EPOCH};
 use crate::cli::args::image::{Build, BuildProgress, BuildPull};
+use crate::cli::commands::session::require_trust;
 use crate::cli::{Outcome, print, print_json};
+use crate::devcontainer::install;
 use crate::error::{Error, FAILED};
+use crate::image::descriptor::Descriptor;
 use crate::image::platform::Platform;
+use crate::image::reference::Reference;
 use crate::paths::{Paths, variable};
+use crate::profile::devcontainer::find;
 use crate::profile::user::{self, UserConfig};
+use crate::profile::{LoadedProfile, Profile};
 use crate::registry::Settings;
+use crate::text::sanitize;
 use crate::ui;
 use crate::ui::build::{Display, Screen};
 
@@ -22,10 +31,6 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
     let paths = Paths::from_environment()?;
     let UserConfig { registries: settings, driver, .. } = user::load(&paths)?;
     let names = args.tags.iter().map(|name| settings.reference(name)).collect::<Result<Vec<_>, _>>()?;
-    let request = request(folder, args, driver.unwrap_or_default())?;
-    if args.check {
-        return check(&paths, &settings, &request, args.progress == BuildProgress::Json);
-    }
     let display = match args.progress {
         BuildProgress::Plain => Display::Plain,
         BuildProgress::Tty => Display::Screen,
@@ -33,14 +38,63 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
         BuildProgress::Auto if std::io::stderr().is_terminal() => Display::Screen,
         BuildProgress::Auto => Display::Plain,
     };
+    if let Some(loaded) = devcontainer(&paths, folder, args)? {
+        let mut screen = Screen::new(display);
+        let inputs = if args.pull == BuildPull::Always { Inputs::Newest } else { Inputs::Locked };
+        build::profile::prepare(&paths, &loaded, inputs, &mut screen)?;
+        let built = install::image(&paths, &loaded, &names, &mut screen, &ui::Terminal::default());
+        drop(screen);
+        return built?.map_or(Ok(0), |manifest| show(&manifest, &names));
+    }
+    let request = request(folder, args, driver.unwrap_or_default())?;
+    if args.check {
+        return check(&paths, &settings, &request, args.progress == BuildProgress::Json);
+    }
     let mut screen = Screen::new(display);
     let built = build::build(&paths, &settings, &request, &names, &mut screen);
     drop(screen);
-    let manifest = built?;
-    for name in &names {
+    show(&built?, &names)
+}
+
+fn show(manifest: &Descriptor, names: &[Reference]) -> Outcome {
+    for name in names {
         ui::say(&format!("{} is {}", name.familiar(), manifest.digest));
     }
     print(&format!("{}\n", manifest.digest))
+}
+
+/// The profile of a context that has a devcontainer file and no Containerfile, once it is trusted.
+fn devcontainer(paths: &Paths, folder: &Path, args: &Build) -> Result<Option<LoadedProfile>, Error> {
+    let context = folder.join(&args.context);
+    let has_own = FILES.iter().any(|name| context.join(name).exists());
+    if args.file.is_some() || has_own || !context.is_dir() || find::all(&context)?.is_empty() {
+        return Ok(None);
+    }
+    let loaded = Profile::load(paths, &context)?;
+    if loaded.devcontainer.is_none() {
+        return Ok(None);
+    }
+    let given = [
+        ("--target", args.target.is_some()),
+        ("--build-arg", !args.build_args.is_empty()),
+        ("--secret", !args.secrets.is_empty()),
+        ("--ssh", !args.ssh.is_empty()),
+        ("--build-context", !args.build_contexts.is_empty()),
+        ("--label", !args.labels.is_empty()),
+        ("--cache-from", !args.cache_from.is_empty()),
+        ("--no-cache", args.no_cache),
+        ("--platform", args.platform.is_some()),
+        ("--check", args.check),
+    ];
+    if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given) {
+        let shown = sanitize(&args.context).into_owned();
+        return Err(Error::new(format!(
+            "`{option}` is for Containerfiles, and `{shown}` has a devcontainer file alone"
+        ))
+        .hint("say it in `build` of the devcontainer file, or name the Containerfile by `--file`"));
+    }
+    require_trust(paths, &loaded)?;
+    Ok(Some(loaded))
 }
 
 /// Shows what the checks find.
