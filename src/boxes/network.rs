@@ -47,6 +47,7 @@ pub(super) fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPl
     plan.assign(Tasks {
         published: network.ports.clone(),
         forward: network.forward == profile::ForwardMode::Auto,
+        attributes: loaded.devcontainer.as_ref().map_or_else(Vec::new, |own| own.ports.clone()),
         host_ports: network.host_ports.clone(),
         resolver: true,
         filter,

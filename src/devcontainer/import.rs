@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::limits::Unit;
+use crate::profile::devcontainer::Secret;
 use crate::profile::validate::{BaseChoice, Layer, ProjectPath};
 use crate::profile::{ForwardMode, Grant, Hook, Lifetime, NetworkMode};
 use crate::text::sanitize;
@@ -34,6 +35,10 @@ pub fn to_toml(layer: &Layer, label: &str, project: &Path, home: &Path) -> Strin
                 "the Feature {}, which a profile has not: install it in a Containerfile",
                 feature.reference
             ));
+        }
+        for Secret { name, description, url } in &own.secrets {
+            let said: Vec<&str> = [description, url].into_iter().flatten().map(String::as_str).collect();
+            page.comment(&format!("the secret {name}, passed below: {}", said.join(", ")));
         }
         own.notes.iter().for_each(|note| page.comment(note));
     }

@@ -53,6 +53,28 @@ impl Published {
     }
 }
 
+/// What is said of ports of the box beside whether they are published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// The first of them.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+    /// What they are for.
+    pub label: Option<String>,
+    /// They are not forwarded by themselves.
+    pub is_ignored: bool,
+}
+
+impl Attributes {
+    /// What `all` say of `port`: what names it alone goes before a range.
+    #[must_use]
+    pub fn of(all: &[Self], port: u16) -> Option<&Self> {
+        let fitting = all.iter().filter(|said| (said.first..=said.last).contains(&port));
+        fitting.min_by_key(|said| said.last - said.first)
+    }
+}
+
 impl std::fmt::Display for Published {
     /// In the form that [`parse_published`] reads.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

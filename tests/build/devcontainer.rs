@@ -218,3 +218,79 @@ fn two_sessions_run_what_is_to_run_once_one_after_the_other() {
     holder.say("end");
     assert!(holder.wait().success());
 }
+
+#[test]
+fn secrets_are_asked_for_and_kept_nowhere() {
+    crate::require!(Userns, Overlay, Program("busybox"));
+    let mut test = with_image();
+    test.file(
+        ".devcontainer.json",
+        r#"{"image": "localhost/node", "postAttachCommand": "echo attached",
+            "secrets": {"TOKEN": {"description": "of the shop", "documentationUrl": "https://shop.test"}}}"#,
+    );
+    let refused = run(&test, "true", 125);
+    assert!(refused.stderr.contains("read the environment variable `TOKEN`"), "{}", refused.stderr);
+    test.args(["profile", "trust"]).any_stdout().run();
+    // Who is not there to answer is not asked.
+    assert_eq!(run(&test, "echo [$TOKEN]", 0).stdout, "[]\n");
+    let mut terminal = test.terminal(["enter"], 24, 80);
+    terminal.wait_for_text("devbox: TOKEN: of the shop");
+    terminal.wait_for_text("https://shop.test");
+    terminal.wait_for_text("TOKEN (Enter leaves it out):");
+    terminal.send("typed-secret\r");
+    terminal.wait_for_text("attached");
+    assert!(!terminal.screen().contents().contains("typed-secret"));
+    terminal.send("echo [$TOKEN]\r");
+    terminal.wait_for_text("[typed-secret]");
+    terminal.send("exit\r");
+    assert!(terminal.wait_exit().success());
+    assert_eq!(run(&test, "echo [$TOKEN]", 0).stdout, "[]\n");
+    let found =
+        Command::new("grep").args(["-r", "-l", "-s", "typed-secret"]).arg(test.path("")).output().expect("grep");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    test.env("TOKEN", "given");
+    assert_eq!(run(&test, "echo [$TOKEN]", 0).stdout, "[given]\n");
+}
+
+#[test]
+fn the_image_of_a_devcontainer_folder_carries_what_its_file_says() {
+    crate::require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    test.file("first/File", "FROM localhost/node\nENV FIRST=1\n");
+    test.file(
+        "first/.devcontainer.json",
+        r#"{"build": {"dockerfile": "File"}, "remoteUser": "node", "postCreateCommand": "echo of the first",
+            "runArgs": ["--cpus=1"]}"#,
+    );
+    test.file("second/.devcontainer.json", r#"{"image": "localhost/first", "postStartCommand": "echo of the second"}"#);
+    for name in ["first", "second"] {
+        test.args(["image", "build", "-t", &format!("localhost/{name}"), name]).any_stdout().any_stderr().run();
+    }
+    let label = test.args(["image", "inspect", "localhost/second"]).any_stdout().run().stdout;
+    assert!(label.contains("devcontainer.metadata") && !label.contains("cpus"), "{label}");
+    // What images carry along comes through a build on them as well.
+    test.file("File", "FROM localhost/second\n");
+    test.file(".devcontainer.json", r#"{"build": {"dockerfile": "File"}}"#);
+    let first = run(&test, "id -u; echo $FIRST", 0);
+    assert_eq!((said(&first), first.stdout.as_str()), (vec!["of the first", "of the second"], "1234\n1\n"));
+    let refused = test.args(["image", "build", "--target", "x", "second"]).status(1).any_stderr().run().stderr;
+    assert!(refused.contains("`--target` is for Containerfiles"), "{refused}");
+}
+
+#[test]
+fn what_cannot_be_entered_is_said() {
+    let test = Devbox::new();
+    for (text, expected) in [
+        (r#"{"image": "localhost/none"}"#, "localhost/none"),
+        (r#"{"extends": "./other.json"}"#, "`extends` is not supported"),
+        (r#"{"dockerComposeFile": "compose.yml"}"#, "Docker Compose files are not supported"),
+        (r#"{"image": "${unknown:x}"}"#, "${unknown:x}"),
+        (r#"{"image": "a", "secrets": {"A B": {}}}"#, "A B"),
+        (r#"{"image": "a", "portsAttributes": {"1": {"onAutoForward": "never"}}}"#, "unknown value of `onAutoForward`"),
+    ] {
+        test.file(".devcontainer.json", text);
+        let refused = run(&test, "true", 125);
+        assert!(refused.stderr.contains(expected), "{text}: {}", refused.stderr);
+    }
+    assert!(test.boxes().is_empty());
+}

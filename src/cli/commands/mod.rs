@@ -77,6 +77,14 @@ fn note(directory: &BoxDir, event: EventKind, details: serde_json::Value) {
     }
 }
 
+/// Nobody answered when asked for `what`.
+fn unanswered(what: &str, error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::Interrupted => Error::new("interrupted").with_status(130),
+        _ => Error::new(format!("cannot ask for {what}: {error}")),
+    }
+}
+
 /// The folder of the project. A broken profile must not keep its box from being stopped or removed.
 pub(super) fn project(paths: &Paths, folder: &Path) -> Result<std::path::PathBuf, Error> {
     match Profile::load(paths, folder) {

@@ -65,8 +65,10 @@ fn table(ports: &[Forward]) -> String {
             Origin::Command => "added",
             Origin::Found => "found",
         };
-        let moved = port.moved_from.map_or_else(String::new, |taken| format!("{taken} is taken on the host"));
-        vec![places.join(" "), format!("{}/{}", port.box_port, port.protocol), origin.to_owned(), moved]
+        let moved = port.moved_from.map(|taken| format!("{taken} is taken on the host"));
+        let label = port.label.as_deref().map(|label| sanitize(label).into_owned());
+        let more: Vec<String> = label.into_iter().chain(moved).collect();
+        vec![places.join(" "), format!("{}/{}", port.box_port, port.protocol), origin.to_owned(), more.join("; ")]
     };
     ui::table(&ports.iter().map(row).collect::<Vec<_>>())
 }

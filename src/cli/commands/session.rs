@@ -19,7 +19,7 @@ use crate::cli::{Outcome, print};
 use crate::editor::language_server::{self, Translators};
 use crate::error::{COULD_NOT_RUN, Error, USAGE};
 use crate::paths::{self, Paths};
-use crate::profile::devcontainer::{Chosen, find};
+use crate::profile::devcontainer::{Chosen, Secret, find};
 use crate::profile::lock::BuildInputs;
 use crate::profile::{Hooks, LoadedProfile, NetworkMode, Profile, TerminalIntegration, trust};
 use crate::progress::Progress;
@@ -117,6 +117,9 @@ fn prepare_and_run(
     let mut loaded = make_ready(&paths, loaded, inputs, !args.no_hooks, &progress)?;
     // After the question of trust: who types it need not be asked.
     secure(&mut loaded.profile)?;
+    if what == What::Shell {
+        ask_for_secrets(&mut loaded)?;
+    }
     let translators = match names {
         Names::AsTheHost if !std::io::stdin().is_terminal() => Some(translators(&paths, &loaded)?),
         _ => None,
@@ -154,6 +157,26 @@ pub(super) fn make_ready(
         loaded.profile.hooks = Hooks { review: loaded.profile.hooks.review, ..Hooks::default() };
     }
     Ok(loaded)
+}
+
+/// Asks for the secrets that the environment does not have. What is typed is in this session alone.
+fn ask_for_secrets(loaded: &mut LoadedProfile) -> Result<(), Error> {
+    let Some(devcontainer) = loaded.devcontainer.as_ref().filter(|_| ui::can_ask()) else { return Ok(()) };
+    let variables = &mut loaded.profile.env.set;
+    for Secret { name, description, url } in &devcontainer.secrets {
+        if paths::variable(name).is_some() || variables.contains_key(name) {
+            continue;
+        }
+        for said in [description, url].into_iter().flatten() {
+            ui::say(&format!("devbox: {name}: {}", sanitize(said)));
+        }
+        let value = ui::ask_secret(&format!("{name} (Enter leaves it out): "))
+            .map_err(|error| super::unanswered(name, error))?;
+        if !value.is_empty() {
+            variables.insert(name.clone(), value);
+        }
+    }
+    Ok(())
 }
 
 /// Whether standard input and output are a terminal that takes more than text.

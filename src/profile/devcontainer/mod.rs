@@ -19,6 +19,7 @@ pub mod substitute;
 use std::path::{Path, PathBuf};
 
 use crate::base::BaseSpec;
+use crate::profile::ports::Attributes;
 
 /// What only a devcontainer file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +38,10 @@ pub struct Devcontainer {
     pub requirements: Requirements,
     /// `devcontainerId`
     pub id: String,
+    /// `secrets`: variables that the user is asked for.
+    pub secrets: Vec<Secret>,
+    /// `portsAttributes`
+    pub ports: Vec<Attributes>,
     /// `waitFor`
     pub wait_for: Option<String>,
     /// What the image with the features stands on: of a project that has any.
@@ -63,6 +68,17 @@ pub struct Feature {
     pub reference: String,
     /// Its options; booleans as `true` and `false`.
     pub options: Vec<(String, String)>,
+}
+
+/// One of `secrets`. Its value is never in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// The variable.
+    pub name: String,
+    /// What it is.
+    pub description: Option<String>,
+    /// Where more is said of it.
+    pub url: Option<String>,
 }
 
 /// `hostRequirements`

@@ -5,12 +5,16 @@ use super::mounts;
 use super::read::Reader;
 use super::run_args::{Argument, size};
 use crate::profile::NetworkMode;
+use crate::profile::ports::Attributes;
 use crate::profile::schema::At;
 use crate::profile::security::{KEPT, parse_capability};
 use crate::profile::validate::Checked;
 
 /// Options that mean nothing here because what they are for is so in every box, or concerns docker alone.
 const NEEDLESS: [&str; 9] = ["init", "label", "name", "rm", "interactive", "tty", "detach", "userns", "log-driver"];
+
+/// What `onAutoForward` can say. All but the last differ in how an editor shows a port.
+const ON_FORWARD: [&str; 6] = ["notify", "openBrowser", "openBrowserOnce", "openPreview", "silent", "ignore"];
 
 impl Reader<'_> {
     /// One option of `runArgs`.
@@ -172,17 +176,34 @@ impl Reader<'_> {
             }
             "portsAttributes" => {
                 for (port, attributes) in self.source.table(key, node)? {
+                    let (first, last) = port.value.split_once('-').unwrap_or((&port.value, &port.value));
+                    let mut said = match (first.parse(), last.parse()) {
+                        (Ok(first), Ok(last)) => Attributes { first, last, ..Attributes::default() },
+                        _ => {
+                            let text = format!("`{}` is no port and no range: programs are not looked for", port.value);
+                            self.note(&port.span, &text);
+                            continue;
+                        }
+                    };
                     for (name, value) in self.source.table(&format!("{key}.{}", port.value), attributes)? {
-                        if name.value == "requireLocalPort" && self.source.boolean(&name.value, value)? {
-                            self.local_ports.insert(port.value.clone());
+                        match name.value.as_str() {
+                            "requireLocalPort" if self.source.boolean(&name.value, value)? => {
+                                self.local_ports.insert(port.value.clone());
+                            }
+                            "onAutoForward" => {
+                                said.is_ignored = self.source.one_of(&name.value, value, &ON_FORWARD)? == "ignore";
+                            }
+                            "label" => said.label = Some(self.source.text(&name.value, value)?.value),
+                            _ => {}
                         }
                     }
+                    self.extra.ports.push(said);
                 }
             }
             _ => {
                 for (name, value) in self.source.table(key, node)? {
                     if name.value == "onAutoForward" {
-                        self.is_off = self.source.text(&name.value, value)?.value == "ignore";
+                        self.is_off = self.source.one_of(&name.value, value, &ON_FORWARD)? == "ignore";
                     }
                 }
             }

@@ -7,7 +7,8 @@ use super::hooks::{self, Moment};
 use super::json::{Json, Node, Source, table_to_json};
 use super::mounts::{Entry, Kind, Mounted};
 use super::substitute::{Variables, devcontainer_id};
-use super::{Devcontainer, Feature, mounts, run_args};
+use super::{Devcontainer, Feature, Secret, mounts, run_args};
+use crate::profile::ports::Attributes;
 use crate::profile::schema::{At, RawBuild, RawMount, RawProfile};
 use crate::profile::validate::{Checked, Layer, Origin};
 use crate::profile::{ForwardMode, Hook, Lifetime, Volume};
@@ -382,6 +383,7 @@ impl<'a> Reader<'a> {
                 self.extra.wait_for = Some(self.source.one_of(key, node, &hooks::waitable().collect::<Vec<_>>())?)
             }
             "hostRequirements" => self.requirements(node)?,
+            "secrets" => self.secrets(node)?,
             "name" | "service" | "userEnvProbe" => drop(self.source.text(key, node)?),
             _ if hooks::KEYS.contains(&key) => {
                 let substitute = |text: &str| self.variables.apply(text);
@@ -458,12 +460,32 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Variables of the host that the user gives, and is asked for.
+    fn secrets(&mut self, node: &Node) -> Checked<()> {
+        for (name, about) in self.source.table("secrets", node)? {
+            let mut secret = Secret { name: name.value.clone(), description: None, url: None };
+            for (key, value) in self.source.table(&format!("secrets.{}", name.value), about)? {
+                match key.value.as_str() {
+                    "description" => secret.description = Some(self.source.text(&key.value, value)?.value),
+                    "documentationUrl" => secret.url = Some(self.source.text(&key.value, value)?.value),
+                    _ => {}
+                }
+            }
+            self.raw.env.pass.push(name.clone());
+            self.extra.secrets.push(secret);
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Checked<Layer> {
         self.raw.user = std::mem::take(&mut self.user).into_iter().flatten().find(|user| !user.value.is_empty());
         let forwarded = std::mem::take(&mut self.forwarded);
         for At { value, span } in forwarded {
             // What listens is forwarded by itself, under another number where the host's is taken.
-            if self.is_off || self.local_ports.contains(&value) {
+            let is_ignored = value
+                .parse()
+                .is_ok_and(|port| Attributes::of(&self.extra.ports, port).is_some_and(|said| said.is_ignored));
+            if self.is_off || is_ignored || self.local_ports.contains(&value) {
                 self.raw.network.ports.push(At { value: format!("{value}:{value}"), span });
             }
         }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::super::Secret;
 use super::*;
 use crate::limits::Key;
 use crate::profile::validate::{BaseChoice, ProjectPath};
@@ -153,11 +154,45 @@ fn ports_that_are_published() {
             "3000:3000/tcp",
         ),
         ("\"forwardPorts\": [3000], \"otherPortsAttributes\": {\"onAutoForward\": \"ignore\"}", "3000:3000/tcp"),
+        (
+            "\"forwardPorts\": [3000], \"portsAttributes\": {\"3000-3010\": {\"onAutoForward\": \"ignore\"}}",
+            "3000:3000/tcp",
+        ),
+        ("\"portsAttributes\": {\"3000\": {\"onAutoForward\": \"ignore\"}}", ""),
         ("\"appPort\": 80", "80:80/tcp"),
         ("\"appPort\": [80, \"9000:90\"]", "80:80/tcp 9000:90/tcp"),
     ] {
         assert_eq!(ports(rest), expected, "{rest}");
     }
+}
+
+#[test]
+fn what_is_said_of_ports() {
+    let own = layer(
+        "\"portsAttributes\": {\"3000\": {\"label\": \"web\", \"onAutoForward\": \"openBrowser\"}, \
+         \"4000-4010\": {\"onAutoForward\": \"ignore\"}, \".+/server.js\": {\"label\": \"x\"}}",
+    )
+    .devcontainer
+    .unwrap();
+    let web = Attributes { first: 3000, last: 3000, label: Some("web".to_owned()), is_ignored: false };
+    assert_eq!(own.ports, [web, Attributes { first: 4000, last: 4010, label: None, is_ignored: true }]);
+    assert_eq!(own.notes.len(), 1, "{:?}", own.notes);
+    assert!(own.notes[0].contains("`.+/server.js` is no port and no range"), "{:?}", own.notes);
+}
+
+#[test]
+fn secrets_are_passed() {
+    let layer = layer(
+        "\"secrets\": {\"TOKEN\": {\"description\": \"of the shop\", \"documentationUrl\": \"https://x\"}, \"B\": {}}",
+    );
+    assert_eq!(layer.pass, ["TOKEN", "B"]);
+    let secret = |name: &str, description: Option<&str>, url: Option<&str>| Secret {
+        name: name.to_owned(),
+        description: description.map(str::to_owned),
+        url: url.map(str::to_owned),
+    };
+    let own = layer.devcontainer.unwrap();
+    assert_eq!(own.secrets, [secret("TOKEN", Some("of the shop"), Some("https://x")), secret("B", None, None)]);
 }
 
 #[test]

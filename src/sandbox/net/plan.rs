@@ -10,7 +10,7 @@ use super::agent::dns;
 use super::filter::Egress;
 use super::resolver::HostResolver;
 use crate::profile::bandwidth::Bandwidth;
-use crate::profile::ports::{HostPort, Published};
+use crate::profile::ports::{Attributes, HostPort, Published};
 
 /// Where a box under `pasta` sends its queries when the host's resolver listens on an address of the host's own:
 /// `pasta` hands them over. Link-local, so that it collides with no network.
@@ -106,6 +106,8 @@ pub struct Tasks {
     pub published: Vec<Published>,
     /// Whatever listens in the box is reachable on the host's loopback.
     pub forward: bool,
+    /// What is said of ports of the box.
+    pub attributes: Vec<Attributes>,
     /// Ports of the host's loopback that are reachable in the box.
     pub host_ports: Vec<HostPort>,
     /// The box asks names of a resolver of its own.

@@ -47,10 +47,7 @@ pub(super) fn registry_name(typed: Option<&str>) -> Result<String, Error> {
 
 /// The user and the password, which is never an argument: other users of the machine see those.
 fn ask(args: &Args, registry: &str) -> Result<(String, String), Error> {
-    let unread = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::Interrupted => Error::new("interrupted").with_status(130),
-        _ => Error::new(format!("cannot read the password: {error}")),
-    };
+    let unread = |error| crate::cli::commands::unanswered("the password", error);
     if args.password_stdin {
         let user = args.username.clone().unwrap_or_default();
         let mut secret = String::new();

@@ -8,7 +8,7 @@ use rustix::net::{Shutdown, SocketFlags};
 use serde::{Deserialize, Serialize};
 
 use super::bind::{self, Bound};
-use crate::profile::ports::{Protocol, Published};
+use crate::profile::ports::{Attributes, Protocol, Published};
 use crate::sys::{Context, SysResult};
 
 /// A box that listens on more ports than this has the rest to itself.
@@ -30,6 +30,9 @@ pub struct Forward {
     /// The host's port that it should have had.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub moved_from: Option<u16>,
+    /// What it is for: any text.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub label: Option<String>,
 }
 
 /// Who wanted a port to be forwarded.
@@ -96,9 +99,16 @@ fn accept_all(listener: &OwnedFd, clients: &mut Vec<OwnedFd>) {
 pub struct Forwards {
     entries: Vec<Entry>,
     next_id: u32,
+    attributes: Vec<Attributes>,
 }
 
 impl Forwards {
+    /// None yet; `attributes` is what is said of some.
+    #[must_use]
+    pub fn new(attributes: Vec<Attributes>) -> Self {
+        Self { attributes, ..Self::default() }
+    }
+
     /// In the order in which they were made.
     pub fn list(&self) -> impl Iterator<Item = &Forward> {
         self.entries.iter().map(|entry| &entry.forward)
@@ -114,23 +124,28 @@ impl Forwards {
     /// Binds what `published` names.
     pub fn publish(&mut self, published: &Published, origin: Origin) -> SysResult<&Entry> {
         let Bound { sockets, addresses } = bind::publish(published)?;
-        let forward =
-            Forward { box_port: published.box_port, protocol: published.protocol, addresses, origin, moved_from: None };
+        let forward = self.forward(published.box_port, published.protocol, addresses, origin);
         let targets = bind::LOOPBACK.map(|address| SocketAddr::new(address, published.box_port)).to_vec();
         Ok(self.insert(forward, targets, sockets))
     }
 
-    /// A program in the box listens on `port` of `address`. `None`: it is reachable already, or there are too many.
+    /// A program in the box listens on `port` of `address`. `None`: it is reachable already, or is not to be, or there are too many.
     pub fn found(&mut self, port: u16, address: IpAddr) -> SysResult<Option<&Entry>> {
         let known = |forward: &Forward| forward.box_port == port && forward.protocol == Protocol::Tcp;
         let found = self.list().filter(|forward| forward.origin == Origin::Found).count();
-        if found >= MAX_FOUND || self.list().any(known) {
+        let is_ignored = Attributes::of(&self.attributes, port).is_some_and(|said| said.is_ignored);
+        if is_ignored || found >= MAX_FOUND || self.list().any(known) {
             return Ok(None);
         }
         let Bound { sockets, addresses } = bind::publish_somewhere(port, Protocol::Tcp)?;
         let moved_from = addresses.first().is_some_and(|address| address.port() != port).then_some(port);
-        let forward = Forward { box_port: port, protocol: Protocol::Tcp, addresses, origin: Origin::Found, moved_from };
+        let forward = Forward { moved_from, ..self.forward(port, Protocol::Tcp, addresses, Origin::Found) };
         Ok(Some(self.insert(forward, vec![SocketAddr::new(reachable(address), port)], sockets)))
+    }
+
+    fn forward(&self, box_port: u16, protocol: Protocol, addresses: Vec<SocketAddr>, origin: Origin) -> Forward {
+        let label = Attributes::of(&self.attributes, box_port).and_then(|said| said.label.clone());
+        Forward { box_port, protocol, addresses, origin, moved_from: None, label }
     }
 
     fn insert(&mut self, forward: Forward, targets: Vec<SocketAddr>, sockets: Vec<OwnedFd>) -> &Entry {
@@ -179,6 +194,20 @@ mod tests {
             [id]
         );
         assert_eq!(forwards.list().count(), 1);
+    }
+
+    #[test]
+    fn what_is_said_of_ports() {
+        let attributes = [
+            Attributes { first: 45_000, last: 45_999, label: Some("many".into()), is_ignored: true },
+            Attributes { first: 45_679, last: 45_679, label: Some("one".into()), is_ignored: false },
+        ];
+        let mut forwards = Forwards::new(attributes.to_vec());
+        let address = "0.0.0.0".parse().unwrap();
+        assert!(forwards.found(45_678, address).unwrap().is_none());
+        assert_eq!(forwards.found(45_679, address).unwrap().unwrap().forward.label.as_deref(), Some("one"));
+        let wanted = Published { address: None, host_port: None, box_port: 45_680, protocol: Protocol::Tcp };
+        assert_eq!(forwards.publish(&wanted, Origin::Profile).unwrap().forward.label.as_deref(), Some("many"));
     }
 
     #[test]

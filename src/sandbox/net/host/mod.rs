@@ -75,7 +75,7 @@ impl<'a> HostSide<'a> {
             log,
             empty,
             agent: None,
-            forwards: Forwards::default(),
+            forwards: Forwards::new(plan.tasks.attributes.clone()),
             orders: Vec::new(),
             servers: Servers::new(Path::new("/etc/resolv.conf")),
             journal: plan.journal.as_deref().map(Journal::new),
