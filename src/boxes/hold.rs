@@ -10,9 +10,9 @@ use super::directory::BoxDir;
 use super::environment::{self, Context, What};
 use super::generated::Made;
 use super::session::{self, Options, SessionError, Wish};
-use super::{list, running, shares};
+use super::{list, running, shares, shell};
 use crate::paths::Paths;
-use crate::profile::{Grant, LoadedProfile};
+use crate::profile::{Grant, LoadedProfile, TerminalIntegration};
 use crate::progress::Progress;
 use crate::sandbox::channel::{Bytes, Channel, Command};
 
@@ -70,15 +70,17 @@ impl Held {
         environment::command_shell(&self.loaded.profile)
     }
 
-    /// The command for `what` as `user`, in the project's folder. `get` gives the caller's variables.
+    /// The command for `what` as `user`, in the project's folder. `get` gives the caller's variables, `TERM` if there is a
+    /// terminal.
     #[must_use]
     pub fn command(&self, what: &What, user: &str, get: &dyn Fn(&str) -> Option<OsString>) -> Command {
+        let in_terminal = get("TERM").is_some_and(|name| shell::takes_sequences(&name));
         let context = Context {
             project: &self.loaded.project,
             directory: &self.loaded.project,
             user: Some(user),
             made: &self.variables,
-            integrated: false,
+            integrated: self.loaded.profile.terminal_integration == TerminalIntegration::Auto && in_terminal,
             get,
         };
         let mut command = environment::command(&self.loaded.profile, what, &context);

@@ -9,6 +9,7 @@
 //! The files lie on the box's own `/run`, made anew at each start: nothing of the image is touched, and `diff` shows nothing. Each reads
 //! what the user has of the kind first, or leaves that to the shell. They fork nothing at a prompt.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::id::sanitize_name;
@@ -24,6 +25,12 @@ const DATA_DIRS: &str = "/usr/local/share:/usr/share";
 const BASH: &str = include_str!("shell/bash.sh");
 const ZSH: &str = include_str!("shell/zshenv.zsh");
 const FISH: &str = include_str!("shell/devbox.fish");
+
+/// Whether a terminal of this name (`TERM`) takes more than text.
+#[must_use]
+pub fn takes_sequences(terminal: &OsStr) -> bool {
+    !["", "dumb", "linux"].iter().any(|plain| terminal == *plain)
+}
 
 /// What tells programs that this is the box of `profile`, and shells how to say so. `project` is the folder on the host.
 #[must_use]

@@ -32,10 +32,10 @@ mod forward;
 mod kex;
 pub mod keys;
 mod message;
-mod request;
+pub mod request;
 pub mod server;
 mod session;
-mod transport;
+pub mod transport;
 
 /// A connection, or what it needs, failed.
 #[derive(Debug, thiserror::Error)]

@@ -181,7 +181,7 @@ impl Server<'_> {
             Err(Errno::CONNRESET) => return Ok(false),
             Err(errno) => return Err(io("read from the ssh client")(errno)),
         }
-        while let Some(message) = self.transport.next()? {
+        while let Some(message) = self.transport.next_message()? {
             self.receive(&message)?;
         }
         Ok(true)

@@ -91,7 +91,7 @@ impl Transport {
         }
     }
 
-    /// Bytes came from the client. To be followed by [`Transport::next`] until that has nothing more.
+    /// Bytes came from the client. To be followed by [`Transport::next_message`] until that has nothing more.
     pub fn feed(&mut self, untrusted_bytes: &[u8]) {
         self.input.drain(..self.handled);
         self.handled = 0;
@@ -114,7 +114,7 @@ impl Transport {
     }
 
     /// The next message for the layers above, never empty.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, SshError> {
+    pub fn next_message(&mut self) -> Result<Option<Vec<u8>>, SshError> {
         if self.client_id.is_none() && !self.read_id()? {
             return Ok(None);
         }

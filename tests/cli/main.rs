@@ -6,6 +6,7 @@ mod support;
 
 mod boxes;
 mod capture;
+mod editors;
 mod own;
 mod places;
 mod profile;

@@ -139,3 +139,40 @@ fn neovim_finds_the_definition_in_a_header_of_the_box() {
     let expected = "2: Use of undeclared identifier 'undefined_thing'\nint only_here(void);\n";
     assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
 }
+
+/// As [`EDIT`], for another client: whatever is said first, and the file that the definition is in.
+const EDIT_IN_EMACS: &str = r#"
+(package-initialize)
+(require 'eglot)
+(setq eglot-sync-connect t eglot-connect-timeout 400 eglot-autoshutdown t vc-handled-backends nil)
+(find-file "main.c")
+(eglot '(c-mode) (cons 'transient default-directory) 'eglot-lsp-server (list (getenv "SERVER")) "c")
+(flymake-start)
+(while (not (flymake-diagnostics)) (accept-process-output nil 1))
+(princ (format "%s\n" (flymake-diagnostic-text (car (flymake-diagnostics)))))
+(goto-char (point-min))
+(search-forward "return only_here")
+(backward-char)
+(let ((found (car (xref-backend-definitions 'eglot (xref-backend-identifier-at-point 'eglot)))))
+  (find-file (xref-location-group (xref-item-location found)))
+  (princ (buffer-string)))
+(eglot-shutdown-all)
+"#;
+
+#[test]
+fn emacs_finds_the_definition_in_a_header_of_the_box() {
+    require!(Userns, Overlay, Ordinary, Program("emacs"), Program("clangd"));
+    let test = with_shims(&["clangd"]);
+    test.sh("echo 'int only_here(void);' > /usr/include/only-here.h").any_stderr().run();
+    test.file("main.c", "int undefined = thing;\n#include <only-here.h>\nint main(void) {\n  return only_here();\n}\n");
+    fs::write(test.path("edit.el"), EDIT_IN_EMACS).unwrap();
+    let like = shim(&test, "clangd");
+    let mut editor = Command::new("timeout");
+    editor.arg(support::PATIENCE.as_secs().to_string());
+    editor.args(["emacs", "--batch", "-q", "-l"]).arg(test.path("edit.el"));
+    editor.env_clear().envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    editor.env("SERVER", test.path("bin/clangd"));
+    let output = editor.current_dir(test.project()).stdin(Stdio::null()).output().unwrap();
+    let expected = "clang [undeclared_var_use]: Use of undeclared identifier 'thing'\nint only_here(void);\n";
+    assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
+}

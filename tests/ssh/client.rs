@@ -28,6 +28,7 @@ impl Client {
         client.name = unique;
         let profile = format!("name = \"{}\"\nbase = \"host\"\n{profile}[network]\nmode = \"none\"\n", client.name);
         client.test.profile(&profile);
+        client.test.args(["profile", "trust"]).any_stdout().any_stderr().run();
         client.test.sh("true").any_stderr().run();
         let text = client.test.args(["ssh-config", "print"]).any_stdout().run().stdout;
         // Through the link that marks the processes of this test.

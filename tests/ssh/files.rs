@@ -1,6 +1,7 @@
 //! Files: `sftp`, `scp`, `rsync`, `sshfs`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -50,6 +51,19 @@ fn files_pass_by_sftp_unchanged() {
 }
 
 #[test]
+fn large_files_pass_by_sftp_unchanged() {
+    require!(Userns, Overlay, Root, Program("sftp"));
+    let client = Client::new("");
+    let (there, back) = (client.test.path("there"), client.test.path("back"));
+    let content = noise(64 << 20);
+    fs::write(&there, &content).expect("write");
+    let commands = format!("put {} large\nget large {}\nrm large\n", text(&there), text(&back));
+    let (status, _, errors) = sftp(&client, &commands);
+    assert_eq!(status, 0, "{errors}");
+    same(&back, &content);
+}
+
+#[test]
 fn symlinks_lead_nowhere_else() {
     require!(Userns, Overlay, Program("sftp"));
     let client = Client::new("");
@@ -91,6 +105,31 @@ fn scp_and_rsync_copy_trees() {
     let (status, _, errors) = program(&client, "rsync", &["-a", "-e", &shell, &remote("r/tree/"), text(&back)]);
     assert_eq!(status, 0, "{errors}");
     same(&back.join("a b/file"), &content);
+}
+
+#[test]
+fn emacs_edits_a_file_of_the_box() {
+    require!(Userns, Overlay, Ordinary, Program("ssh"), Program("emacs"));
+    let client = Client::new("shell = \"/bin/bash\"\n");
+    client.run(&[], "echo of-the-box >note");
+    let edit = client.test.path("edit.el");
+    let script = format!(
+        "(setq vc-handled-backends nil)\n(find-file \"/ssh:{}:/root/note\")\n(princ (buffer-string))\n\
+         (goto-char (point-max))\n(insert \"of-emacs\\n\")\n(save-buffer)\n",
+        client.host()
+    );
+    fs::write(&edit, script).expect("write");
+    // It has no place for an option of ssh's.
+    let ssh = client.test.path("bin/ssh");
+    fs::create_dir(client.test.path("bin")).expect("a directory");
+    fs::write(&ssh, format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", text(&client.config()))).expect("write");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("make executable");
+    let mut emacs = client.program("emacs");
+    emacs.env("PATH", format!("{}:/usr/bin:/bin", text(&client.test.path("bin"))));
+    emacs.args(["--batch", "-q", "-l"]).arg(&edit);
+    let (status, out, errors) = ended(emacs, b"");
+    assert_eq!((status, out.as_str()), (0, "of-the-box\n"), "{errors}");
+    assert_eq!(client.run(&[], "cat note").1, "of-the-box\nof-emacs\n");
 }
 
 #[test]

@@ -48,13 +48,26 @@ fn garbage_ends_the_connection() {
 }
 
 #[test]
-fn a_client_that_never_reads_takes_no_memory() {
+fn channels_come_to_an_end() {
+    require!(Userns, Overlay, Root, Python("asyncssh"));
+    let client = Client::new("");
+    let flood = client.test.path("flood.py");
+    fs::write(&flood, include_str!("flood.py")).expect("write");
+    let mut command = client.program("/usr/bin/python3");
+    command.args(["-W", "ignore"]).arg(flood).arg(client.test.data().join("ssh/id_ed25519"));
+    command.arg(client.test.path("devbox")).args(["ssh-proxy", &client.host()]);
+    let (status, out, errors) = ended(command, b"");
+    assert_eq!((status, out.as_str()), (0, "256 44\n{('on\\n', 3)}\n{('on\\n', 4)}\n"), "{errors}");
+}
+
+#[test]
+fn a_flood_before_there_are_keys_ends_the_connection() {
     require!(Userns, Overlay);
     let client = Client::new("");
     let mut child =
         proxy(&client).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start");
     let mut input = child.stdin.take().expect("a pipe");
-    // Each of these is answered, and nobody reads the answers.
+    // Nobody reads the answer, and the first is wrong already.
     let flood = packet(&[20; 1000]).repeat(64);
     let writer = thread::spawn(move || {
         input.write_all(b"SSH-2.0-x\r\n").expect("write");

@@ -134,6 +134,43 @@ fn a_shell_begins_in_the_project() {
 }
 
 #[test]
+fn a_shell_tells_the_terminal_of_prompts() {
+    require!(Userns, Overlay, Program("ssh"));
+    for (integration, is_told) in [("auto", true), ("off", false)] {
+        let client = Client::new(&format!("shell = \"/bin/bash\"\nterminal_integration = \"{integration}\"\n"));
+        let mut terminal = Terminal::spawn(&client.ssh(&["-t", "-q"], ""), 30, 100);
+        if is_told {
+            let at = terminal.wait_for_bytes(0, "\x1b]133;A\x1b\\(db-");
+            terminal.wait_for_bytes(at, "\x1b]133;B\x1b\\");
+        } else {
+            terminal.wait_for_text("# ");
+        }
+        terminal.send("exit 3\r");
+        assert_eq!(terminal.wait_exit().code(), Some(3));
+        let written = String::from_utf8_lossy(terminal.written()).into_owned();
+        assert_eq!(written.contains("\x1b]133;C"), is_told, "{written:?}");
+    }
+}
+
+#[test]
+fn an_agent_is_forwarded_where_the_box_has_it() {
+    require!(Userns, Overlay, Program("ssh"), Program("ssh-agent"));
+    for (profile, told) in [("share = { ssh_agent = true }\n", "/run/devbox/ssh-agent"), ("", "")] {
+        let mut client = Client::new(profile);
+        let socket = client.test.path("agent");
+        let mut agent = client.program("ssh-agent");
+        agent.args(["-D", "-a"]).arg(&socket);
+        // It says where it is when it listens.
+        let mut agent = Background::start(agent);
+        agent.line();
+        client.test.env("SSH_AUTH_SOCK", &socket);
+        let (status, out, errors) = client.run(&["-A"], "echo $SSH_AUTH_SOCK; ssh-add -l 2>&1");
+        let listed = if told.is_empty() { "Could not open" } else { "The agent has no identities." };
+        assert!(out.starts_with(&format!("{told}\n{listed}")) && status > 0, "{status} {out} {errors}");
+    }
+}
+
+#[test]
 fn a_hundred_sessions_share_one_connection() {
     require!(Userns, Overlay, Program("ssh"));
     let client = Client::new("");

@@ -40,6 +40,8 @@ pub enum Requirement {
     Vm,
     /// A program on `PATH`.
     Program(&'static str),
+    /// A module of the distribution's own Python.
+    Python(&'static str),
 }
 
 /// Returns from the test when something it needs is missing; takes variants of [`Requirement`].
@@ -132,6 +134,7 @@ impl Requirement {
             )
             .map_err(|error| format!("the distribution's mirror does not answer: {error}")),
             Self::Program(name) => program(name),
+            Self::Python(module) => shell(&format!("/usr/bin/python3 -c 'import {module}'")),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::boxes::list;
 use crate::boxes::locking;
 use crate::boxes::review;
 use crate::boxes::session::{self, Options, What};
+use crate::boxes::shell;
 use crate::build;
 use crate::build::profile::Inputs;
 use crate::cli::args::network::NetworkArg;
@@ -181,10 +182,9 @@ fn ask_for_secrets(loaded: &mut LoadedProfile) -> Result<(), Error> {
 
 /// Whether standard input and output are a terminal that takes more than text.
 fn in_terminal() -> bool {
-    let plain = |name: OsString| name.is_empty() || name == "dumb" || name == "linux";
     std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal()
-        && paths::variable("TERM").is_some_and(|name| !plain(name))
+        && paths::variable("TERM").is_some_and(|name| shell::takes_sequences(&name))
 }
 
 /// Tells the terminal which box is in it from now on.
