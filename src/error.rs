@@ -3,6 +3,7 @@
 //! Modules below return facts; this is the one place where a fact gets its hint.
 
 use std::error::Error as StdError;
+use std::io::ErrorKind;
 
 use crate::paths::PathsError;
 use crate::profile::ProfileError;
@@ -133,6 +134,10 @@ impl From<ProfileError> for Error {
                 .hint("take one of the two out; `devbox profile show` says which file each comes from"),
             None if matches!(error, ProfileError::GivenAndTaken { .. }) => {
                 Self::chain(&error).hint("each capability and each system call goes with one of the options")
+            }
+            None if matches!(&error, ProfileError::Read { source, .. } if source.kind() == ErrorKind::PermissionDenied) => {
+                Self::chain(&error)
+                    .hint("`chmod u+r` and `chown` let you read it; it is not left out, for it may restrict the box")
             }
             None => Self::chain(&error),
         }

@@ -161,6 +161,21 @@ fn the_readme_lists_the_shipped_profiles() {
     assert!(!listed.is_empty() && readme.contains(&format!("$ devbox profile list\n{listed}```")), "{listed}");
 }
 
+#[test]
+fn the_recorded_session_is_the_one_that_the_script_types() {
+    let picture = fs::read_to_string(root().join("docs/session.svg")).expect("the picture");
+    assert!(picture.len() < 60 << 10 && picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
+    let plain = picture.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let script = fs::read_to_string(root().join("scripts/record")).expect("the script");
+    let session = script.split_once("SESSION = [").and_then(|(_, rest)| rest.split_once("\n]\n")).expect("a list").0;
+    let typed: Vec<&str> =
+        session.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next()).collect();
+    assert!(typed.len() > 5, "{session}");
+    for line in typed {
+        assert!(plain.contains(&format!(" {line}</tspan>")), "`{line}` is not in docs/session.svg: run scripts/record");
+    }
+}
+
 /// `FILE::NAME` and `FILE::{NAME, NAME}` in code spans, as file and name.
 fn tests_named_in(text: &str) -> Vec<(String, String)> {
     let spans = text.split('`').skip(1).step_by(2);

@@ -269,7 +269,7 @@ impl BuildError {
             Self::NotPinned { .. } => Some("`devbox lock` adds it".into()),
             Self::Moved { .. } => Some("`devbox update --base` locks what there is now".into()),
             Self::NoGit => Some("install the package `git`".into()),
-            Self::NoContext { .. } => Some(
+            Self::NoContext { .. } | Self::Io { operation: "open the build context", .. } => Some(
                 "name a directory, `-`, a git repository like `https://host/x.git#main`, or the URL of an archive"
                     .into(),
             ),

@@ -119,8 +119,10 @@ fn chosen_folder(directory: Option<&Path>) -> Result<PathBuf, Error> {
         None => current_folder().map_err(|error| {
             Error::new("cannot tell the current folder").hint(format!("`cd` somewhere that exists ({error})"))
         }),
-        Some(folder) => std::fs::canonicalize(folder)
-            .map_err(|error| Error::new(format!("cannot enter `{}`: {error}", folder.display()))),
+        Some(folder) => std::fs::canonicalize(folder).map_err(|error| {
+            Error::new(format!("cannot enter `{}`: {error}", folder.display()))
+                .hint("`-C` takes a folder that is there, and that you may enter")
+        }),
     }
 }
 

@@ -27,6 +27,9 @@ impl From<BoxesError> for Error {
             BoxesError::Damaged { .. } | BoxesError::Misplaced { .. } => {
                 shown.hint("`devbox rm --force NAME` removes the box")
             }
+            BoxesError::NoSuchSnapshot { suggestion: None, .. } => {
+                shown.hint("`devbox snapshot list` shows those there are")
+            }
             BoxesError::NoSuchBox { .. } => shown.hint("`devbox list` shows the boxes there are"),
             BoxesError::Newer { .. } => shown.hint("update devbox"),
             _ => shown,

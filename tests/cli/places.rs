@@ -77,7 +77,8 @@ fn a_data_directory_that_is_a_file_is_refused() {
 #[test]
 fn a_folder_that_is_gone_is_said_only_where_it_matters() {
     let test = Devbox::new();
-    let gone = "cannot enter `gone`: No such file or directory (os error 2)\n";
+    let gone = "cannot enter `gone`: No such file or directory (os error 2)\n\
+        hint: `-C` takes a folder that is there, and that you may enter\n";
     test.args(["-C", "gone", "status"]).status(1).stderr(format!("error: {gone}")).run();
     test.args(["-C", "gone", "run", "--", "true"]).status(125).stderr(format!("error: {gone}")).run();
     // A shell whose folder is removed below it.

@@ -20,8 +20,9 @@ pub fn run(folder: &Path, args: &CloneArgs) -> Outcome {
     let paths = Paths::from_environment()?;
     let id = super::find(&paths, folder, &Target { name: None })?;
     let shown = args.folder.display();
-    let target = std::fs::canonicalize(folder.join(&args.folder))
-        .map_err(|error| Error::new(format!("cannot find `{shown}`: {error}")))?;
+    let target = std::fs::canonicalize(folder.join(&args.folder)).map_err(|error| {
+        Error::new(format!("cannot find `{shown}`: {error}")).hint("make the folder that gets the new box first")
+    })?;
     if !target.is_dir() {
         return Err(Error::new(format!("`{shown}` is not a folder")));
     }
