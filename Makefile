@@ -71,7 +71,7 @@ install: $(if $(filter command line,$(origin BIN)),,build)
 
 # target/devbox_VERSION_ARCHITECTURE.deb
 deb: $(if $(filter command line,$(origin BIN)),,build)
-	scripts/deb $(BIN) target
+	@scripts/deb $(BIN) target
 
 # After a change of the commands; `tests/cli` compares.
 completions:
