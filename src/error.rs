@@ -9,6 +9,7 @@ use crate::paths::PathsError;
 use crate::profile::ProfileError;
 
 mod boxes;
+mod docker;
 mod editor;
 mod image;
 

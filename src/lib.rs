@@ -25,6 +25,7 @@
 //! | [`ssh`] | an ssh server on standard input and output, into a box |
 //! | [`build`] | images from Containerfiles |
 //! | [`devcontainer`] | Features of a devcontainer file, and what images carry along |
+//! | [`docker`] | containers: boxes that a docker-shaped command line makes and finds |
 //! | [`editor`] | the box's tools on the host: shims, language servers, settings of editors |
 //! | [`upkeep`] | what is no longer needed, how much space is taken, whether all is sound |
 //! | [`doctor`] | what this machine lacks, and the command that mends it |
@@ -38,6 +39,7 @@ pub mod boxes;
 pub mod build;
 pub mod cli;
 pub mod devcontainer;
+pub mod docker;
 pub mod doctor;
 pub mod editor;
 pub mod error;

@@ -104,10 +104,13 @@ impl EventLog {
 
     /// Appends an event that happens now.
     pub fn append(&self, event: EventKind, details: Map<String, Value>) -> BoxesResult<()> {
+        self.append_line(&Event { time: now(), event, details })
+    }
+
+    /// Appends a line of another log of this kind.
+    pub fn append_line<T: Serialize>(&self, value: &T) -> BoxesResult<()> {
         let mut line = if self.torn { b"\n".to_vec() } else { Vec::new() };
-        serde_json::to_writer(&mut line, &Event { time: now(), event, details })
-            .map_err(std::io::Error::from)
-            .at("write", &self.path)?;
+        serde_json::to_writer(&mut line, value).map_err(std::io::Error::from).at("write", &self.path)?;
         line.push(b'\n');
         let written = std::io::Write::write(&mut &self.file, &line).at("write", &self.path)?;
         if written < line.len() {

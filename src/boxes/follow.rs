@@ -45,21 +45,26 @@ impl Follower {
 impl<T: DeserializeOwned> Follower<T> {
     /// Watches `log`, a log of the box in `directory`, each line of which is a `T`.
     pub fn of(directory: &BoxDir, log: &Path) -> BoxesResult<Self> {
+        Self::watch(directory.path(), log)
+    }
+
+    /// Watches `log`, which goes with `directory`.
+    pub fn watch(directory: &Path, log: &Path) -> BoxesResult<Self> {
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
             .map_err(std::io::Error::from)
-            .at("watch", directory.path())?;
-        let logs = log.parent().unwrap_or(directory.path());
+            .at("watch", directory)?;
+        let logs = log.parent().unwrap_or(directory);
         for (path, flags) in [
-            (directory.path(), WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF),
+            (directory, WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF),
             (logs, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO),
         ] {
             match inotify::add_watch(&watch, path, flags | WatchFlags::ONLYDIR) {
                 // A box without a log has not been used; it may go without having had one.
-                Err(Errno::NOENT) if path != directory.path() => {}
+                Err(Errno::NOENT) if path != directory => {}
                 result => drop(result.map_err(std::io::Error::from).at("watch", path)?),
             }
         }
-        Ok(Self { directory: directory.path().to_owned(), log: Log::new(log), watch })
+        Ok(Self { directory: directory.to_owned(), log: Log::new(log), watch })
     }
 
     /// The lines since the last call, the oldest first. At first those of the log put aside, too.

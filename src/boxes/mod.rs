@@ -57,6 +57,7 @@ pub mod review;
 pub mod running;
 mod scratch;
 pub mod security;
+pub mod service;
 pub mod session;
 pub mod shares;
 pub mod shell;

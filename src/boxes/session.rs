@@ -11,6 +11,7 @@ use super::generated::Made;
 use super::lock::{BoxLock, Sharing};
 use super::network::{NETWORK_FILE, join_network, network, network_name, require_network};
 use super::scratch::Scratch;
+use super::service::Service;
 use super::{
     BoxId, BoxRecord, boot, change::LockedBox, clone, guards, list, locking, lower, packages, packages_layer, review,
     running, security, shares, user,
@@ -84,6 +85,8 @@ pub fn run(
 pub(super) enum Wish<'a> {
     /// A command, until its end.
     Run(&'a What),
+    /// A command that is given everything.
+    Service(&'a Service<'a>),
     /// That it runs while the connection, which is left here, is open.
     Hold(&'a OnceCell<Channel>),
 }
@@ -149,7 +152,7 @@ fn join(
     require_network(&directory, options)?;
     security::require(&directory, loaded, options)?;
     let made = Made::load(&directory.generated());
-    let purpose = purpose(loaded, wish, options, &made, shares::load_variables(&directory.runtime()));
+    let purpose = purpose(loaded, wish, options, &made, shares::load_variables(&directory.runtime()))?;
     attach::serve(Channel::new(stream), purpose, || ()).map(Some).map_err(io("talk to the running box"))
 }
 
@@ -159,11 +162,12 @@ fn purpose<'a>(
     options: &Options,
     made: &Made,
     shared: Vec<(String, String)>,
-) -> Purpose<'a> {
-    match wish {
+) -> Result<Purpose<'a>, SessionError> {
+    Ok(match wish {
         Wish::Run(what) => Purpose::Run(Box::new(command(loaded, what, options, made, shared))),
+        Wish::Service(service) => service.purpose(loaded, made, shared)?,
         Wish::Hold(kept) => Purpose::Hold(kept),
-    }
+    })
 }
 
 fn command(
@@ -308,7 +312,7 @@ fn launch_box(
     let mut spec =
         sandbox(loaded, options, base, packages, &locked.directory, record, &net, scratch, limits, given.mounts);
     spec.bus = given.bus;
-    let purpose = purpose(loaded, wish, options, &made, given.variables);
+    let purpose = purpose(loaded, wish, options, &made, given.variables)?;
     let (directory, _record, lock) = locked.into_parts();
     let network_file = runtime.join(NETWORK_FILE);
     std::fs::write(&network_file, network_name(&net)).at("write", &network_file)?;

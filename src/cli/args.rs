@@ -8,6 +8,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
 
+pub mod docker;
 pub mod editor;
 pub mod image;
 pub mod network;
@@ -116,6 +117,8 @@ pub enum Command {
     /// Work with images and registries
     #[command(subcommand)]
     Image(Image),
+    /// Containers as boxes, for programs that want docker's command line
+    Docker(docker::Docker),
     /// Boxes over ssh
     #[command(flatten)]
     Ssh(Ssh),

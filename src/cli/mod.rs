@@ -1,5 +1,6 @@
 //! The commands: each builds a request from what was typed, calls, and prints.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,21 +18,34 @@ use args::network::Net;
 use args::ssh::Ssh;
 use args::{Cli, Command, Log, Man};
 
+/// The command, and the name of a link to this program, that speak docker's language.
+const DOCKER: &str = "docker";
+
 /// What a command gives: the exit status.
 pub type Outcome = Result<i32, Error>;
 
 /// The whole program.
 pub fn run() -> ExitCode {
-    let mut arguments = std::env::args_os();
-    if let Some(tool) = arguments.next().as_deref().and_then(crate::editor::shim::tool) {
-        return finish(commands::shim::call(tool, arguments.collect()));
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let called = arguments.first().cloned().unwrap_or_default();
+    match crate::editor::shim::tool(&called) {
+        Some(name) if name == DOCKER => {
+            arguments.splice(..1, ["devbox", DOCKER].map(OsString::from));
+        }
+        Some(tool) => return finish(commands::shim::call(tool, arguments.split_off(1))),
+        None => clap_complete::CompleteEnv::with_factory(Cli::command).complete(),
     }
-    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let outcome = match Cli::try_parse() {
+    let is_docker = arguments.get(1).is_some_and(|word| word == DOCKER);
+    let outcome = match Cli::try_parse_from(arguments) {
         Ok(cli) => dispatch(cli),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
-            let status = if error.use_stderr() { crate::error::USAGE } else { 0 };
+            let status = match (error.use_stderr(), is_docker) {
+                (false, _) => 0,
+                (true, false) => crate::error::USAGE,
+                // As docker does it, and so that no program takes it for an answer.
+                (true, true) => crate::error::COULD_NOT_RUN,
+            };
             return match error.print() {
                 Ok(()) => exit_code(status),
                 Err(_) => exit_code(crate::error::FAILED),
@@ -92,6 +106,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Net(Net::Learn(args)) => net::learn(&folder().map_err(could_not_run)?, args),
         Command::Image(command) => image::run(&folder()?, &command),
         Command::Push(args) => image::push::commit_and_push(&folder()?, &args),
+        Command::Docker(args) => docker::run(&folder, args),
         Command::Ssh(Ssh::Code(args)) => open_editor::run(&folder()?, Editor::Code, &args),
         Command::Ssh(Ssh::Cursor(args)) => open_editor::run(&folder()?, Editor::Cursor, &args),
         Command::Ssh(Ssh::Zed(args)) => open_editor::run(&folder()?, Editor::Zed, &args),

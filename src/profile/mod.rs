@@ -9,6 +9,7 @@
 //! runs a command, and nothing is written but the memory of [`trust`]. Called by `cli` and `boxes`.
 
 pub mod bandwidth;
+pub mod container;
 pub mod detect;
 pub mod devcontainer;
 pub mod diagnostic;
@@ -144,6 +145,9 @@ pub struct Project {
     /// Where commands start, unless the caller is in the project; `None`: where it is mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
+    /// The box has a project. Always, but for containers.
+    #[serde(skip)]
+    pub is_mounted: bool,
 }
 
 /// The environment of the commands.

@@ -281,12 +281,12 @@ fn user_profiles(paths: &Paths) -> BTreeSet<String> {
         .collect()
 }
 
-struct Loader<'a> {
-    paths: &'a Paths,
+pub(super) struct Loader<'a> {
+    pub(super) paths: &'a Paths,
 }
 
 impl Loader<'_> {
-    fn config(&self) -> Result<Option<LoadedFile>, ProfileError> {
+    pub(super) fn config(&self) -> Result<Option<LoadedFile>, ProfileError> {
         let path = self.paths.config.join("config.toml");
         if !exists(&path)? {
             return Ok(None);
@@ -408,7 +408,7 @@ fn identity(source: &Source) -> PathBuf {
 }
 
 /// Gives every key its value.
-fn complete(
+pub(super) fn complete(
     merged: Layer,
     name: Option<String>,
     project: &Path,
@@ -462,6 +462,7 @@ fn complete(
             protect: merged.protect,
             read_only: merged.read_only.unwrap_or(false),
             folder: merged.devcontainer.as_ref().and_then(|devcontainer| devcontainer.folder.clone()),
+            is_mounted: true,
         },
         volumes: merged.volumes,
         env: Env { set: merged.env, pass, session: merged.session_env },

@@ -51,7 +51,7 @@ pub enum Outcome {
 }
 
 /// What a client wants of a box.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "a closure has none")]
 pub enum Purpose<'a> {
     /// A command, until its end; its streams and terminal are filled in here.
     Run(Box<Command>),
@@ -63,6 +63,15 @@ pub enum Purpose<'a> {
         streams: [OwnedFd; 3],
         /// How long it may take, with the start of the box.
         patience: Duration,
+    },
+    /// As `Redirected`, or with our streams when there are none; `started` is called as soon as it runs.
+    Service {
+        /// The command.
+        command: Box<Command>,
+        /// Input, output and error.
+        streams: Option<[OwnedFd; 3]>,
+        /// Is told.
+        started: &'a dyn Fn(),
     },
     /// That it runs as long as the conversation, which is left here, goes on.
     Hold(&'a OnceCell<Channel>),
@@ -77,6 +86,14 @@ pub fn serve(channel: Channel, purpose: Purpose<'_>, started: impl Fn()) -> io::
         }
         Purpose::Redirected { command, streams, patience } => {
             attach(&channel, *command, streams.each_ref().map(AsFd::as_fd), Some(patience), started)
+        }
+        Purpose::Service { command, streams, started: running } => {
+            let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+            let streams = streams.as_ref().map_or(own, |streams| streams.each_ref().map(AsFd::as_fd));
+            attach(&channel, *command, streams, None, || {
+                started();
+                running();
+            })
         }
         Purpose::Hold(kept) => {
             if let Err(refused) = request(&channel, &Request::Hold, &[])? {

@@ -127,6 +127,7 @@ Commands:
   net          See what a box reaches over the network, and what it may reach
   push         Make an image of a box, and give it to a registry
   image        Work with images and registries
+  docker       Containers as boxes, for programs that want docker's command line
   code         Open Visual Studio Code on the project's box
   cursor       Open Cursor on the project's box
   zed          Open Zed on the project's box

@@ -37,7 +37,7 @@ pub(super) fn make_generated(
     let user = (profile.user != "root").then_some(profile.user.as_str());
     let mut mount_points: Vec<PathBuf> =
         ["/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/root"].into_iter().map(PathBuf::from).collect();
-    mount_points.push(profile.project.path.clone());
+    mount_points.extend(profile.project.is_mounted.then(|| profile.project.path.clone()));
     mount_points.extend(profile.mounts.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()));
     mount_points.extend(profile.volumes.iter().map(|volume| volume.target.clone()));
     mount_points.extend(user.map(|user| Path::new("/home").join(user)));
@@ -101,11 +101,10 @@ pub(super) fn sandbox(
         lifetime: if keep && scratch.is_none() { Lifetime::Keep } else { Lifetime::Session },
         security: profile.security.clone(),
         limits,
-        project: Some((
-            loaded.project.clone(),
-            profile.project.path.clone(),
-            if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite },
-        )),
+        project: profile.project.is_mounted.then(|| {
+            let access = if profile.project.read_only { Access::ReadOnly } else { Access::ReadWrite };
+            (loaded.project.clone(), profile.project.path.clone(), access)
+        }),
         guarded: guards::guarded(loaded),
         binds: shares::own_profile(loaded)
             .chain(shares::mounts(profile))

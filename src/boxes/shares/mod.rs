@@ -29,7 +29,7 @@ const VARIABLES_FILE: &str = "shares.json";
 pub(super) fn own_profile(loaded: &LoadedProfile) -> impl Iterator<Item = MountOp> {
     let lock = crate::profile::lock::path(&loaded.project);
     let files = loaded.sources.iter().filter_map(|source| source.file().map(Path::to_owned));
-    files.chain([lock]).filter_map(|file| {
+    files.chain([lock]).filter(|_| loaded.profile.project.is_mounted).filter_map(|file| {
         let below = file.strip_prefix(&loaded.project).ok()?;
         let target = loaded.profile.project.path.join(below);
         Some(MountOp::Bind { source: file, target, read_only: true, optional: true })

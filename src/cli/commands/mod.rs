@@ -18,6 +18,7 @@ pub mod config;
 pub mod devcontainer;
 pub mod df;
 pub mod diff;
+pub mod docker;
 pub mod doctor;
 pub mod editor;
 pub mod export;

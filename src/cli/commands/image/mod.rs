@@ -13,7 +13,7 @@ use crate::paths::Paths;
 use crate::profile::registries;
 use crate::text::sanitize;
 
-mod build;
+pub(super) mod build;
 mod commit;
 mod diff;
 mod history;
@@ -22,7 +22,7 @@ mod list;
 mod load;
 mod login;
 mod logout;
-mod pull;
+pub(super) mod pull;
 pub mod push;
 mod rm;
 mod save;
@@ -54,7 +54,7 @@ pub(super) fn reference(paths: &Paths, typed: &str) -> Result<Reference, Error> 
 }
 
 /// A name for an image: not one with a digest, which is what the image is and not how it is called.
-fn new_name(paths: &Paths, typed: &str) -> Result<Reference, Error> {
+pub(super) fn new_name(paths: &Paths, typed: &str) -> Result<Reference, Error> {
     let reference = reference(paths, typed)?;
     if reference.digest().is_none() {
         return Ok(reference);

@@ -1,0 +1,43 @@
+//! `docker logs`.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use nix::unistd::Pid;
+
+use crate::cli::Outcome;
+use crate::cli::args::docker::Logs;
+use crate::docker::logs::{From, Tail};
+use crate::docker::{Status, container};
+use crate::error::{Error, USAGE};
+use crate::paths::Paths;
+use crate::sys::process::pidfd_open;
+use crate::text::sanitize;
+
+/// Prints what the first process wrote, on the streams that it wrote to.
+pub fn run(paths: &Paths, args: &Logs) -> Outcome {
+    let found = container::find(paths, &args.name)?;
+    let from = match args.tail.as_str() {
+        "all" | "-1" => From::Beginning,
+        text => From::Lines(text.parse().map_err(|_| {
+            Error::new(format!("`--tail {}` is no number of lines", sanitize(text))).with_status(USAGE)
+        })?),
+    };
+    let mut tail = Tail::open(paths, &found, from)?;
+    let (mut output, mut error) = (std::io::stdout(), std::io::stderr());
+    let mut targets: [Option<&mut dyn Write>; 2] = [Some(&mut output), Some(&mut error)];
+    let (status, state) = found.status(paths)?;
+    let monitor = match (args.follow && status == Status::Running, state.monitor) {
+        (true, Some(pid)) => pidfd_open(Pid::from_raw(pid)).ok().filter(|_| found.is_watched(paths)),
+        _ => None,
+    };
+    tail.pump(&mut targets);
+    while let Some(monitor) = &monitor {
+        let is_over = tail.wait(&[monitor.as_fd()])?.is_some();
+        tail.pump(&mut targets);
+        if is_over || targets.iter().all(Option::is_none) {
+            break;
+        }
+    }
+    Ok(0)
+}

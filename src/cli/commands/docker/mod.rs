@@ -1,0 +1,182 @@
+//! `devbox docker`: docker's command line.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::cli::args::docker::{
+    ContainerCommand, Docker, DockerCommand, Formatted, ImageCommand, OfContainers, System,
+};
+use crate::cli::{Outcome, print};
+use crate::docker::template::Template;
+use crate::error::{COULD_NOT_RUN, Error};
+use crate::paths::{self, Paths};
+use crate::text::sanitize;
+use crate::ui;
+
+mod build;
+mod copy;
+mod events;
+mod exec;
+mod images;
+mod inspect;
+mod lifecycle;
+mod logs;
+mod ps;
+mod run;
+mod start;
+mod stats;
+mod system;
+mod volume;
+
+/// The version of docker's interface that this speaks.
+const API_VERSION: &str = "1.41";
+/// What programs compare: new enough for everything that is there.
+const VERSION: &str = "28.0.0";
+
+/// Runs what was typed. `folder` is asked for only where it matters.
+pub fn run(folder: &dyn Fn() -> Result<PathBuf, Error>, args: Docker) -> Outcome {
+    if args.version {
+        return print(&format!("Docker version {VERSION}, devbox {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    if let Some(host) = &args.host {
+        return Err(unsupported(&format!("another daemon than devbox itself (`{}`)", sanitize(host))));
+    }
+    if let Some(context) = args.context.filter(|name| name != "default") {
+        return Err(unsupported(&format!("the context `{}`", sanitize(&context))));
+    }
+    let Some(command) = args.command else {
+        return Err(Error::new("nothing to do")
+            .hint("`devbox docker --help` lists the commands")
+            .with_status(COULD_NOT_RUN));
+    };
+    let paths = Paths::from_environment()?;
+    match command {
+        DockerCommand::Container(command) | DockerCommand::Containers(OfContainers::Common(command)) => {
+            container(&paths, folder, command)
+        }
+        DockerCommand::Containers(OfContainers::Inspect(args)) => inspect::containers(&paths, &args),
+        DockerCommand::Containers(OfContainers::Prune(_)) => lifecycle::prune(&paths),
+        DockerCommand::Inspect(args) => inspect::run(&paths, &args),
+        DockerCommand::Build(args) => build::run(&folder()?, *args),
+        DockerCommand::Buildx(command) => build::buildx(folder, command),
+        DockerCommand::Image(command) => match command {
+            ImageCommand::Ls(args) => images::list(&paths, &args),
+            ImageCommand::Inspect(args) => inspect::images(&paths, &args),
+            ImageCommand::Build(args) => build::run(&folder()?, *args),
+            ImageCommand::Pull(args) => images::pull(&paths, args),
+            ImageCommand::Tag(args) => images::tag(&paths, &args),
+            ImageCommand::Rm(args) => images::remove(&paths, &args),
+            ImageCommand::Prune(_) => images::prune(&paths),
+        },
+        DockerCommand::Images(args) => images::list(&paths, &args),
+        DockerCommand::Pull(args) => images::pull(&paths, args),
+        DockerCommand::Tag(args) => images::tag(&paths, &args),
+        DockerCommand::Rmi(args) => images::remove(&paths, &args),
+        DockerCommand::Events(args) | DockerCommand::System(System::Events(args)) => events::run(&paths, &args),
+        DockerCommand::Version(args) => system::version(&args),
+        DockerCommand::Info(args) | DockerCommand::System(System::Info(args)) => system::info(&paths, &args),
+        DockerCommand::Volume(command) => volume::run(&paths, command),
+        DockerCommand::Network(command) => system::network(&command),
+        DockerCommand::Context(command) => system::context(&command),
+        DockerCommand::Allow { key } => run::allow(&paths, &key),
+        DockerCommand::Other(words) => {
+            let word = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+            Err(match word.as_str() {
+                "compose" => Error::new(
+                    "Docker Compose files are not supported: devbox runs one box, not several that belong together",
+                )
+                .hint("name one image or Dockerfile in devcontainer.json")
+                .with_status(COULD_NOT_RUN),
+                word => unsupported(&format!("`docker {}`", sanitize(word))),
+            })
+        }
+    }
+}
+
+fn container(paths: &Paths, folder: &dyn Fn() -> Result<PathBuf, Error>, command: ContainerCommand) -> Outcome {
+    match command {
+        ContainerCommand::Ps(args) => ps::run(paths, &args),
+        ContainerCommand::Run(args) => run::run(paths, &folder()?, *args).map_err(could_not_run),
+        ContainerCommand::Create(args) => run::create(paths, &folder()?, *args),
+        ContainerCommand::Start(args) => start::run(paths, &args),
+        ContainerCommand::Stop(args) => lifecycle::stop(paths, &args),
+        ContainerCommand::Restart(args) => lifecycle::restart(paths, &args),
+        ContainerCommand::Kill { signal, names } => lifecycle::kill(paths, &signal, &names),
+        ContainerCommand::Rm(args) => lifecycle::remove(paths, &args),
+        ContainerCommand::Exec(args) => exec::run(paths, args),
+        ContainerCommand::Logs(args) => logs::run(paths, &args),
+        ContainerCommand::Cp(args) => copy::run(paths, &folder()?, &args),
+        ContainerCommand::Wait { names } => lifecycle::wait(paths, &names),
+        ContainerCommand::Stats(args) => stats::run(paths, &args),
+        ContainerCommand::Port { name } => ps::port(paths, &name),
+    }
+}
+
+/// An error of `run` that is not the command's own.
+fn could_not_run(error: Error) -> Error {
+    if error.status == crate::error::FAILED { error.with_status(COULD_NOT_RUN) } else { error }
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::new(format!("{what} is not supported"))
+        .hint("`devbox docker --help` lists what is; docs/docker.md says why")
+        .with_status(COULD_NOT_RUN)
+}
+
+/// Prints text that may hold others' words: as it is for programs, and made fit for a terminal.
+fn show(text: &str) -> Outcome {
+    if std::io::stdout().is_terminal() { print(&ui::foreign_text(text)) } else { print(text) }
+}
+
+/// Prints each row by a template, one a line, or as a table of `columns`: heading and key.
+fn rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Outcome {
+    let Some(text) = format.format.as_deref().filter(|text| *text != "table") else {
+        let mut table = vec![columns.iter().map(|(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
+        table.extend(rows.iter().map(|row| {
+            let cell = |(_, key): &(&str, &str)| sanitize(row[*key].as_str().unwrap_or_default()).into_owned();
+            columns.iter().map(cell).collect()
+        }));
+        return print(&ui::table(&table));
+    };
+    let template = Template::parse(text)?;
+    let lines = rows.iter().map(|row| template.render(row));
+    if template.is_table {
+        let cells = |line: String| line.split('\t').map(|cell| sanitize(cell).into_owned()).collect::<Vec<_>>();
+        let table: Vec<_> = std::iter::once(template.heading()).chain(lines).map(cells).collect();
+        return print(&ui::table(&table));
+    }
+    show(&lines.map(|line| line + "\n").collect::<String>())
+}
+
+/// `NAME=value`, or `NAME` with the value that it has here; nothing if it has none.
+fn variable(text: &str) -> Option<String> {
+    match text.split_once('=') {
+        Some(_) => Some(text.to_owned()),
+        None => Some(format!("{text}={}", paths::variable(text)?.to_string_lossy())),
+    }
+}
+
+/// The variables of options and files, those of the files first.
+fn variables(typed: &[String], files: &[PathBuf]) -> Result<Vec<String>, Error> {
+    let mut all = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::new(format!("cannot read `{}`: {error}", path.display())))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        all.extend(lines.filter_map(variable));
+    }
+    all.extend(typed.iter().filter_map(|text| variable(text)));
+    Ok(all)
+}
+
+/// Each of several; the first error is the one that counts, and the others are said.
+fn each(names: &[String], mut act: impl FnMut(&str) -> Result<(), Error>) -> Outcome {
+    let errors: Vec<Error> = names.iter().filter_map(|name| act(name).err()).collect();
+    let count = errors.len();
+    match Error::of_several(errors, format!("{count} of {} failed", names.len())) {
+        Some(error) => Err(error),
+        None => Ok(0),
+    }
+}

@@ -1,0 +1,51 @@
+//! `docker ps` and `docker port`.
+
+use jiff::Timestamp;
+
+use crate::cli::args::docker::Ps;
+use crate::cli::{Outcome, print};
+use crate::docker::container;
+use crate::docker::inspect::ports_text;
+use crate::docker::listing::{Wanted, row};
+use crate::paths::Paths;
+
+/// What a table shows.
+const COLUMNS: [(&str, &str); 7] = [
+    ("CONTAINER ID", "ID"),
+    ("IMAGE", "Image"),
+    ("COMMAND", "Command"),
+    ("CREATED", "RunningFor"),
+    ("STATUS", "Status"),
+    ("PORTS", "Ports"),
+    ("NAMES", "Names"),
+];
+
+/// Lists containers, the newest first.
+pub fn run(paths: &Paths, args: &Ps) -> Outcome {
+    let last = args.last.or(args.latest.then_some(1));
+    let wanted = Wanted::parse(&args.filters, args.all || last.is_some())?;
+    let now = Timestamp::now();
+    let mut rows = Vec::new();
+    for container in container::list(paths)? {
+        let (status, state) = container.status(paths)?;
+        if wanted.has(&container, status, &state) && last.is_none_or(|most| rows.len() < most) {
+            rows.push((container.clone(), row(&container, status, &state, now, args.no_trunc)));
+        }
+    }
+    if args.quiet {
+        let id = |container: &container::Container| match args.no_trunc {
+            true => container.id.clone(),
+            false => container.short_id().to_owned(),
+        };
+        return print(&rows.iter().map(|(container, _)| id(container) + "\n").collect::<String>());
+    }
+    let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
+    super::rows(&args.format, &rows, &COLUMNS)
+}
+
+/// `80/tcp -> 127.0.0.1:8080`, one a line.
+pub fn port(paths: &Paths, name: &str) -> Outcome {
+    let text = ports_text(&container::find(paths, name)?);
+    let lines = text.split(", ").filter_map(|pair| pair.split_once("->"));
+    print(&lines.map(|(outside, inside)| format!("{inside} -> {outside}\n")).collect::<String>())
+}

@@ -1,0 +1,120 @@
+//! `docker run`, `docker create` and `docker allow`.
+
+use std::path::Path;
+
+use super::start::{self, Attach};
+use crate::cli::args::docker::Run;
+use crate::cli::{Outcome, print};
+use crate::docker::create::{self, Fetch, Request};
+use crate::docker::options::Options;
+use crate::docker::{Container, DockerError, trust};
+use crate::error::Error;
+use crate::paths::Paths;
+use crate::profile::trust::describe;
+use crate::profile::user;
+use crate::text::sanitize;
+use crate::ui;
+
+/// Makes a container and starts it.
+pub fn run(paths: &Paths, folder: &Path, args: Run) -> Outcome {
+    let attach = match (args.detach, args.interactive || args.tty) {
+        (true, _) => Attach::No,
+        (false, true) => Attach::Streams,
+        (false, false) => Attach::Logs { sig_proxy: args.sig_proxy },
+    };
+    let cidfile = args.cidfile.clone();
+    let container = make(paths, folder, args)?;
+    if let Some(file) = cidfile {
+        std::fs::write(folder.join(&file), &container.id)
+            .map_err(|error| Error::new(format!("cannot write `{}`: {error}", file.display())))?;
+    }
+    let status = start::start(paths, &container, attach)?;
+    if attach == Attach::No {
+        return print(&format!("{}\n", container.id));
+    }
+    Ok(status)
+}
+
+/// Makes a container; prints its id.
+pub fn create(paths: &Paths, folder: &Path, args: Run) -> Outcome {
+    let container = make(paths, folder, args)?;
+    print(&format!("{}\n", container.id))
+}
+
+fn make(paths: &Paths, folder: &Path, args: Run) -> Result<Container, Error> {
+    let config = user::load(paths)?;
+    let request = request(folder, args)?;
+    let made = match create::create(paths, &config, &request, &ui::Terminal::default()) {
+        Err(DockerError::NotTrusted { wishes, key }) if ui::can_ask() => {
+            let list: Vec<String> = wishes.iter().map(|wish| format!("  {}", sanitize(wish))).collect();
+            ui::say(&format!("the container wants to\n{}", list.join("\n")));
+            if !ui::confirm("allow that?").map_err(|error| Error::new(format!("cannot ask: {error}")))? {
+                return Err(Error::new("not allowed"));
+            }
+            trust::allow(paths, &trust::asked(paths, &key)?)?;
+            create::create(paths, &config, &request, &ui::Terminal::default())
+        }
+        made => made,
+    };
+    let (container, notes) = made?;
+    for note in notes {
+        ui::say(&format!("devbox: {}", sanitize(&note)));
+    }
+    Ok(container)
+}
+
+fn request(folder: &Path, args: Run) -> Result<Request, Error> {
+    let environment = super::variables(&args.environment, &args.environment_files)?;
+    let label = |text: &String| match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), value.to_owned()),
+        None => (text.clone(), String::new()),
+    };
+    let mut words = args.words.into_iter();
+    Ok(Request {
+        image: words.next().unwrap_or_default(),
+        command: words.collect(),
+        entrypoint: args.entrypoint,
+        name: args.name,
+        user: args.user,
+        working_dir: args.workdir,
+        environment,
+        labels: args.label.iter().map(label).collect(),
+        stop_signal: args.stop_signal,
+        remove: args.rm,
+        open_input: args.interactive,
+        terminal: args.tty,
+        options: Options {
+            mounts: args.mount,
+            volumes: args.volume,
+            tmpfs: args.tmpfs,
+            publish: args.publish,
+            network: args.network,
+            cap_add: args.cap_add,
+            cap_drop: args.cap_drop,
+            security_opt: args.security_opt,
+            privileged: args.privileged,
+            memory: args.memory,
+            cpus: args.cpus,
+            pids_limit: args.pids_limit,
+            shm_size: args.shm_size,
+            ulimit: args.ulimit,
+            gpus: args.gpus,
+            namespaces: args.other.namespaces(),
+            meaningless: args.other.meaningless(),
+        },
+        folder: folder.to_owned(),
+        fetch: match args.pull.as_str() {
+            "always" => Fetch::Always,
+            "never" => Fetch::Never,
+            _ => Fetch::Missing,
+        },
+    })
+}
+
+/// Allows what was refused under `key`.
+pub fn allow(paths: &Paths, key: &str) -> Outcome {
+    let loaded = trust::asked(paths, key)?;
+    trust::allow(paths, &loaded)?;
+    let list: Vec<String> = describe(&loaded.wants).iter().map(|wish| format!("  {}\n", sanitize(wish))).collect();
+    print(&format!("containers for `{}` may now\n{}", sanitize(&loaded.project.to_string_lossy()), list.concat()))
+}

@@ -1,0 +1,95 @@
+//! `docker volume`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::lifecycle::empty_trash;
+use crate::cli::args::docker::Volume;
+use crate::cli::{Outcome, print};
+use crate::docker::container::fresh_id;
+use crate::docker::events::has_label;
+use crate::docker::{DockerError, volumes};
+use crate::error::Error;
+use crate::paths::Paths;
+use crate::text::sanitize;
+
+/// Lists, makes, shows and removes volumes.
+pub fn run(paths: &Paths, command: Volume) -> Outcome {
+    match command {
+        Volume::Ls { quiet, filters, format } => {
+            let mut rows = Vec::new();
+            for volume in volumes::list(paths)? {
+                if is_wanted(&volume, &filters)? {
+                    rows.push(row(&volume));
+                }
+            }
+            if quiet {
+                let names = rows.iter().map(|row| format!("{}\n", row["Name"].as_str().unwrap_or_default()));
+                return print(&names.collect::<String>());
+            }
+            super::rows(&format, &rows, &[("DRIVER", "Driver"), ("VOLUME NAME", "Name")])
+        }
+        Volume::Create { label, name, long_name, .. } => {
+            let name = match name.or(long_name) {
+                Some(name) => name,
+                None => fresh_id()?[..32].to_owned(),
+            };
+            let pair = |text: &String| {
+                let (key, value) = text.split_once('=').unwrap_or((text, ""));
+                (key.to_owned(), value.to_owned())
+            };
+            let labels: BTreeMap<String, String> = label.iter().map(pair).collect();
+            let volume = volumes::ensure(paths, &name, &labels)?;
+            print(&format!("{}\n", volume.name))
+        }
+        Volume::Rm(args) => {
+            let outcome = super::each(&args.names, |name| match volumes::remove(paths, name) {
+                Err(DockerError::NoSuchVolume { .. }) if args.force => Ok(()),
+                Err(error) => Err(error.into()),
+                Ok(()) => print(&format!("{name}\n")).map(drop),
+            });
+            empty_trash(paths);
+            outcome
+        }
+        Volume::Inspect(args) => super::inspect::volumes(paths, &args),
+        Volume::Prune(args) => {
+            // A name was given by somebody, and is kept unless all go.
+            for volume in volumes::list(paths)?.into_iter().filter(|_| args.all) {
+                match volumes::remove(paths, &volume.name) {
+                    Err(DockerError::VolumeInUse { .. }) => {}
+                    result => {
+                        result?;
+                        print(&format!("{}\n", volume.name))?;
+                    }
+                }
+            }
+            empty_trash(paths);
+            Ok(0)
+        }
+    }
+}
+
+fn is_wanted(volume: &volumes::Volume, filters: &[String]) -> Result<bool, Error> {
+    for filter in filters {
+        let fits = match filter.split_once('=') {
+            Some(("name", part)) => volume.name.contains(part.trim_matches(['^', '$'])),
+            Some(("label", wanted)) => has_label(&volume.labels, wanted),
+            Some(("driver", driver)) => driver == "local",
+            Some(("dangling", _)) => true,
+            _ => return Err(Error::new(format!("`--filter {}` is no filter of volumes", sanitize(filter)))),
+        };
+        if !fits {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn row(volume: &volumes::Volume) -> Value {
+    let labels: Vec<String> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    json!({
+        "Availability": "N/A", "Driver": "local", "Group": "N/A", "Labels": labels.join(","), "Links": "N/A",
+        "Mountpoint": "", "Name": volume.name, "Scope": "local", "Size": "N/A", "Status": "N/A",
+    })
+}

@@ -1,0 +1,271 @@
+//! Who looks after a container while its first process runs: the client of that session.
+//!
+//! ```text
+//! docker run --fork--> monitor --fork--> supervisor --clone--> init --fork--> leader --> first process
+//!    |                    |  ^                                                   |
+//!    +<--- Message -------+  +------------ how it ended ------------------------+
+//! ```
+//!
+//! The monitor holds the container's lock, appends what the process writes to its logs, passes signals that are sent to it on, and
+//! writes down how it ended. Then it ends the box: what joined it goes with it.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+use super::container::{Container, State, Status, find};
+use super::error::{At, DockerError, DockerResult};
+use super::{events, images, volumes};
+use crate::boxes::lock::{BoxLock, Sharing};
+use crate::boxes::pool::discard;
+use crate::boxes::service::{self, Service};
+use crate::boxes::session::{self, SessionError};
+use crate::boxes::{BoxesError, remove};
+use crate::image::store::Store;
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::sys::fs::pipe;
+use crate::sys::process::pidfd_open;
+use crate::userns::idmap::IdMode;
+use crate::userns::mapper::Offer;
+
+/// The exit status of what was killed.
+const KILLED: i32 = 137;
+
+/// What a monitor tells whoever started it; one JSON object a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// Something worth saying.
+    Note(String),
+    /// The first process runs.
+    Started,
+    /// It does not.
+    Failed(Failed),
+    /// It has ended with this status.
+    Ended(i32),
+}
+
+/// An error on its way to another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The sentence.
+    pub message: String,
+    /// Its causes.
+    pub causes: Vec<String>,
+    /// What can be done.
+    pub hints: Vec<String>,
+    /// The exit status.
+    pub status: i32,
+}
+
+/// Runs the container to its end; returns the exit status. With `streams` the process has these, and else the logs are its output.
+/// The caller must be single-threaded.
+pub fn watch(
+    paths: &Paths,
+    container: &Container,
+    own_streams: bool,
+    started: &dyn Fn(),
+    progress: &dyn Progress,
+) -> DockerResult<i32> {
+    let lock = match BoxLock::try_acquire(&container.lock_path(paths), Sharing::Exclusive, "devbox docker") {
+        Err(BoxesError::Busy { .. }) => return Err(DockerError::Running { name: container.name.clone() }),
+        lock => lock?,
+    };
+    let loaded = container.load_profile(paths)?;
+    for name in container.mounts.iter().filter_map(|mount| mount.volume.as_deref()) {
+        volumes::ensure(paths, name, &Default::default())?;
+    }
+    // Both ends of its input: it never ends.
+    let (input, _kept) = input(container)?;
+    let streams = if own_streams { None } else { Some(streams(&container.logs(paths), input)?) };
+    let arguments: Vec<_> = container.arguments().into_iter().map(Into::into).collect();
+    let failed_to_note: Cell<Option<DockerError>> = Cell::new(None);
+    let began = Cell::new(None);
+    let on_start = || {
+        let now = Timestamp::now();
+        began.set(Some(now));
+        let pid = i32::try_from(std::process::id()).ok();
+        let state = State { started: Some(now), monitor: pid, ..State::default() };
+        let noted = container.save_state(paths, &state).and_then(|()| events::append(paths, container, "start", &[]));
+        failed_to_note.set(noted.err());
+        started();
+    };
+    let variables: Vec<(String, String)> = container
+        .environment
+        .iter()
+        .filter_map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
+        .collect();
+    let user = user_of(paths, container, &container.user);
+    let service = Service {
+        arguments: &arguments,
+        user: user.as_deref(),
+        directory: Path::new(if container.working_dir.is_empty() { "/" } else { &container.working_dir }),
+        variables: &variables,
+        streams,
+        started: &on_start,
+    };
+    let outcome = service::run(paths, &loaded, &service, progress);
+    let status = match &outcome {
+        Ok(status) => *status,
+        Err(SessionError::NotExecuted { status, .. }) => *status,
+        // It was killed with its box.
+        Err(_) if began.get().is_some() => KILLED,
+        Err(_) => 125,
+    };
+    let error = outcome.as_ref().err().filter(|_| began.get().is_none()).map(ToString::to_string);
+    let state = State {
+        started: began.get(),
+        finished: began.get().map(|_| Timestamp::now()),
+        exit_code: status,
+        error: error.unwrap_or_default(),
+        monitor: None,
+    };
+    container.save_state(paths, &state)?;
+    let ended = end_box(paths, container);
+    if began.get().is_some() {
+        events::append(paths, container, "die", &[("exitCode", status.to_string())])?;
+    }
+    drop(lock);
+    if container.remove {
+        remove(paths, container, progress)?;
+    }
+    ended?;
+    match (outcome, failed_to_note.take()) {
+        (Err(error), _) if began.get().is_none() => Err(error.into()),
+        (_, Some(error)) => Err(error),
+        _ => Ok(status),
+    }
+}
+
+/// Whom `wanted` means in the container's box; `None`: root. In a box with one id everybody is.
+#[must_use]
+pub fn user_of(paths: &Paths, container: &Container, wanted: &str) -> Option<String> {
+    let record = crate::boxes::state::load(&container.box_directory(paths));
+    let mode = record.map_or_else(|_| Offer::probe().map(0).mode, |record| record.id_map.mode);
+    (!wanted.is_empty() && mode != IdMode::Single).then(|| wanted.to_owned())
+}
+
+fn input(container: &Container) -> DockerResult<(OwnedFd, Option<OwnedFd>)> {
+    let null = Path::new("/dev/null");
+    if container.open_input {
+        let (read, write) = pipe()?;
+        return Ok((read, Some(write)));
+    }
+    Ok((File::open(null).at("open", null)?.into(), None))
+}
+
+fn streams(logs: &[PathBuf; 2], input: OwnedFd) -> DockerResult<[OwnedFd; 3]> {
+    let open = |path: &Path| -> DockerResult<OwnedFd> {
+        let mut options = fs::OpenOptions::new();
+        options.create(true).append(true).mode(0o600);
+        Ok(options.open(path).at("open", path)?.into())
+    };
+    Ok([input, open(&logs[0])?, open(&logs[1])?])
+}
+
+/// Kills what is left in the box.
+fn end_box(paths: &Paths, container: &Container) -> DockerResult<()> {
+    let directory = container.box_directory(paths);
+    if directory.exists() {
+        session::stop(paths, directory.id(), Duration::ZERO)?;
+    }
+    Ok(())
+}
+
+/// Asks the first process to end by `signal`; kills everything that is left after `patience`. Whether it ran.
+pub fn stop(paths: &Paths, container: &Container, signal: Signal, patience: Option<Duration>) -> DockerResult<bool> {
+    let (status, state) = container.status(paths)?;
+    let (Status::Running, Some(monitor)) = (status, state.monitor) else {
+        // Sessions that outlived a monitor which was killed.
+        end_box(paths, container)?;
+        return Ok(false);
+    };
+    let Ok(process) = pidfd_open(Pid::from_raw(monitor)) else { return Ok(false) };
+    // Only now is it sure that the number is still the monitor's.
+    if !container.is_watched(paths) {
+        return Ok(false);
+    }
+    events::append(paths, container, "kill", &[("signal", (signal as i32).to_string())])?;
+    send(&process, signal)?;
+    if !wait(&process, patience)? {
+        end_box(paths, container)?;
+        wait(&process, None)?;
+    }
+    if find(paths, &container.id).is_ok() {
+        events::append(paths, container, "stop", &[])?;
+    }
+    Ok(true)
+}
+
+/// Sends `signal` to the first process; `SIGKILL` ends the box.
+pub fn kill(paths: &Paths, container: &Container, signal: Signal) -> DockerResult<()> {
+    let not_running = || DockerError::NotRunning { name: container.name.clone() };
+    let (Status::Running, State { monitor: Some(monitor), .. }) = container.status(paths)? else {
+        return Err(not_running());
+    };
+    let process = pidfd_open(Pid::from_raw(monitor)).map_err(|_| not_running())?;
+    if !container.is_watched(paths) {
+        return Err(not_running());
+    }
+    events::append(paths, container, "kill", &[("signal", (signal as i32).to_string())])?;
+    if signal == Signal::SIGKILL {
+        end_box(paths, container)?;
+        wait(&process, None)?;
+        return Ok(());
+    }
+    send(&process, signal)
+}
+
+fn send(process: &OwnedFd, signal: Signal) -> DockerResult<()> {
+    let named = rustix::process::Signal::from_named_raw(signal as i32);
+    let Some(named) = named else { return Ok(()) };
+    match rustix::process::pidfd_send_signal(process, named) {
+        // It has just ended.
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(std::io::Error::from(error)).at("signal", Path::new("the monitor")),
+    }
+}
+
+/// Whether the process ended in time; `None`: it is waited for.
+fn wait(process: &OwnedFd, patience: Option<Duration>) -> DockerResult<bool> {
+    let deadline = patience.map(|patience| Instant::now() + patience);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout =
+            left.map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
+        match poll(&mut [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)], timeout.as_ref()) {
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(std::io::Error::from(error)).at("wait for", Path::new("the monitor")),
+        }
+    }
+}
+
+/// Removes a container that does not run: its box, its logs, its hold on the image. What it held is in the trash afterwards.
+pub fn remove(paths: &Paths, container: &Container, progress: &dyn Progress) -> DockerResult<()> {
+    if container.is_watched(paths) {
+        return Err(DockerError::Running { name: container.name.clone() });
+    }
+    let directory = container.box_directory(paths);
+    if directory.exists() {
+        remove::remove_box(paths, directory.id(), "docker rm", progress)?;
+    }
+    images::release(&Store::open(&paths.store())?, &container.id)?;
+    crate::boxes::directory::prepare(paths)?;
+    match discard(&paths.data, &container.directory(paths)) {
+        // Somebody else removes it, too.
+        Err(_) if !container.directory(paths).exists() => return Ok(()),
+        result => result?,
+    }
+    events::append(paths, container, "destroy", &[])
+}
