@@ -6,7 +6,7 @@ datadir = $(DESTDIR)$(PREFIX)/share
 # Where zsh looks; distributions have a place of their own for what packages bring.
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 
-.PHONY: build test test-unit test-cli test-kernel test-images test-build test-security test-ssh test-vm lint bench fuzz install deb completions clean
+.PHONY: build test test-unit test-cli test-kernel test-images test-build test-security test-ssh test-docker test-vm lint bench fuzz install deb completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -35,6 +35,9 @@ test-security:
 
 test-ssh:
 	scripts/test-run ssh
+
+test-docker:
+	scripts/test-run docker
 
 # In a virtual machine with systemd and cgroups of version 2; as root.
 test-vm:

@@ -109,7 +109,7 @@ mod tests {
             ("[profile.network]\nmode = \"host\"", None, "[network]\nmode = \"host\"", ""),
             ("[profile]\npackages = [\"git\"]\n[profile.network]\nmode = \"none\"", None, "", ""),
             ("", None, "[network]\nports = [\"0.0.0.0:80:80\"]", "let other machines reach it: `0.0.0.0:80:80/tcp`"),
-            ("", None, "[security.capabilities]\nadd = [\"net_admin\"]", "have the capability `net_admin`"),
+            ("", None, "[security.capabilities]\nadd = [\"net_admin\"]", "have the capability `CAP_NET_ADMIN`"),
         ] {
             assert_eq!(wants(config, workspace, text), expected, "{workspace:?} {text}");
         }

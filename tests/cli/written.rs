@@ -80,14 +80,15 @@ fn completions_name_commands_and_tasks() {
 fn man_writes_a_page_for_each_command() {
     let test = Devbox::new();
     // The directory is made, and belongs to no option of the same name.
-    test.args(["man", "pages/man1"]).run();
+    test.args(["man", "pages/man"]).run();
     test.args(["-C", "pages", "man", "other"]).run();
-    for directory in ["pages/man1", "pages/other"] {
+    for directory in ["pages/man/man1", "pages/other/man1"] {
         for page in ["devbox.1", "devbox-run.1", "devbox-snapshot-create.1"] {
             let text = fs::read_to_string(test.project().join(directory).join(page)).expect(page);
             assert!(text.contains(".TH ") && text.contains(".SH NAME"), "{page}");
         }
     }
-    let refused = "error: cannot write to `/dev/null/x`: Not a directory (os error 20)\n";
+    let refused = "error: cannot write `/dev/null/x/man1/devbox.1`: Not a directory (os error 20)\n\
+                   hint: `devbox man DIR` writes below any directory that you may write to\n";
     test.args(["man", "/dev/null/x"]).status(1).stderr(refused).run();
 }

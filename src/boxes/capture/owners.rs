@@ -119,6 +119,7 @@ const KEPT_ASIDE: &[&str] = &[
     "/usr/lib/apk/db",
     "/usr/lib/sysimage",
     "/usr/share/info/dir",
+    "/usr/share/info/dir.old",
     "/var/cache",
     "/var/lib/apt",
     "/var/lib/devbox",

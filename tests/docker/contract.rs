@@ -1,0 +1,207 @@
+//! What programs call, and the shape of what they get back.
+
+use serde_json::Value;
+
+use crate::image::{IMAGE, remove_all, with_image};
+use crate::require;
+use crate::support::background::Background;
+use crate::support::devbox::Devbox;
+
+/// The JSON that a command prints.
+fn json(test: &Devbox, words: &[&str]) -> Value {
+    let output = test.args([&["docker"], words].concat()).any_stdout().run();
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{words:?}: {error}: {}", output.stdout))
+}
+
+fn text(test: &Devbox, words: &[&str]) -> String {
+    test.args([&["docker"], words].concat()).any_stdout().run().stdout
+}
+
+/// Starts a container in the background; returns its id.
+fn start(test: &Devbox, options: &[&str], command: &[&str]) -> String {
+    let words = [&["docker", "run", "-d"], options, &[IMAGE], command].concat();
+    test.args(words).any_stdout().any_stderr().run().stdout.trim().to_owned()
+}
+
+#[test]
+fn without_anything_there() {
+    let test = Devbox::new();
+    for (words, expected) in [
+        (&["buildx", "version"][..], "github.com/docker/buildx v0.17.0 devbox\n"),
+        (&["ps", "-q", "-a", "--filter", "label=a=b"], ""),
+        (&["ps", "-a", "--filter", "label=a=b", "--format={{ json . }}"], ""),
+        (&["volume", "ls", "-q"], ""),
+        (&["images", "-q"], ""),
+        (&["info", "-f", "{{.Runtimes.nvidia}}"], "<no value>\n"),
+        (&["info", "-f", "{{.Host.Security.SELinuxEnabled}}"], "<no value>\n"),
+        (&["version", "--format", "{{.Server.APIVersion}}"], "1.41\n"),
+        (&["version", "--format", "{{.Server.Version}}"], "28.0.0\n"),
+        (&["context", "ls", "-q"], "default\n"),
+        (&["container", "ls", "--all", "--no-trunc", "--format", "{{json .}}", "--size=false"], ""),
+    ] {
+        test.args([&["docker"], words].concat()).stdout(expected).run();
+    }
+    assert!(text(&test, &["-v"]).starts_with("Docker version 28.0.0, devbox "));
+    assert!(text(&test, &["--version"]).starts_with("Docker version 28.0.0, devbox "));
+    assert!(text(&test, &["network", "ls"]).contains("bridge"));
+    assert_eq!(json(&test, &["info", "--format", "{{json .}}"])["OSType"], "linux");
+    assert_eq!(json(&test, &["version", "--format", "{{json .}}"])["Client"]["ApiVersion"], "1.41");
+    for kind in ["container", "image", "volume"] {
+        test.args(["docker", "inspect", "--type", kind, "missing"]).stdout("[]\n").any_stderr().status(1).run();
+    }
+}
+
+#[test]
+fn what_is_not_supported_says_so_at_once() {
+    let test = Devbox::new();
+    for (words, sentence) in [
+        (&["compose", "version", "--short"][..], "Docker Compose files are not supported"),
+        (&["swarm", "init"], "`docker swarm` is not supported"),
+        (&["-H", "tcp://x", "ps"], "another daemon"),
+        (&["--context", "remote", "ps"], "the context `remote`"),
+        (&["run", "--no-such-option", "x"], "--no-such-option"),
+        (&["run", "--pid", "host", "x"], "a box has its own"),
+        (&["run", "--ipc=host", "x"], "a box has its own"),
+        (&["run", "--network", "container:y", "x"], "there are the networks"),
+        (&["run", "--mount", "type=npipe,source=a,target=/b", "x"], "`npipe` are not supported"),
+    ] {
+        let output = test.args([&["docker"], words].concat()).any_stderr().status(125).run();
+        assert!(output.stderr.contains(sentence), "{words:?}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn a_container_lives_and_ends() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let options = ["--name", "shop", "-l", "folder=/a b=c", "-e", "X=1 2", "-p", "127.0.0.1::80"];
+    let id = start(
+        &test,
+        &options,
+        &["sh", "-c", "echo out; echo err >&2; trap 'exit 5' TERM; while sleep 1 & wait $!; do :; done"],
+    );
+    assert_eq!(id.len(), 64);
+    assert_eq!(text(&test, &["ps", "-q", "-a", "--no-trunc", "--filter", "label=folder=/a b=c"]), format!("{id}\n"));
+    assert_eq!(text(&test, &["ps", "-q", "--filter", "label=folder=/a"]), "");
+    assert_eq!(text(&test, &["ps", "--format", "{{.ID}}\\t{{.Names}}"]), format!("{}\tshop\n", &id[..12]));
+    assert_eq!(json(&test, &["ps", "--format={{ json . }}"])["Labels"], "folder=/a b=c,of.image=yes");
+
+    let list = json(&test, &["inspect", "--type", "container", &id[..12]]);
+    let one = &list[0];
+    assert_eq!((&one["Id"], &one["State"]["Status"]), (&Value::from(id.clone()), &Value::from("running")));
+    assert_eq!(one["Config"]["Labels"]["folder"], "/a b=c");
+    let variables: Vec<&str> = one["Config"]["Env"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(variables.contains(&"GREETING=hello") && variables.contains(&"X=1 2"), "{variables:?}");
+    assert!(one["NetworkSettings"]["Ports"]["80/tcp"].is_array());
+    assert_eq!(json(&test, &["inspect", "--format={{ json . }}", "shop"])["Id"], *id);
+    assert_eq!(text(&test, &["inspect", "-f", "{{ index .Config.Labels \"of.image\" }}", "shop"]), "yes\n");
+
+    test.args(["docker", "exec", "shop", "sh", "-c", "echo $GREETING $X; echo e >&2; exit 7"])
+        .stdout("hello 1 2\n")
+        .stderr("e\n")
+        .status(7)
+        .run();
+    test.args(["docker", "exec", "-i", "-e", "A=b=c", "-w", "/bin", "shop", "sh", "-c", "pwd; echo $A; cat"])
+        .stdin([0, 255, 10])
+        .any_stdout()
+        .run();
+    test.args(["docker", "exec", "shop", "no-such-program"]).any_stderr().status(127).run();
+    test.args(["docker", "exec", "missing", "true"]).any_stderr().status(1).run();
+    test.args(["docker", "run", "--name", "shop", IMAGE]).any_stderr().status(125).run();
+
+    test.args(["docker", "stop", "shop"]).stdout("shop\n").run();
+    let stopped = &json(&test, &["inspect", "shop"])[0];
+    assert_eq!((&stopped["State"]["Status"], &stopped["State"]["ExitCode"]), (&"exited".into(), &5.into()));
+    assert_eq!(stopped["Created"], one["Created"]);
+    test.args(["docker", "exec", "shop", "true"]).any_stderr().status(1).run();
+    test.args(["docker", "logs", "shop"]).stdout("out\n").stderr("err\n").run();
+    test.args(["docker", "start", "shop"]).stdout("shop\n").run();
+    let again = &json(&test, &["inspect", "shop"])[0];
+    assert_eq!(again["Created"], one["Created"]);
+    assert_ne!(again["State"]["StartedAt"], one["State"]["StartedAt"]);
+    test.args(["docker", "rm", "shop"]).any_stderr().status(1).run();
+    test.args(["docker", "rm", "-f", "shop"]).stdout("shop\n").run();
+    test.args(["docker", "rm", "-f", "shop"]).run();
+    assert_eq!(text(&test, &["ps", "-aq"]), "");
+}
+
+#[test]
+fn whoever_runs_a_container_sees_what_it_does() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let run = |options: &[&str], command: &[&str]| {
+        test.args([&["docker", "run", "--rm"], options, &[IMAGE], command].concat())
+    };
+    run(&[], &["sh", "-c", "echo out; echo err >&2; exit 3"]).stdout("out\n").stderr("err\n").status(3).run();
+    run(&["-i"], &["cat"]).stdin("typed").stdout("typed").run();
+    run(&["--entrypoint", "/bin/sh"], &["-c", "echo \"$0 $@\"", "-", "a b"]).stdout("- a b\n").run();
+    run(&[], &["no-such-program"]).any_stderr().status(127).run();
+    run(&["-u", "nobody-here"], &["true"]).any_stderr().status(125).run();
+    run(&["--privileged", "--init"], &["true"])
+        .stderr("devbox: `--privileged` gives nothing: no box has rights over the host; `--cap-add` gives single capabilities\n")
+        .run();
+    assert_eq!(text(&test, &["ps", "-aq"]), "");
+}
+
+#[test]
+fn what_lies_outside_is_asked_for() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    test.file("inside", "here\n");
+    let mount = |source: &std::path::Path| format!("type=bind,source={},target=/mnt", source.display());
+    let run = |mount: &str| test.args(["docker", "run", "--rm", "--mount", mount, IMAGE, "cat", "/mnt/inside"]);
+    run(&mount(&test.project())).stdout("here\n").run();
+    std::fs::create_dir(test.path("other")).unwrap();
+    std::fs::write(test.path("other/inside"), "there\n").unwrap();
+    let refused = run(&mount(&test.path("other"))).any_stderr().status(125).run();
+    assert!(refused.stderr.contains("read and change `[TEST]/other` of the host, as `/mnt`"), "{}", refused.stderr);
+    let key = refused.stderr.split("devbox docker allow ").nth(1).and_then(|rest| rest.split('`').next()).unwrap();
+    test.args(["docker", "allow", key]).any_stdout().run();
+    run(&mount(&test.path("other"))).stdout("there\n").run();
+    test.args(["docker", "run", "--rm", "--network", "host", IMAGE, "true"]).any_stderr().status(125).run();
+    test.args(["docker", "allow", "0123456789ab"]).any_stderr().status(1).run();
+}
+
+#[test]
+fn events_are_not_missed() {
+    require!(Subuid, Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let mut events =
+        Background::start(test.command(["docker", "events", "--format", "{{json .}}", "--filter", "event=start"]));
+    for name in ["one", "two"] {
+        start(&test, &["--name", name, "-l", "a=b=c"], &[]);
+        let event: Value = serde_json::from_str(&events.line()).unwrap();
+        assert_eq!((&event["status"], &event["Actor"]["Attributes"]["a"]), (&"start".into(), &"b=c".into()));
+        assert_eq!(event["Actor"]["Attributes"]["name"], name);
+    }
+    events.signal(rustix::process::Signal::TERM);
+    events.wait();
+    remove_all(&test);
+}
+
+#[test]
+fn images_volumes_and_copies() {
+    require!(Subuid, Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    test.args(["docker", "tag", IMAGE, "other:1"]).run();
+    assert_eq!(text(&test, &["images", "--format", "{{.Repository}}:{{.Tag}}"]), "other:1\ntest-base:latest\n");
+    let image = &json(&test, &["inspect", "--type", "image", IMAGE])[0];
+    assert_eq!((&image["Config"]["User"], &image["Config"]["Labels"]["of.image"]), (&"".into(), &"yes".into()));
+    let id = image["Id"].as_str().unwrap();
+    assert_eq!(text(&test, &["inspect", "-f", "{{if .RepoTags}}{{index .RepoTags 0}}{{end}}", id]), "other:1\n");
+    let container = start(&test, &["--name", "box", "-v", "data:/data", "-u", "dev"], &[]);
+    test.args(["docker", "exec", "box", "sh", "-c", "id -un; echo kept >/data/file"]).stdout("dev\n").run();
+    test.args(["docker", "volume", "rm", "data"]).any_stderr().status(1).run();
+    test.file("local", "of the host\n");
+    test.args(["docker", "cp", "local", "box:/tmp/copy"]).run();
+    test.args(["docker", "exec", "box", "cat", "/tmp/copy"]).stdout("of the host\n").run();
+    test.args(["docker", "cp", "box:/data", "."]).run();
+    assert_eq!(std::fs::read_to_string(test.project().join("data/file")).unwrap(), "kept\n");
+    let archive = test.args(["docker", "cp", "box:/tmp/copy", "-"]).any_stdout().run();
+    assert!(archive.stdout_bytes.starts_with(b"copy\0"), "an archive of one file");
+    remove_all(&test);
+    test.args(["docker", "run", "--rm", "-v", "data:/d", id, "cat", "/d/file"]).stdout("kept\n").run();
+    test.args(["docker", "volume", "rm", "data"]).stdout("data\n").run();
+    test.args(["docker", "rmi", "other:1"]).stdout("Untagged: other:1\n").run();
+    assert_eq!(container.len(), 64);
+}

@@ -1,0 +1,8 @@
+//! `devbox docker` as its clients call it: the shapes of its answers.
+
+#[allow(dead_code, reason = "each test executable uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod contract;
+mod image;
