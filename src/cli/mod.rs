@@ -1,6 +1,6 @@
 //! The commands: each builds a request from what was typed, calls, and prints.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,8 +32,8 @@ pub fn run() -> ExitCode {
         Some(name) if name == DOCKER => {
             arguments.splice(..1, ["devbox", DOCKER].map(OsString::from));
         }
-        Some(tool) => return finish(commands::shim::call(tool, arguments.split_off(1))),
-        None => clap_complete::CompleteEnv::with_factory(Cli::command).complete(),
+        Some(tool) if !is_own_name(tool) => return finish(commands::shim::call(tool, arguments.split_off(1))),
+        _ => clap_complete::CompleteEnv::with_factory(Cli::command).complete(),
     }
     let is_docker = arguments.get(1).is_some_and(|word| word == DOCKER);
     let outcome = match Cli::try_parse_from(arguments) {
@@ -53,6 +53,11 @@ pub fn run() -> ExitCode {
         }
     };
     finish(outcome)
+}
+
+/// Whether the program's own file is called so: it was renamed or copied, and `name` is no link to it.
+fn is_own_name(name: &OsStr) -> bool {
+    std::env::current_exe().is_ok_and(|own| own.file_name() == Some(name))
 }
 
 fn finish(outcome: Outcome) -> ExitCode {

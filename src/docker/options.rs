@@ -171,7 +171,7 @@ impl Options {
         }
         for name in &self.cap_drop {
             if name.eq_ignore_ascii_case("all") {
-                wanted.note("capabilities are dropped by their names");
+                drop.extend(KEPT.iter().filter(|kept| !self.adds(kept)).map(|kept| Value::from(kept.to_string())));
             } else {
                 drop.push(Value::from(name.clone()));
             }
@@ -193,6 +193,12 @@ impl Options {
                 "`--privileged` gives nothing: no box has rights over the host; `--cap-add` gives single capabilities",
             );
         }
+    }
+
+    /// Whether `--cap-add` names the capability.
+    fn adds(&self, capability: &Capability) -> bool {
+        let named = |name: &String| parse_capability(name).ok().and_then(|name| name.parse::<Capability>().ok());
+        self.cap_add.iter().filter_map(named).any(|added| added == *capability)
     }
 
     fn add_limits(&self, wanted: &mut Wanted) -> DockerResult<()> {
@@ -284,6 +290,24 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(wanted.mounts[1].volume.as_deref(), Some("cache"));
         assert_eq!(wanted.notes.len(), 2, "{:?}", wanted.notes);
+    }
+
+    #[test]
+    fn all_capabilities_are_dropped_but_those_that_are_added() {
+        let options = Options {
+            cap_drop: strings(&["all"]),
+            cap_add: strings(&["chown", "CAP_NET_ADMIN"]),
+            ..Options::default()
+        };
+        let wanted = options.check(Path::new("/here")).unwrap();
+        let profile: Table = wanted.profile("shop", "debian", "root").parse().unwrap();
+        let list = |key: &str| -> Vec<String> {
+            let names = profile["security"]["capabilities"][key].as_array().unwrap();
+            names.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        assert_eq!(list("drop").len(), KEPT.len() - 1);
+        assert!(list("drop").contains(&"CAP_SETUID".to_owned()) && !list("drop").contains(&"CAP_CHOWN".to_owned()));
+        assert_eq!((list("add"), wanted.notes), (vec!["CAP_NET_ADMIN".to_owned()], Vec::new()));
     }
 
     #[test]

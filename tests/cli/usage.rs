@@ -1,5 +1,9 @@
 //! What was typed: help, version, mistakes, colours.
 
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::binary;
 use crate::support::devbox::Devbox;
 
 #[test]
@@ -8,6 +12,19 @@ fn help_and_version_are_no_errors() {
     test.args(["--help"]).any_stdout().run();
     test.args(["run", "--help"]).any_stdout().run();
     test.args(["--version"]).stdout(format!("devbox {}\n", env!("CARGO_PKG_VERSION"))).run();
+}
+
+#[test]
+fn a_renamed_copy_is_the_program_and_a_link_is_a_shim() {
+    let test = Devbox::new();
+    let (copy, link) = (test.path("copy"), test.path("link"));
+    // By a program of its own: a file that this one has open for writing could not be executed.
+    assert!(Command::new("cp").arg(binary()).arg(&copy).status().expect("cp").success());
+    std::os::unix::fs::symlink(&copy, &link).expect("a link");
+    let output = |program: &Path| Command::new(program).arg("--version").current_dir("/").output().expect("run it");
+    assert!(output(&copy).stdout.starts_with(b"devbox "));
+    let refused = String::from_utf8_lossy(&output(&link).stderr).into_owned();
+    assert!(refused.contains("`link` runs in the box of a project, and `/` is in none"), "{refused}");
 }
 
 #[test]

@@ -135,6 +135,7 @@ fn whoever_runs_a_container_sees_what_it_does() {
     run(&[], &["sh", "-c", "echo out; echo err >&2; exit 3"]).stdout("out\n").stderr("err\n").status(3).run();
     run(&["-i"], &["cat"]).stdin("typed").stdout("typed").run();
     run(&["--entrypoint", "/bin/sh"], &["-c", "echo \"$0 $@\"", "-", "a b"]).stdout("- a b\n").run();
+    run(&["--cap-drop", "ALL"], &["grep", "CapEff", "/proc/self/status"]).stdout("CapEff:\t0000000000000000\n").run();
     run(&[], &["no-such-program"]).any_stderr().status(127).run();
     run(&["-u", "nobody-here"], &["true"]).any_stderr().status(125).run();
     run(&["--privileged", "--init"], &["true"])
