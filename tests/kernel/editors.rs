@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use crate::require;
 use crate::support;
 use crate::support::devbox::Devbox;
+use crate::support::processes;
 
 /// A project with shims in `[TEST]/bin`.
 fn with_shims(names: &[&str]) -> Devbox {
@@ -81,6 +82,8 @@ fn a_running_box_can_be_looked_into() {
     require!(Userns, Overlay);
     let test = Devbox::host();
     test.sh("echo of the box > /usr/include/only-here.h").any_stderr().run();
+    // A box that is just ending can still be looked into.
+    assert!(processes::wait_until_none(&test.path("")).is_empty());
     test.args(["root"])
         .status(1)
         .stderr(
