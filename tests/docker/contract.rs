@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::image::{IMAGE, remove_all, with_image};
+use crate::image::{IMAGE, with_image};
 use crate::require;
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
@@ -177,7 +177,6 @@ fn events_are_not_missed() {
     }
     events.signal(rustix::process::Signal::TERM);
     events.wait();
-    remove_all(&test);
 }
 
 #[test]
@@ -200,7 +199,7 @@ fn images_volumes_and_copies() {
     assert_eq!(std::fs::read_to_string(test.project().join("data/file")).unwrap(), "kept\n");
     let archive = test.args(["docker", "cp", "box:/tmp/copy", "-"]).any_stdout().run();
     assert!(archive.stdout_bytes.starts_with(b"copy\0"), "an archive of one file");
-    remove_all(&test);
+    test.args(["docker", "rm", "-f", "box"]).stdout("box\n").run();
     test.args(["docker", "run", "--rm", "-v", "data:/d", id, "cat", "/d/file"]).stdout("kept\n").run();
     test.args(["docker", "volume", "rm", "data"]).stdout("data\n").run();
     test.args(["docker", "rmi", "other:1"]).stdout("Untagged: other:1\n").run();

@@ -1,5 +1,7 @@
 //! The image that the tests' containers stand on: busybox, a root and a `dev` with the id 1005.
 
+use std::ops::Deref;
+
 use crate::support::devbox::Devbox;
 
 /// How the image is called.
@@ -16,21 +18,32 @@ LABEL of.image=yes
 CMD ["sh", "-c", "echo up; exec sleep 1000"]
 "#;
 
-/// A user's directories in which the image was built.
-pub fn with_image() -> Devbox {
+/// A user's directories in which the image was built. What runs there ends with it, also where a test fails.
+pub struct Docker(Devbox);
+
+impl Deref for Docker {
+    type Target = Devbox;
+
+    fn deref(&self) -> &Devbox {
+        &self.0
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let ids = self.0.args(["docker", "ps", "-aq"]).output().stdout;
+        for id in ids.split_whitespace() {
+            self.0.args(["docker", "rm", "-f", id]).output();
+        }
+    }
+}
+
+pub fn with_image() -> Docker {
     let test = Devbox::new();
     std::fs::create_dir(test.path("image")).expect("a directory");
     std::fs::copy("/bin/busybox", test.path("image/busybox")).expect("busybox");
     std::fs::write(test.path("image/Dockerfile"), CONTAINERFILE).expect("a file");
     let context = test.path("image");
     test.args(["docker", "build", "-t", IMAGE]).arg(context).any_stdout().any_stderr().run();
-    test
-}
-
-/// Removes every container, so that nothing runs when the test ends.
-pub fn remove_all(test: &Devbox) {
-    let ids = test.args(["docker", "ps", "-aq"]).output().stdout;
-    for id in ids.split_whitespace() {
-        test.args(["docker", "rm", "-f", id]).stdout(format!("{id}\n")).run();
-    }
+    Docker(test)
 }
