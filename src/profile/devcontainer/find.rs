@@ -120,7 +120,7 @@ mod tests {
         add(".devcontainer/c++/devcontainer.json");
         add(".devcontainer/a/b/devcontainer.json");
         let several = found(None).unwrap_err();
-        assert!(several.contains("c++") && several.contains("go") && !several.contains('b'), "{several}");
+        assert!(several.ends_with("several devcontainer files: c++, go"), "{several}");
         assert_eq!(found(Some("go")), Ok(Some(".devcontainer/go/devcontainer.json".to_owned())));
         assert!(found(Some("rust")).unwrap_err().contains("rust"));
         assert!(found(Some("../x")).is_err());
