@@ -65,7 +65,8 @@ impl Service<'_> {
         Ok(Purpose::Service {
             command: Box::new(command),
             streams: streams.transpose().map_err(io("copy a descriptor"))?,
-            started: self.started,
+            patience: None,
+            started: Some(self.started),
         })
     }
 }

@@ -28,9 +28,7 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<Ended, SessionError> {
     let runtime = temporary_runtime(paths, place);
-    let mut spec = plan(&runtime);
-    // What becomes of the layer is settled by who wanted it.
-    spec.root.is_volatile = true;
+    let spec = plan(&runtime);
     let at = Place {
         socket: socket_address_in(&runtime)?,
         control: control_address_in(&runtime)?,

@@ -9,17 +9,26 @@ use crate::limits::Key;
 use crate::profile::devcontainer::hooks::quote;
 use crate::profile::{DEFAULT_PASS, ForwardMode, Grant, Hook, Lifetime, NetworkMode, Profile};
 
-/// The profile stands on something that no other program can have.
+/// What another form cannot say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the base `{base}` is no image")]
-pub struct NoImage {
-    /// What it stands on.
-    pub base: String,
+pub enum ExportError {
+    /// The profile stands on something that no other program can have.
+    #[error("the base `{base}` is no image")]
+    NoImage {
+        /// What it stands on.
+        base: String,
+    },
+    /// A line of a Containerfile has no escapes for them.
+    #[error("a Containerfile cannot say `{}`, which has control characters", path.escape_debug())]
+    ControlCharacters {
+        /// Where the project appears.
+        path: String,
+    },
 }
 
 /// The text of a devcontainer file at `.devcontainer/devcontainer.json`; what it cannot say stands in comments. `project` is
 /// the project's folder.
-pub fn devcontainer(profile: &Profile, project: &Path) -> Result<String, NoImage> {
+pub fn devcontainer(profile: &Profile, project: &Path) -> Result<String, ExportError> {
     let mut file = Map::new();
     file.insert("name".into(), json!(profile.name));
     match &profile.build {
@@ -93,7 +102,7 @@ pub fn devcontainer(profile: &Profile, project: &Path) -> Result<String, NoImage
 }
 
 /// A Containerfile of what the profile's root file system holds. `own` is the text of the profile's own Containerfile, if it has one.
-pub fn containerfile(profile: &Profile, own: Option<&str>) -> Result<String, NoImage> {
+pub fn containerfile(profile: &Profile, own: Option<&str>) -> Result<String, ExportError> {
     let mut text = match own {
         Some(own) => own.trim_end().to_owned() + "\n",
         None => format!("FROM {}\n", image(profile)?),
@@ -105,7 +114,7 @@ pub fn containerfile(profile: &Profile, own: Option<&str>) -> Result<String, NoI
         let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('\n', " ");
         text += &format!("ENV {name}=\"{value}\"\n");
     }
-    text += &format!("WORKDIR {}\n", profile.project.path.display());
+    text += &format!("WORKDIR {}\n", word(&profile.project.path.to_string_lossy())?);
     if profile.user != "root" {
         text += &format!("USER {}\n", profile.user);
     }
@@ -115,14 +124,25 @@ pub fn containerfile(profile: &Profile, own: Option<&str>) -> Result<String, NoI
     Ok(text)
 }
 
+/// A path as it is written after an instruction.
+fn word(path: &str) -> Result<String, ExportError> {
+    if path.contains(char::is_control) {
+        return Err(ExportError::ControlCharacters { path: path.to_owned() });
+    }
+    let escape = |character| matches!(character, '\\' | '"' | '\'' | '$').then_some('\\');
+    Ok(path.chars().flat_map(|character| escape(character).into_iter().chain([character])).collect())
+}
+
 /// The image that the profile stands on.
-fn image(profile: &Profile) -> Result<String, NoImage> {
+fn image(profile: &Profile) -> Result<String, ExportError> {
     match &profile.base {
         BaseSpec::Image(reference) => Ok(reference.familiar()),
         // The images of distributions are called as they are.
         BaseSpec::Distro(name) => Ok(name.clone()),
-        BaseSpec::Host => Err(NoImage { base: "host".to_owned() }),
-        BaseSpec::Directory(path) | BaseSpec::Archive(path) => Err(NoImage { base: path.display().to_string() }),
+        BaseSpec::Host => Err(ExportError::NoImage { base: "host".to_owned() }),
+        BaseSpec::Directory(path) | BaseSpec::Archive(path) => {
+            Err(ExportError::NoImage { base: path.display().to_string() })
+        }
     }
 }
 
@@ -211,4 +231,16 @@ fn lacks(profile: &Profile) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(is_so, text)| is_so.then_some(text))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_word_of_a_line() {
+        assert_eq!(word("/a b/ü").unwrap(), "/a b/ü");
+        assert_eq!(word(r#"/$x'"\"#).unwrap(), r#"/\$x\'\"\\"#);
+        assert_eq!(word("/x\nRUN y"), Err(ExportError::ControlCharacters { path: "/x\nRUN y".into() }));
+    }
 }

@@ -47,6 +47,7 @@ pub const TOPICS: &[Topic] = &[
     topic!("security", "devbox-security", 7, "security.md", "What holds a box, and how to make that more or less"),
     topic!("editors", "devbox-editors", 7, "editors.md", "Terminals, editors, language servers and ssh"),
     topic!("devcontainers", "devbox-devcontainers", 7, "devcontainer.md", "Projects with a devcontainer.json"),
+    topic!("containers", "devbox-containers", 7, "docker.md", "Programs that want a docker command"),
 ];
 
 impl Topic {

@@ -55,23 +55,16 @@ pub enum Outcome {
 pub enum Purpose<'a> {
     /// A command, until its end; its streams and terminal are filled in here.
     Run(Box<Command>),
-    /// A command with these standard streams instead of ours, none of them a terminal.
-    Redirected {
-        /// The command.
-        command: Box<Command>,
-        /// Input, output and error.
-        streams: [OwnedFd; 3],
-        /// How long it may take, with the start of the box.
-        patience: Duration,
-    },
-    /// As `Redirected`, or with our streams when there are none; `started` is called as soon as it runs.
+    /// A command that nobody sits at.
     Service {
         /// The command.
         command: Box<Command>,
-        /// Input, output and error.
+        /// Input, output and error, none of them a terminal; `None`: ours.
         streams: Option<[OwnedFd; 3]>,
-        /// Is told.
-        started: &'a dyn Fn(),
+        /// How long it may take, with the start of the box; `None`: as long as it wants.
+        patience: Option<Duration>,
+        /// Is told as soon as it runs.
+        started: Option<&'a dyn Fn()>,
     },
     /// That it runs as long as the conversation, which is left here, goes on.
     Hold(&'a OnceCell<Channel>),
@@ -80,19 +73,17 @@ pub enum Purpose<'a> {
 /// Does what `purpose` says over `channel`; calls `started` once that has begun.
 pub fn serve(channel: Channel, purpose: Purpose<'_>, started: impl Fn()) -> io::Result<Outcome> {
     match purpose {
-        Purpose::Run(command) => {
-            let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-            attach(&channel, *command, standard, None, started)
-        }
-        Purpose::Redirected { command, streams, patience } => {
-            attach(&channel, *command, streams.each_ref().map(AsFd::as_fd), Some(patience), started)
-        }
-        Purpose::Service { command, streams, started: running } => {
-            let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-            let streams = streams.as_ref().map_or(own, |streams| streams.each_ref().map(AsFd::as_fd));
-            attach(&channel, *command, streams, None, || {
+        Purpose::Run(command) => attach(&channel, *command, own_streams(), None, started),
+        Purpose::Service { command, streams, patience, started: tell } => {
+            let streams = match &streams {
+                Some(streams) => streams.each_ref().map(AsFd::as_fd),
+                None => own_streams(),
+            };
+            attach(&channel, *command, streams, patience, || {
                 started();
-                running();
+                if let Some(tell) = tell {
+                    tell();
+                }
             })
         }
         Purpose::Hold(kept) => {
@@ -128,6 +119,10 @@ fn request(channel: &Channel, request: &Request, descriptors: &[BorrowedFd<'_>])
         })),
         Err(error) => Err(error),
     }
+}
+
+fn own_streams() -> [BorrowedFd<'static>; 3] {
+    [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
 }
 
 fn attach(
@@ -543,7 +538,8 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let null = || std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into();
         let command = Box::new(Command::new(vec![Bytes::from("rpm")], Vec::new(), "rpm"));
-        let purpose = Purpose::Redirected { command, streams: [null(), null(), null()], patience: Duration::ZERO };
+        let streams = Some([null(), null(), null()]);
+        let purpose = Purpose::Service { command, streams, patience: Some(Duration::ZERO), started: None };
         assert_eq!(serve(Channel::new(ours), purpose, || ()).unwrap(), Outcome::Late(Duration::ZERO));
     }
 }

@@ -44,6 +44,8 @@ pub struct Wanted {
     pub upper: PathBuf,
     /// overlayfs's scratch directory.
     pub work: PathBuf,
+    /// The writable layer need not outlive a crash of the machine.
+    pub is_volatile: bool,
     /// Where the root is put together.
     pub staging: PathBuf,
     /// The box has a network namespace of its own.
@@ -68,7 +70,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// Of `base` and the layer that is written in the directory `place` (`upper/fs`, and `work` beside it), without a project
-    /// and without what a profile says.
+    /// and without what a profile says. What becomes of the layer is settled by who wanted it, after the end.
     #[must_use]
     pub fn without_project(hostname: &str, id_map: &IdMap, base: &RootLayers, place: &Path, runtime: &Path) -> Self {
         Self {
@@ -78,6 +80,7 @@ impl Wanted {
             layers: Vec::new(),
             upper: place.join("upper/fs"),
             work: place.join("work"),
+            is_volatile: true,
             staging: runtime.join("root"),
             network: Network::Own,
             lifetime: Lifetime::Session,
@@ -145,7 +148,7 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
             fuse_overlayfs: wanted.base.fuse_overlayfs,
             upper: wanted.upper,
             work: wanted.work,
-            is_volatile: false,
+            is_volatile: wanted.is_volatile,
             staging: wanted.staging,
         },
         mounts,
@@ -176,6 +179,7 @@ mod tests {
             layers: vec!["/top".into(), "/generated".into()],
             upper: "/u".into(),
             work: "/w".into(),
+            is_volatile: false,
             staging: "/s".into(),
             network: Network::Own,
             lifetime: Lifetime::Session,

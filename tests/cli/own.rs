@@ -152,7 +152,7 @@ Options:
   -V, --version          Print version
 
 `devbox help TOPIC` has a page about each of these topics:
-  profiles, images, builds, locks, networks, limits, security, editors, devcontainers
+  profiles, images, builds, locks, networks, limits, security, editors, devcontainers, containers
 ";
     assert_eq!(help, expected);
 }

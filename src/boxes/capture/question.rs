@@ -58,8 +58,9 @@ pub(super) fn ask(
     let mut answer = answer_file().map_err(io("make a file in memory"))?;
     let null = || File::options().read(true).write(true).open("/dev/null").map_err(io("open `/dev/null`"));
     let output = answer.try_clone().map_err(io("duplicate a descriptor"))?;
-    let streams = [null()?.into(), output.into(), null()?.into()];
-    let purpose = Purpose::Redirected { command: Box::new(command), streams, patience: PATIENCE };
+    let streams = Some([null()?.into(), output.into(), null()?.into()]);
+    let command = Box::new(command);
+    let purpose = Purpose::Service { command, streams, patience: Some(PATIENCE), started: None };
     let ended = transient::run(paths, place, spec, &net, purpose, hold, progress)?;
     // The client of a session blocks signals; afterwards this process can be ended by them again.
     crate::sys::signal::unblock_all().map_err(|error| io("let signals through")(error.into()))?;

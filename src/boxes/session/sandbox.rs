@@ -89,13 +89,14 @@ pub(super) fn sandbox(
         }
     };
     let keep = options.keep || profile.lifetime == profile::Lifetime::Keep;
-    let mut spec = plan(Wanted {
+    plan(Wanted {
         hostname,
         id_map: record.id_map.clone(),
         base: base.clone(),
         layers,
         upper,
         work,
+        is_volatile: scratch.is_some(),
         staging: directory.runtime().join("root"),
         network: if net.own_namespace() { Network::Own } else { Network::Host },
         lifetime: if keep && scratch.is_none() { Lifetime::Keep } else { Lifetime::Session },
@@ -113,7 +114,5 @@ pub(super) fn sandbox(
             .collect(),
         own: shell::files(profile, &loaded.project),
         files: vec![(hosts.path, hosts.content), (resolv.path, resolv.content)],
-    });
-    spec.root.is_volatile = scratch.is_some();
-    spec
+    })
 }

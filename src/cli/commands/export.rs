@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::args::profile::Export;
 use crate::cli::{Outcome, print};
-use crate::devcontainer::export;
+use crate::devcontainer::export::{self, ExportError};
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::profile::{Profile, load};
@@ -27,8 +27,12 @@ pub fn run(folder: &Path, form: Export) -> Outcome {
         }
     };
     let text = text.map_err(|error| {
-        Error::new(error.to_string())
-            .hint("other programs need one: name an `image`, a `distro` or a `[build]` in devbox.toml first")
+        Error::new(error.to_string()).hint(match error {
+            ExportError::NoImage { .. } => {
+                "other programs need one: name an `image`, a `distro` or a `[build]` in devbox.toml first"
+            }
+            ExportError::ControlCharacters { .. } => "name another `[project] path`",
+        })
     })?;
     print(&ui::foreign_text(&text))
 }
