@@ -15,6 +15,7 @@ use crate::limits::adoption::adopt;
 use crate::limits::device;
 use crate::limits::group::Group;
 use crate::limits::host::{self, Unheld};
+use crate::limits::quota::Quota;
 use crate::limits::state::State;
 use crate::limits::{Key, Limits, Plan};
 use crate::paths::Paths;
@@ -178,7 +179,7 @@ pub fn set(directory: &BoxDir, changes: &[(Key, u64)]) -> Result<Vec<ChangeError
     let lack = if needs_group && state.group.is_none() { give_group(directory, &mut state)? } else { None };
     let mut refused = Vec::new();
     for (key, value) in changes {
-        match change(&mut state, *key, *value, lack.as_deref()) {
+        match change(directory, &mut state, *key, *value, lack.as_deref()) {
             Ok(()) => _ = state.limits.values.insert(*key, *value),
             Err(error) => refused.push(error),
         }
@@ -210,13 +211,18 @@ fn give_group(directory: &BoxDir, state: &mut State) -> Result<Option<String>, C
 }
 
 /// `lack` is why there is no group.
-fn change(state: &mut State, key: Key, value: u64, lack: Option<&str>) -> Result<(), ChangeError> {
+fn change(directory: &BoxDir, state: &mut State, key: Key, value: u64, lack: Option<&str>) -> Result<(), ChangeError> {
     let failed = |source| ChangeError::Kernel { key, source };
     match key {
         Key::Shm => Err(ChangeError::Fixed { key }),
-        // The supervisor looks for it, if it watches at all.
-        Key::Disk if state.limits.get(key).is_none() => Err(ChangeError::Fixed { key }),
-        Key::Disk => Ok(()),
+        Key::Disk => match state.limits.get(key) {
+            None => Err(ChangeError::Fixed { key }),
+            // Without a quota the supervisor watches, and looks for it.
+            Some(_) => match Quota::of(&directory.upper()) {
+                Some(quota) => quota.set(value).map_err(failed),
+                None => Ok(()),
+            },
+        },
         Key::Files => crate::sys::process::limit_files(state.init, value).map_err(failed),
         _ => {
             let Some(group) = state.group.as_deref().map(Group::at) else {

@@ -25,6 +25,12 @@ fn nothing_is_lost() {
 }
 
 #[test]
+fn numbers_stay_the_same() {
+    let config = ImageConfig::parse(format!("{{\"tSed\":{}}}", "1".repeat(111)).as_bytes()).unwrap();
+    assert_eq!(ImageConfig::parse(&serde_json::to_vec(&config).unwrap()).unwrap(), config);
+}
+
+#[test]
 fn null_is_nothing() {
     let text = r#"{"config": {"Env": null, "Labels": null, "Volumes": null, "OnBuild": null, "Entrypoint": null, "User": null,
         "WorkingDir": null, "ExposedPorts": null}, "rootfs": {"type": "layers", "diff_ids": null}, "history": null}"#;

@@ -112,7 +112,7 @@ fn children_time() -> Duration {
 }
 
 /// The limit of a box that has `counted` bytes when it starts.
-fn effective(limit: u64, counted: u64) -> u64 {
+pub(super) fn effective(limit: u64, counted: u64) -> u64 {
     if counted > limit { counted + ROOM_BYTES } else { limit }
 }
 

@@ -12,8 +12,8 @@
 //!
 //! A box that was started without such limits gets its group when one is set ([`adoption`]).
 //!
-//! `files` is a resource limit that init gives itself, `shm` the size of a file system, and `disk` is watched
-//! ([`disk`]). Without a usable cgroup these three hold all the same, and [`host::Found::unheld`] says of each other why it
+//! `files` is a resource limit that init gives itself, `shm` the size of a file system, and `disk` is a quota of
+//! the file system where we may set one ([`quota`]), and watched elsewhere ([`disk`]). Without a usable cgroup these three hold all the same, and [`host::Found::unheld`] says of each other why it
 //! does not. Called by `sandbox`, which starts the box, by `boxes` and by `cli`.
 
 pub mod adoption;
@@ -24,6 +24,7 @@ pub mod group;
 pub mod host;
 pub mod members;
 pub mod plan;
+pub mod quota;
 pub mod scope;
 pub mod state;
 pub mod stats;

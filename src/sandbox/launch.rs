@@ -29,6 +29,7 @@ use super::watch::Watch;
 use super::window::Window;
 use crate::limits::group::Group;
 use crate::limits::host::Unheld;
+use crate::limits::quota::Quota;
 use crate::limits::state::{self, State};
 use crate::limits::{Key, Plan, disk};
 use crate::sys::clone::{self, Forked, exit_now};
@@ -90,6 +91,8 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
 
     // 1. The box's cgroup, and in it a child in new namespaces, waiting at the gate. The cgroup namespace is init's
     //    to make: its root is the group of whoever makes it.
+    // Mounting an overlay takes room, which the box may have used up.
+    Quota::release(&spec.root.upper);
     let (group, unheld) = match make_group(limits, &log) {
         Ok(made) => made,
         Err(failure) => return fail(&client, &log, &failure),
@@ -257,11 +260,15 @@ fn map_ids(init: Pid, spec: &SandboxSpec, outer: Option<&IdMap>) -> Result<(), F
     written.map_err(|error| Failure::new(Phase::IdMap, &error))
 }
 
-/// The watch over the disk limit, if there is one; the box works without.
+/// The watch over the disk limit, if there is one and no quota holds it; the box works without.
 fn watched_disk(spec: &SandboxSpec, log: &EventLog) -> Option<disk::Watch> {
     let limit = spec.limits.limits.get(Key::Disk)?;
+    let RootSpec { upper, work, .. } = &spec.root;
+    if Quota::hold(upper, work, limit) {
+        return None;
+    }
     let failed = |error| log.append("failed", &[("error", &format!("the disk limit does not hold: {error}"))]);
-    disk::Watch::new(&spec.root.upper, &spec.id_map, limit).map_err(failed).ok()
+    disk::Watch::new(upper, &spec.id_map, limit).map_err(failed).ok()
 }
 
 /// What init reports, to its end, and the listener of its filter, which may be needed before: until it is restricted, init makes

@@ -10,6 +10,7 @@ pub mod fs;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod quota;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

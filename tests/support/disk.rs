@@ -26,6 +26,22 @@ impl<'a> Disk<'a> {
         Self { test }
     }
 
+    /// An ext4 of so many MiB that keeps quotas of projects.
+    pub fn with_quotas(test: &'a Devbox, size_mib: u64) -> Self {
+        let disk = test.home().join(".local/share");
+        fs::create_dir_all(&disk).expect("the file system works");
+        let image = test.home().join("disk.img");
+        File::create(&image).and_then(|file| file.set_len(size_mib << 20)).expect("the file system works");
+        let run = |program: &str, arguments: &[&str]| {
+            let done = Command::new(program).args(arguments).arg(&image).output().expect("the program is there");
+            assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+        };
+        run("mkfs.ext4", &["-q", "-O", "quota,project", "-E", "quotatype=prjquota"]);
+        let target = format!("--target={}", disk.display());
+        run("mount", &["-o", "loop,prjquota", &target, "--source"]);
+        Self { test }
+    }
+
     /// A path on it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.test.home().join(".local/share").join(name)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::require;
 use crate::support::PATIENCE;
 use crate::support::devbox::Devbox;
+use crate::support::disk::Disk;
 use crate::support::{Identity, identity};
 
 fn boxed(limits: &str) -> Devbox {
@@ -148,6 +149,35 @@ fn disks_are_slowed_where_that_is_delegated() {
     let begun = Instant::now();
     test.sh(write).run();
     assert!(begun.elapsed() > Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_quota_of_the_file_system_holds_the_disk_limit() {
+    require!(Vm, Root);
+    let test = boxed("disk = \"4MiB\"");
+    let _disk = Disk::with_quotas(&test, 64);
+    let fill = "dd if=/dev/zero of=/big bs=64k count=512 2>/dev/null && echo unlimited; du -k /big | cut -f1";
+    let filled = |test: &Devbox| test.sh(fill).any_stdout().run().stdout.trim().parse::<u32>().expect("a number alone");
+    // The box goes on, and not a block more is written.
+    let mut running = test.background("echo ready; read end");
+    running.expect("ready");
+    assert!((3500..=4096).contains(&filled(&test)));
+    test.args(["limits"]).stdout("disk  4MiB  a quota of the file system\n").run();
+    test.args(["limits", "set", "disk=8MiB"]).any_stderr().run();
+    assert!((7500..=8192).contains(&filled(&test)));
+    running.say("");
+    assert!(running.wait().success());
+    // The profile's counts again. A box that has more than that can be entered to make room.
+    test.sh("rm /big && echo x > /small").run();
+    // Files of the base, new ones and new names are of one project.
+    test.sh("chmod 700 /bin/busybox && mkdir /a /b && echo x > /a/x && ln /a/x /b/y && mv /a/x /b/x && cat /b/y")
+        .stdout("x\n")
+        .run();
+    // What is frozen does not count, and what follows does.
+    test.args(["snapshot", "create", "one"]).run();
+    assert!((3500..=4096).contains(&filled(&test)));
+    test.profile("rootfs = \"./root\"\n[network]\nmode = \"none\"\n");
+    test.sh("dd if=/dev/zero of=/more bs=1M count=8 2>/dev/null && echo unlimited").stdout("unlimited\n").run();
 }
 
 #[test]
