@@ -37,6 +37,9 @@ pub fn text(spec: &SandboxSpec, net: &NetPlan, command: &Command) -> String {
         changes.more.iter().for_each(|name| line(format!("{what:<10} {name}")));
         changes.less.iter().for_each(|name| line(format!("{what:<10} no {name}")));
     }
+    if spec.emulates_ids() {
+        line("owners     are emulated, and the ids of processes".to_owned());
+    }
     if spec.security.no_new_privileges {
         line("setuid     means nothing".to_owned());
     }

@@ -39,6 +39,9 @@ pub fn line(security: &Security) -> String {
         words.extend(changes.more.iter().cloned());
         words.extend(changes.less.iter().map(|name| format!("no {name}")));
     }
+    if security.emulate_ids {
+        words.push("emulated ids".to_owned());
+    }
     if security.no_new_privileges {
         words.push("no new privileges".to_owned());
     }
@@ -55,10 +58,11 @@ mod tests {
         let set = |name: &str| std::iter::once(name.to_owned()).collect();
         let security = Security {
             capabilities: Changes { more: set("CAP_NET_ADMIN"), less: set("CAP_NET_RAW") },
+            emulate_ids: true,
             no_new_privileges: true,
             seccomp: Changes { more: set("keyctl"), ..Changes::default() },
         };
-        assert_eq!(line(&security), "CAP_NET_ADMIN, no CAP_NET_RAW, keyctl, no new privileges");
+        assert_eq!(line(&security), "CAP_NET_ADMIN, no CAP_NET_RAW, keyctl, emulated ids, no new privileges");
         assert_eq!(line(&Security::default()), "");
         let runtime = tempfile::tempdir().unwrap();
         assert_eq!(load(runtime.path()), None);

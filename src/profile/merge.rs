@@ -40,6 +40,7 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (usize, &'a Layer)>) -> (Layer
             whole.limits.insert(*key, *value);
         }
         let security = &layer.security;
+        replace(&mut whole.security.emulate_ids, &security.emulate_ids, || one("security.emulate_ids"));
         replace(&mut whole.security.no_new_privileges, &security.no_new_privileges, || {
             one("security.no_new_privileges")
         });

@@ -299,6 +299,9 @@ pub struct RawSecurity {
     /// Changes of the capabilities of the box's root: `{ add = ["NET_ADMIN"], drop = ["NET_RAW"] }`.
     #[serde(default)]
     pub capabilities: RawCapabilities,
+    /// Where the box has one id only, files show the owners that `chown` gave them, and processes the ids that `setuid` gave
+    /// them. Looking at files takes longer. Default: false.
+    pub emulate_ids: Option<At<bool>>,
     /// No program gains anything by its setuid bit or its file capabilities. Default: false.
     pub no_new_privileges: Option<At<bool>>,
     /// Changes of the list of allowed system calls: `{ allow = ["keyctl"], deny = ["ptrace"] }`.
@@ -499,7 +502,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
             "require",
         ],
     ),
-    ("security", &["capabilities", "no_new_privileges", "seccomp"]),
+    ("security", &["capabilities", "emulate_ids", "no_new_privileges", "seccomp"]),
     ("env", &["pass"]),
     ("hooks", &["create", "start", "enter", "review"]),
     ("mounts", &["source", "target"]),

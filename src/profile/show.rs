@@ -114,6 +114,7 @@ pub fn show(loaded: &LoadedProfile) -> String {
                 }
             }
         }
+        page.key("emulate_ids", "security.emulate_ids", security.emulate_ids);
         page.key("no_new_privileges", "security.no_new_privileges", security.no_new_privileges);
     }
 

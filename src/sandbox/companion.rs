@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! supervisor --fork--> keeper       user, mount      covers again what the host replaced     guard/keeper
-//!            --fork--> rememberer   user, mount      writes down owners                      owners/files
+//!            --fork--> rememberer   user, mount      writes down owners                      owners/rememberer
 //!            --fork--> window       user, mount      lets the user see the files              window
 //!            --fork--> agent        user, network    ports, names, egress                    net/agent
 //!                        --fork--> dialer            connects in the box                     net/agent/dialer

@@ -22,7 +22,7 @@ use super::net::host::HostSide;
 use super::net::plan::{Driver, NetPlan};
 use super::net::{Helper, NetError, NetTarget};
 use super::overlay::{Stack, Writable};
-use super::owners::Owners;
+use super::owners::{Emulation, Owners};
 use super::seccomp::{Filter, policy_for};
 use super::spec::{Network, RootSpec, SandboxSpec};
 use super::watch::Watch;
@@ -77,7 +77,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
         None => (None, None),
     };
     // Compiled once per box: every session inherits it through fork.
-    let policy = policy_for(spec.id_map.mode, &spec.security.seccomp);
+    let policy = policy_for(spec.id_map.mode, &spec.security);
     let filter = match denied {
         None if spec.id_map.mode != IdMode::Single => Filter::silent(policy.clone()),
         _ => Filter::reporting(policy.clone()),
@@ -138,7 +138,7 @@ pub fn supervise(spec: &SandboxSpec, net: &NetPlan, resources: Resources, ready:
     // 2. The id map; then init mounts while the network helper configures its interface.
     let prepared = map_ids(pid, spec, outer.as_ref()).and_then(|()| {
         let has_window = control.is_some();
-        Beside::of(pid, spec, net, &log, fuse, has_window)
+        Beside::of(pid, spec, net, &log, fuse, has_window, Emulation::of(spec, &policy))
     });
     let Beside { target, mut host_side, guards, owners, window, mut server } = match prepared {
         Ok(beside) => beside,
@@ -234,6 +234,7 @@ impl<'a> Beside<'a> {
         log: &'a EventLog,
         fuse: Option<UnixStream>,
         has_window: bool,
+        emulation: Option<Emulation>,
     ) -> Result<Self, Failure> {
         let namespaces = |are_needed: bool| are_needed.then(|| Namespaces::of(init)).transpose();
         let of_mounts = |error| Failure::new(Phase::Mounts, &error);
@@ -244,7 +245,9 @@ impl<'a> Beside<'a> {
             target,
             host_side,
             guards: namespaces(spec.guards.is_some()).map_err(of_mounts)?,
-            owners: namespaces(spec.id_map.mode == IdMode::Single).map_err(of_mounts)?.map(Owners::new),
+            owners: namespaces(spec.id_map.mode == IdMode::Single)
+                .map_err(of_mounts)?
+                .map(|found| Owners::new(found, emulation)),
             window: window.map(|(found, runtime)| Window::new(found, runtime)),
             server: start_fuse(spec, init, fuse).map_err(|error| Failure::new(Phase::Overlay, &error))?,
         })

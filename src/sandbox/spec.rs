@@ -9,7 +9,7 @@ use super::guard::{Guarded, Guards};
 use super::overlay::Writable;
 use crate::limits::Plan;
 use crate::profile::Security;
-use crate::userns::idmap::IdMap;
+use crate::userns::idmap::{IdMap, IdMode};
 
 /// Everything about a box's sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,14 @@ pub struct SandboxSpec {
     pub limits: Plan,
     /// The way to the host's session bus, if the box has one.
     pub bus: Option<BusProxy>,
+}
+
+impl SandboxSpec {
+    /// Whether the box has one id only, and its profile wants others shown.
+    #[must_use]
+    pub fn emulates_ids(&self) -> bool {
+        self.id_map.mode == IdMode::Single && self.security.emulate_ids
+    }
 }
 
 /// Resource limits: what needs no cgroup.

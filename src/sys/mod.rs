@@ -15,6 +15,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod stat;
 pub mod terminal;
 
 pub use error::{Context, SysError, SysResult};

@@ -174,6 +174,18 @@ pub fn limit_files(pid: i32, most: u64) -> SysResult<()> {
     prlimit(target, Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) }).map(drop).call(call)
 }
 
+/// A resource limit of a process, which may be named by any thread of it.
+pub fn limit_of(pid: i32, resource: rustix::process::Resource) -> SysResult<rustix::process::Rlimit> {
+    let mut found = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: nothing is set, and `found` is the structure that the kernel writes.
+    let result = unsafe { libc::prlimit64(pid, resource as _, std::ptr::null(), &raw mut found) };
+    if result != 0 {
+        return Err(SysError::last(format!("prlimit `{pid}`")));
+    }
+    let finite = |limit| (limit != libc::RLIM64_INFINITY).then_some(limit);
+    Ok(rustix::process::Rlimit { current: finite(found.rlim_cur), maximum: finite(found.rlim_max) })
+}
+
 /// Becomes uid and gid 0 of the user namespace, with no supplementary groups where groups can be set at all.
 pub fn become_namespace_root(groups_can_be_set: bool) -> SysResult<()> {
     use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};

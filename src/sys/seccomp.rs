@@ -29,8 +29,14 @@ pub fn install(filter: &[libc::sock_filter]) -> SysResult<()> {
 }
 
 /// As [`install`]; gives the descriptor (CLOEXEC) on which the calls answered with "notify" arrive.
+///
+/// Signals that are not deadly wait for the answer of a call that was received (5.19), so that nothing is done twice.
 pub fn install_with_listener(filter: &[libc::sock_filter]) -> SysResult<OwnedFd> {
-    let fd = set_filter(filter, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    const LISTENER: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let fd = match set_filter(filter, LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(error) if error.errno == Errno::INVAL => set_filter(filter, LISTENER)?,
+        other => other?,
+    };
     // SAFETY: with NEW_LISTENER the kernel answers with a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -63,13 +69,53 @@ pub fn receive(listener: impl AsFd) -> SysResult<Option<Notification>> {
     }
 }
 
-/// Lets the call `id` fail with `errno`; with 0 it returns 0, and nothing is done. One whose caller has given up meanwhile is not an error.
-pub fn answer(listener: impl AsFd, id: u64, errno: u16) -> SysResult<()> {
-    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -i32::from(errno), flags: 0 };
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It fails with this errno; with 0 it returns 0.
+    Fail(u16),
+    /// It returns this, and nothing is done.
+    Return(i64),
+    /// The kernel carries it out, with what lies behind its pointers by then.
+    Continue,
+}
+
+/// Answers the call `id`. One whose caller has given up meanwhile is not an error.
+pub fn answer(listener: impl AsFd, id: u64, answer: Answer) -> SysResult<()> {
+    let (val, error, flags) = match answer {
+        Answer::Fail(errno) => (0, -i32::from(errno), 0),
+        Answer::Return(value) => (value, 0, 0),
+        Answer::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+    };
+    let mut answer = libc::seccomp_notif_resp { id, val, error, flags };
     match command(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(SysError::new("ioctl `SECCOMP_IOCTL_NOTIF_SEND`", errno)),
     }
+}
+
+/// Gives the caller of `id` a descriptor of `file`, which is what the call returns (5.14).
+pub fn answer_with_descriptor(listener: impl AsFd, id: u64, file: impl AsFd, close_on_exec: bool) -> SysResult<()> {
+    let mut added = libc::seccomp_notif_addfd {
+        id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        srcfd: file.as_fd().as_raw_fd() as u32,
+        newfd: 0,
+        newfd_flags: if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 },
+    };
+    // SAFETY: the request is made with the structure that its number names, which lives until the call returns.
+    let fd = unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw mut added) };
+    if fd < 0 { Err(SysError::last("ioctl `SECCOMP_IOCTL_NOTIF_ADDFD`")) } else { Ok(()) }
+}
+
+/// Who waits at either side of `listener` is woken on the processor of the other side (6.6).
+pub fn share_processor(listener: impl AsFd) -> SysResult<()> {
+    /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` of linux/seccomp.h.
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: the argument of this request is an integer.
+    let result =
+        unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
+    if result < 0 { Err(SysError::last("ioctl `SECCOMP_IOCTL_NOTIF_SET_FLAGS`")) } else { Ok(()) }
 }
 
 /// Whether the call `id` still waits: then what was read of its thread by number was not another's.

@@ -109,3 +109,61 @@ print(os.getxattr('/0-0', 'user.containers.override_stat'), os.getxattr('/0-1', 
         .any_stderr()
         .run();
 }
+
+/// A project on the host base whose profile wants owners and ids emulated.
+fn emulating() -> Devbox {
+    let test = Devbox::host();
+    test.profile("base = \"host\"\n[network]\nmode = \"none\"\n[security]\nemulate_ids = true\n");
+    test
+}
+
+#[test]
+fn owners_are_shown_where_the_profile_wants_it() {
+    require!(Userns, Overlay, NoSubuid, Program("python3"), Program("busybox"));
+    let test = emulating();
+    let script = "cd /etc; mkdir d; echo 1 > d/a; ln -s d/a link; chown 7:8 d/a; chown 9 d; chown -h 3 link
+        stat -c %u:%g d /etc/d/a link; stat -L -c %u:%g link; busybox stat -c %u:%g d/a; ls -nd d | cut -d' ' -f3,4
+        mkdir -p c/bin; cp -a d c/d; chown 20:21 c/d/a; cp /bin/busybox c/bin; chroot c /bin/busybox stat -c %u:%g /d/a
+        chown 11 /devbox-absent 2>/dev/null; echo $?; stat -c %u:%g \"$PWD/passwd\" . /tmp";
+    let shown = "9:0\n7:8\n0:0\n7:8\n7:8\n9 0\n20:21\n1\n0:0\n0:0\n0:0\n";
+    test.sh(script).stdout(shown).any_stderr().run();
+    // By each call, in a box that was started anew; and what is wrong with a call the kernel says.
+    let script = "import ctypes, errno, os, threading
+os.chdir('/etc')
+here = os.open('d', os.O_RDONLY)
+with open('d/a') as f: found = [os.fstat(f.fileno()), os.stat('a', dir_fd=here), os.lstat('/proc/self/cwd/d/a')]
+os.chdir('d')
+found += [os.stat('a'), os.stat('../link'), os.stat(f'/proc/self/fd/{here}/a')]
+print({(s.st_uid, s.st_gid, s.st_size, s.st_nlink) for s in found}, os.fstat(here).st_uid)
+libc = ctypes.CDLL(None, use_errno=True)
+def failed(*arguments):
+    assert libc.fstatat(*arguments) == -1
+    return errno.errorcode[ctypes.get_errno()]
+room = ctypes.create_string_buffer(256)
+print(failed(here, b'a', None, 0), failed(here, b'a', ctypes.c_void_p(1), 0), failed(here, ctypes.c_void_p(1), room, 0),
+    failed(here, b'a' * 5000, room, 0), failed(here, b'', room, 0), failed(here, b'a', room, 1), failed(99, b'a', room, 0))
+def look():
+    for _ in range(300): assert os.stat('/etc/d/a').st_uid == 7
+threads = [threading.Thread(target=look) for _ in range(8)]
+for t in threads: t.start()
+for t in threads: t.join()
+os.mkdir('/tmp/own'); os.chown('/tmp/own', 5, 6)
+try: os.setxattr('/tmp/own', 'user.known', b''); print(os.stat('/tmp/own').st_gid)
+except OSError: print(6)
+def die():
+    while True: os.stat('/etc/d/a')
+for _ in range(20):
+    child = os.fork()
+    if child == 0: die()
+    os.kill(child, 9); os.waitpid(child, 0)
+print(os.stat('/etc/d').st_uid)
+";
+    test.args(["run", "--", "python3", "-c", script])
+        .stdout("{(7, 8, 2, 1)} 9\nEFAULT EFAULT EFAULT ENAMETOOLONG ENOENT EINVAL EBADF\n6\n9\n")
+        .any_stderr()
+        .run();
+    // The others are passed on to whoever refuses them.
+    test.sh("mount -t tmpfs none /mnt 2>/dev/null; stat -c %u /etc/d").stdout("9\n").run();
+    let log = test.args(["log", "denied"]).any_stdout().any_stderr().output().stdout;
+    assert!(log.contains("mount"), "{log}");
+}

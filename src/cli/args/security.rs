@@ -74,6 +74,7 @@ mod tests {
                      --seccomp allow=acct --no-new-privileges";
         let expected = SecurityLayer {
             capabilities: Changes { more: names(&["CAP_NET_ADMIN", "CAP_SYS_NICE"]), less: names(&["CAP_NET_RAW"]) },
+            emulate_ids: None,
             no_new_privileges: Some(true),
             seccomp: Changes { more: names(&["acct", "bpf", "keyctl"]), less: names(&["ptrace"]) },
         };

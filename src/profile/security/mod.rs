@@ -94,6 +94,9 @@ impl Changes {
 pub struct Security {
     /// The capabilities of root, in the kernel's words: `CAP_NET_RAW`.
     pub capabilities: Changes,
+    /// With one id, the owners of files and the ids of processes are those that were asked for, not that one.
+    #[serde(default)]
+    pub emulate_ids: bool,
     /// No program gains anything by its setuid bit or its file capabilities.
     pub no_new_privileges: bool,
     /// System calls.
@@ -105,6 +108,8 @@ pub struct Security {
 pub struct SecurityLayer {
     /// Capabilities.
     pub capabilities: Changes,
+    /// Whether owners and ids are emulated.
+    pub emulate_ids: Option<bool>,
     /// Whether programs gain nothing.
     pub no_new_privileges: Option<bool>,
     /// System calls.
@@ -115,6 +120,7 @@ impl From<SecurityLayer> for Security {
     fn from(layer: SecurityLayer) -> Self {
         Self {
             capabilities: layer.capabilities,
+            emulate_ids: layer.emulate_ids.unwrap_or(false),
             no_new_privileges: layer.no_new_privileges.unwrap_or(false),
             seccomp: layer.seccomp,
         }
@@ -143,6 +149,7 @@ impl Security {
 pub(super) fn check(origin: &Origin<'_>, raw: RawSecurity) -> Checked<SecurityLayer> {
     Ok(SecurityLayer {
         capabilities: changes(origin, raw.capabilities.add, raw.capabilities.drop, parse_capability)?,
+        emulate_ids: raw.emulate_ids.map(|on| on.value),
         no_new_privileges: raw.no_new_privileges.map(|on| on.value),
         seccomp: changes(origin, raw.seccomp.allow, raw.seccomp.deny, parse_call)?,
     })
@@ -233,13 +240,13 @@ mod tests {
     fn names_are_the_kernels() {
         let layer = layer(
             "capabilities = { add = [\"net_admin\", \"CAP_SYS_NICE\"], drop = [\"NET_RAW\"] }\n\
-             no_new_privileges = true\nseccomp = { allow = [\"keyctl\"], deny = [\"ptrace\"] }",
+             emulate_ids = true\nno_new_privileges = true\nseccomp = { allow = [\"keyctl\"], deny = [\"ptrace\"] }",
         )
         .unwrap();
         assert_eq!(layer.capabilities.more, set(&["CAP_NET_ADMIN", "CAP_SYS_NICE"]));
         assert_eq!(layer.capabilities.less, set(&["CAP_NET_RAW"]));
         assert_eq!((layer.seccomp.more, layer.seccomp.less), (set(&["keyctl"]), set(&["ptrace"])));
-        assert_eq!(layer.no_new_privileges, Some(true));
+        assert_eq!((layer.emulate_ids, layer.no_new_privileges), (Some(true), Some(true)));
     }
 
     #[test]

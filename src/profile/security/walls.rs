@@ -19,16 +19,17 @@ impl SecurityLayer {
                 return Err(ProfileError::GivenAndTaken { name: name.clone() });
             }
         }
-        Ok(Self { capabilities, no_new_privileges, seccomp })
+        Ok(Self { capabilities, emulate_ids: None, no_new_privileges, seccomp })
     }
 }
 
 impl Profile {
     /// What `layer` says goes before what the profile says. Who types it is not asked to trust it.
     pub fn change_security(&mut self, layer: &SecurityLayer) -> Result<(), ProfileError> {
-        let Security { capabilities, no_new_privileges, seccomp } = &mut self.security;
+        let Security { capabilities, emulate_ids, no_new_privileges, seccomp } = &mut self.security;
         capabilities.extend(&layer.capabilities);
         seccomp.extend(&layer.seccomp);
+        *emulate_ids = layer.emulate_ids.unwrap_or(*emulate_ids);
         *no_new_privileges = layer.no_new_privileges.unwrap_or(*no_new_privileges);
         self.require_walls()
     }

@@ -31,7 +31,7 @@ use super::journal::Journal;
 use super::net::reached::Process;
 use super::owners::Owners;
 use super::seccomp::{Action, Policy};
-use crate::sys::seccomp::{self, Notification};
+use crate::sys::seccomp::{self, Answer, Notification};
 
 /// How many calls are answered before others of the supervisor's duties get their turn.
 const TURN: usize = 64;
@@ -55,6 +55,8 @@ impl Denials {
     /// Answers at `listener` as `policy` says, writes into the file `journal`, and lets `owners` remember.
     #[must_use]
     pub fn new(listener: OwnedFd, policy: &Policy, journal: Option<&Path>, owners: Option<Owners>) -> Self {
+        // Without them the box shows the kernel's.
+        let owners = owners.and_then(|mut owners| owners.begin(&listener).is_ok().then_some(owners));
         let (window, pace) = (Window::default(), Pace::new(Instant::now()));
         let (policy, journal) = (policy.clone(), journal.map(Journal::new));
         Self { listener: Some(listener), policy, journal, owners, window, pace }
@@ -62,9 +64,11 @@ impl Denials {
 
     /// What to wait for; nothing new while there is a pause.
     pub fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let listener = self.listener.as_ref().filter(|_| self.pace.pause(Instant::now()).is_none());
+        let (is_open, elsewhere) = (self.pace.pause(Instant::now()).is_none(), self.calls_come_from_owners());
+        let listener = self.listener.as_ref().filter(|_| is_open && !elsewhere);
         let listener = listener.map(|listener| PollFd::new(listener, PollFlags::IN));
-        listener.into_iter().chain(self.owners.as_ref().and_then(Owners::poll_fd))
+        let owners = self.owners.as_ref().filter(|_| is_open || !elsewhere);
+        listener.into_iter().chain(owners.and_then(Owners::poll_fd))
     }
 
     /// When to call [`Self::serve`] although no call waits.
@@ -81,9 +85,8 @@ impl Denials {
         if self.window.ends().is_some_and(|end| now >= end) {
             self.finish();
         }
-        if self.owners.as_mut().is_some_and(|owners| owners.serve().is_err()) {
-            // What it has not answered waits; without a listener the kernel answers.
-            (self.listener, self.owners) = (None, None);
+        if !self.calls_come_from_owners() {
+            self.serve_owners();
         }
         for _ in 0..TURN {
             if self.pace.pause(now).is_some() {
@@ -104,8 +107,25 @@ impl Denials {
         }
     }
 
+    fn calls_come_from_owners(&self) -> bool {
+        self.owners.as_ref().is_some_and(Owners::receives)
+    }
+
+    /// A call that was not theirs, if there is one.
+    fn serve_owners(&mut self) -> Option<Notification> {
+        let served = self.owners.as_mut()?.serve();
+        if served.is_err() {
+            // What it has not answered waits; without a listener the kernel answers.
+            (self.listener, self.owners) = (None, None);
+        }
+        served.ok().flatten()
+    }
+
     /// A call that waits.
     fn next(&mut self) -> Option<Notification> {
+        if self.calls_come_from_owners() {
+            return self.serve_owners();
+        }
         let listener = self.listener.as_ref()?;
         let mut set = [PollFd::new(listener, PollFlags::IN)];
         poll(&mut set, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
@@ -134,6 +154,12 @@ impl Denials {
             }
             (Action::Remember, None) => 0,
             (Action::Errno(errno), _) => errno,
+            (Action::Pretend, _) => {
+                if seccomp::answer(listener, call.id, Answer::Continue).is_err() {
+                    self.listener = None;
+                }
+                return;
+            }
             // Not refused, so not asked for.
             _ => libc::ENOSYS as u16,
         };
@@ -149,7 +175,7 @@ impl Denials {
             self.journal.iter_mut().for_each(|journal| journal.append(&line));
             self.window.remember(key, line);
         }
-        if seccomp::answer(listener, call.id, errno).is_err() {
+        if seccomp::answer(listener, call.id, Answer::Fail(errno)).is_err() {
             self.listener = None;
         }
     }

@@ -184,7 +184,7 @@ impl Backwards {
 /// The return value of a filter for `action`.
 pub fn encode(action: Action) -> u32 {
     match action {
-        Action::Allow => libc::SECCOMP_RET_ALLOW,
+        Action::Allow | Action::Pretend => libc::SECCOMP_RET_ALLOW,
         Action::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
         Action::Remember => libc::SECCOMP_RET_ERRNO,
         Action::Trap => libc::SECCOMP_RET_TRAP,

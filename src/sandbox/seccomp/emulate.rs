@@ -6,8 +6,11 @@
 //! it. Programs that look afterwards see that nothing happened; those that insist fail, for example
 //! `initdb`, which refuses to run as root. apt looks, too, so it needs `APT::Sandbox::User "root";`.
 //!
+//! Where the profile wants it ([`emulate_ids`]), everything that shows owners of files and ids of processes, or makes them, is passed on as
+//! well, to be answered with what was asked for. Only then: it makes each of these calls slower.
+//!
 //! What it leaves out: `setfsuid` and `setfsgid` never fail, and `capset` works with one id as with many, so the
-//! kernel answers these.
+//! kernel answers these. The flags of `openat2` lie behind a pointer.
 
 use super::{Action, ArgTest, INT, Policy, Rule};
 
@@ -42,6 +45,17 @@ const NODES: &[(i64, u8)] = &[
     (libc::SYS_mknodat, 2),
 ];
 
+/// What shows the owner of a file.
+const SHOWN: &[i64] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+];
+
 /// Puts the emulation before the rules of `policy`.
 #[must_use]
 pub fn emulate_root(policy: Policy) -> Policy {
@@ -56,6 +70,14 @@ pub fn emulate_root(policy: Policy) -> Policy {
         rules.push(Rule::when(*call, [is(libc::S_IFCHR)], PRETEND));
         rules.push(Rule::when(*call, [is(libc::S_IFBLK)], PRETEND));
     }
+    rules.extend(policy.rules);
+    Policy { default: policy.default, rules }
+}
+
+/// Puts what shows owners and ids before the rules of a `policy` that emulates root.
+#[must_use]
+pub fn emulate_ids(policy: Policy) -> Policy {
+    let mut rules: Vec<Rule> = SHOWN.iter().map(|call| Rule::always(*call, Action::Pretend)).collect();
     rules.extend(policy.rules);
     Policy { default: policy.default, rules }
 }

@@ -1,7 +1,7 @@
 //! The seccomp filter of a box: which system calls its processes may make.
 //!
 //! ```text
-//! default_policy() --emulate_root(), single mode only--> Policy --reporting(), compile()--> Program --install()--> kernel
+//! default_policy() --emulate_root(), emulate_ids(), single mode only--> Policy --reporting(), compile()--> Program --install()--> kernel
 //!                                                       Policy --decide()--> sandbox::denied <--listener-- kernel
 //! ```
 //!
@@ -24,11 +24,11 @@ mod kernel_tests;
 mod tests;
 
 pub use default::default_policy;
-pub use emulate::emulate_root;
+pub use emulate::{emulate_ids, emulate_root};
 
 use std::os::fd::OwnedFd;
 
-use crate::profile::security::Changes;
+use crate::profile::Security;
 use crate::sys::SysResult;
 use crate::sys::seccomp;
 use crate::userns::idmap::IdMode;
@@ -40,8 +40,11 @@ pub enum Action {
     Allow,
     /// It fails with this errno, at most 4095; with 0 it does nothing and succeeds.
     Errno(u16),
-    /// It does nothing and succeeds; who listens writes down the owner that it was to give to a file.
+    /// It does nothing and succeeds; who listens writes down the owner that it was to give to a file, or the id that
+    /// it was to give to the process.
     Remember,
+    /// The kernel carries it out, unless who listens knows of owners or ids that are to be shown instead.
+    Pretend,
     /// The thread gets SIGSYS.
     Trap,
     /// It waits for an answer by who holds the listener; without a listener it fails with ENOSYS.
@@ -139,8 +142,8 @@ impl Policy {
         self.rules.iter().find(matches).map_or(self.default, |rule| rule.action)
     }
 
-    /// The same policy, with the calls that a rule refuses, and those whose owner is to be remembered, passed on to a listener,
-    /// which answers as [`Self::decide`] says.
+    /// The same policy, with the calls that a rule refuses, and those that owners and ids are remembered and shown by, passed on to
+    /// a listener, which answers as [`Self::decide`] says.
     ///
     /// Not passed on: calls that nobody knows, and [`KEPT_FROM_LISTENERS`].
     #[must_use]
@@ -148,7 +151,7 @@ impl Policy {
         let mut policy = self.clone();
         for rule in &mut policy.rules {
             let is_refused = matches!(rule.action, Action::Errno(1..)) && !KEPT_FROM_LISTENERS.contains(&rule.syscall);
-            if is_refused || rule.action == Action::Remember {
+            if is_refused || matches!(rule.action, Action::Remember | Action::Pretend) {
                 rule.action = Action::Notify;
             }
         }
@@ -186,11 +189,13 @@ impl Program {
     }
 }
 
-/// What a box may call whose ids are mapped in this way, and whose profile changes the list.
+/// What a box may call whose ids are mapped in this way, and whose profile says this.
 #[must_use]
-pub fn policy_for(mode: IdMode, changes: &Changes) -> Policy {
+pub fn policy_for(mode: IdMode, security: &Security) -> Policy {
+    let changes = &security.seccomp;
     let policy = custom::allow(default_policy(), changes);
     let policy = match mode {
+        IdMode::Single if security.emulate_ids => emulate_ids(emulate_root(policy)),
         IdMode::Single => emulate_root(policy),
         IdMode::Range | IdMode::Root => policy,
     };
@@ -234,5 +239,5 @@ impl Filter {
 /// The filter of a box whose ids are mapped in this way.
 #[cfg(test)]
 pub fn program_for(mode: IdMode) -> Program {
-    Program::compile(&policy_for(mode, &Changes::default()))
+    Program::compile(&policy_for(mode, &Security::default()))
 }
