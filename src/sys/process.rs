@@ -175,12 +175,13 @@ pub fn limit_files(pid: i32, most: u64) -> SysResult<()> {
 }
 
 /// A resource limit of a process, which may be named by any thread of it.
-pub fn limit_of(pid: i32, resource: rustix::process::Resource) -> SysResult<rustix::process::Rlimit> {
+pub fn limit_of(pid: rustix::process::Pid, resource: rustix::process::Resource) -> SysResult<rustix::process::Rlimit> {
     let mut found = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: nothing is set, and `found` is the structure that the kernel writes.
-    let result = unsafe { libc::prlimit64(pid, resource as _, std::ptr::null(), &raw mut found) };
+    let result =
+        unsafe { libc::prlimit64(pid.as_raw_nonzero().get(), resource as _, std::ptr::null(), &raw mut found) };
     if result != 0 {
-        return Err(SysError::last(format!("prlimit `{pid}`")));
+        return Err(SysError::last(format!("prlimit `{pid:?}`")));
     }
     let finite = |limit| (limit != libc::RLIM64_INFINITY).then_some(limit);
     Ok(rustix::process::Rlimit { current: finite(found.rlim_cur), maximum: finite(found.rlim_max) })

@@ -3,7 +3,6 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -15,7 +14,7 @@ use super::{Context, SysError, SysResult};
 pub const MAX_DESCRIPTORS: usize = 253;
 
 /// The peer's pid at the time of connecting, in this process's pid namespace: 0 when it is outside of it.
-pub fn peer_pid(socket: &UnixStream) -> SysResult<i32> {
+pub fn peer_pid(socket: &impl AsFd) -> SysResult<i32> {
     let credentials = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerCredentials)
         .call(|| "getsockopt `SO_PEERCRED`".to_owned())?;
     Ok(credentials.pid())

@@ -167,3 +167,67 @@ print(os.stat('/etc/d').st_uid)
     let log = test.args(["log", "denied"]).any_stdout().any_stderr().output().stdout;
     assert!(log.contains("mount"), "{log}");
 }
+
+#[test]
+fn ids_are_those_that_were_asked_for() {
+    require!(Userns, Overlay, NoSubuid, Program("python3"), Program("sudo"), Program("useradd"));
+    let test = emulating();
+    let script = "setpriv --reuid 7 --regid 8 --clear-groups sh -c '
+            id -u; id -g; id -G; umask 027; mkdir /etc/e; echo x > /etc/e/f; chmod 2770 /etc/e
+            chown 9 /etc/e/f 2>/dev/null; echo $?; stat -c \"%u:%g %a\" /etc/e /etc/e/f
+            set -C; (echo y > /etc/e/f) 2>/dev/null; echo $?; echo z >| /etc/e/f; cat /etc/e/f
+            mkdir /etc/e 2>/dev/null || mkdir /etc/none/e 2>/dev/null || setpriv --reuid 0 true 2>/dev/null || echo refused'
+        setpriv --reuid 9 --regid 9 --clear-groups sh -c 'mkdir /etc/e/d; stat -c %u:%g /etc/e/d'
+        useradd -m -p '*' -u 1500 alice; stat -c %u:%g /home/alice
+        echo 'alice ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/alice; chmod 440 /etc/sudoers.d/alice
+        su alice -c 'id -un; touch ~/made; stat -c %U ~/made; sudo -n id -u; sudo -n -u alice id -un'; sudo -u alice id -un";
+    let shown = "7\n8\n8\n1\n7:8 2770\n7:8 640\n2\nz\nrefused\n9:8\n1500:1500\nalice\nalice\n0\nalice\nalice\n";
+    test.sh(script).stdout(shown).any_stderr().run();
+    let script = "import os, resource, socket, struct
+def attempt(change, *ids):
+    try: change(*ids); return 'done'
+    except PermissionError: return 'refused'
+os.setgroups([30, 20]); os.setresgid(8, 8, 8); os.setresuid(7, 7, 0)
+print(os.getresuid(), os.getresgid(), os.getgroups(), os.getuid(), os.getegid())
+print(attempt(os.setgroups, []), attempt(os.setuid, 5), attempt(os.setgid, 0), attempt(os.seteuid, 0))
+os.setresuid(7, 7, 7)
+child = os.fork()
+if child == 0: os._exit(os.geteuid() if attempt(os.seteuid, 0) == 'refused' else 99)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+ours, theirs = socket.socketpair()
+peer = ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+print(struct.unpack('3i', peer) == (os.getpid(), 7, 8))
+LOCKS = 10
+for garbage in [0, 1, 0x6964730000000000 + 4000, 2**63 - 1]:
+    resource.setrlimit(LOCKS, (garbage, resource.RLIM_INFINITY)); print(os.getuid(), end=' ')
+resource.setrlimit(LOCKS, (5, 5))
+print(attempt(os.setuid, 7), os.stat('/etc/e').st_uid)
+";
+    let shown = "(7, 7, 0) (8, 8, 8) [20, 30] 7 8\nrefused refused refused done\n7\nTrue\n0 0 0 0 refused 7\n";
+    test.args(["run", "--", "python3", "-c", script]).stdout(shown).any_stderr().run();
+}
+
+#[test]
+fn programs_that_look_at_owners_and_ids_work() {
+    require!(Userns, Overlay, NoSubuid, Program("psql"), Program("sshd"), Program("useradd"));
+    let test = emulating();
+    let postgres = "set -e; cd /; tools=$(dirname /usr/lib/postgresql/*/bin/initdb); data=/var/lib/postgresql/test
+        chown postgres:postgres /var/lib/postgresql
+        su postgres -c \"$tools/initdb -D $data -A peer --no-sync --locale=C\" > /dev/null
+        su postgres -c \"$tools/pg_ctl -D $data -o '-k $data -c listen_addresses= -c fsync=off' -w -l $data/log start\" > /dev/null
+        su postgres -c \"psql -h $data -Atc 'select current_user'\"
+        psql -h $data -U postgres -Atc 'select 1' || stat -c %U $data/base
+        su postgres -c \"$tools/pg_ctl -D $data -m fast -w stop\" > /dev/null";
+    let refused = test.sh(postgres).stdout("postgres\npostgres\n").any_stderr().run();
+    assert!(refused.stderr.contains("Peer authentication failed"), "{}", refused.stderr);
+
+    let ssh = "mkdir -p /run/sshd /etc/t; for name in host key; do ssh-keygen -q -t ed25519 -N '' -f /etc/t/$name; done
+        useradd -m -p '*' -s /bin/sh alice
+        su alice -c 'umask 077; mkdir ~/.ssh; cat > ~/.ssh/authorized_keys' < /etc/t/key.pub
+        echo 'HostKey /etc/t/host' > /etc/t/config; /usr/sbin/sshd -t -f /etc/t/config
+        log_in() { ssh -F none -i /etc/t/key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes \\
+            -o ProxyCommand='/usr/sbin/sshd -i -f /etc/t/config -E /etc/t/log' alice@box \"$@\"; }
+        log_in 'id -un; touch made; stat -c %U . made'
+        chown 1501 /home/alice/.ssh; log_in true; echo $?; grep -q 'bad ownership' /etc/t/log && echo refused";
+    test.sh(ssh).stdout("alice\nalice\nalice\n255\nrefused\n").any_stderr().run();
+}

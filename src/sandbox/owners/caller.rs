@@ -46,8 +46,24 @@ impl Caller<'_> {
         PathBuf::from(self.call.thread.to_string())
     }
 
+    /// What its `/proc/PID/status` says of `key`.
+    #[must_use]
+    pub fn status(&self, key: &str) -> Option<String> {
+        status_of(self.call.thread, key)
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.call.thread.cast_signed())
+    }
+
+    /// Fills `buffer` from its memory.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let wanted = buffer.len();
+        let size = self.read_some(address, buffer)?;
+        if size == wanted { Ok(()) } else { Err(Errno::FAULT) }
     }
 
     fn read_some(&self, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -85,6 +101,14 @@ impl Caller<'_> {
         }
         Err(Errno::NAMETOOLONG)
     }
+}
+
+/// What the `/proc/PID/status` of a process says of `key`.
+#[must_use]
+pub fn status_of(process: u32, key: &str) -> Option<String> {
+    let text = std::fs::read(format!("{process}/status")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim().to_owned()))
 }
 
 /// Which file a call means.
@@ -294,7 +318,7 @@ mod tests {
             assert_eq!(caller.path(address), Err(Errno::FAULT), "{address:#x}");
         }
         let mut found = [0; 4];
-        assert_eq!(caller.read_some(text.as_ptr() as u64, &mut found), Ok(4));
+        assert_eq!(caller.read(text.as_ptr() as u64, &mut found), Ok(()));
         assert_eq!(&found, b"/etc");
         assert_eq!(caller.write(found.as_ptr() as u64, b"gone"), Err(Errno::SRCH), "nothing waits there");
     }

@@ -6,6 +6,7 @@ use rustix::fs::{FileType, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::caller::{Caller, Mounts, Place, handle, owner_of};
+use super::credentials::Credentials;
 use crate::image::layer::owner::{OVERRIDE, Owner};
 use crate::sys::seccomp::Notification;
 
@@ -36,8 +37,8 @@ impl Change {
         }
     }
 
-    /// Does what is asked for, as far as that can be remembered.
-    pub fn carry_out(&self, caller: &Caller<'_>, mounts: &Mounts) -> Result<(), Errno> {
+    /// Does what is asked for, as far as that can be remembered, and as far as a `giver` who was given ids may.
+    pub fn carry_out(&self, caller: &Caller<'_>, mounts: &Mounts, giver: Option<&Credentials>) -> Result<(), Errno> {
         let file = self.place.way(caller)?.open(OFlags::PATH)?;
         let file = file.as_fd();
         let stat = rustix::fs::fstat(file)?;
@@ -47,6 +48,9 @@ impl Change {
         }
         let old = owner_of(file).unwrap_or_default();
         let new = Owner { uid: self.uid.unwrap_or(old.uid), gid: self.gid.unwrap_or(old.gid) };
+        if giver.is_some_and(|giver| !giver.may_give((old.uid, old.gid), (new.uid, new.gid))) {
+            return Err(Errno::PERM);
+        }
         if new == old {
             return Ok(());
         }

@@ -5,6 +5,7 @@
 //!
 //! with `security.emulate_ids`:
 //! stat(..)  --> filter --> rememberer: finds the file, reads the attribute --answer--> stat = 0, or the kernel's
+//! setuid(..) -> filter --> rememberer: writes the process's mark           --answer--> setuid = 0, or EPERM
 //! mount(..) --> filter --> rememberer --Link--> supervisor --answer--> EPERM
 //! ```
 //!
@@ -22,6 +23,11 @@
 
 mod caller;
 mod change;
+mod create;
+mod credentials;
+mod execute;
+mod identity;
+mod peer;
 mod rememberer;
 mod shown;
 
@@ -45,13 +51,19 @@ pub struct Emulation {
     policy: Policy,
     /// Where the box has file systems of its own besides its root.
     directories: Vec<PathBuf>,
+    /// The box's one id.
+    id: u32,
 }
 
 impl Emulation {
     /// For a box of this plan and policy; `None` if it is not wanted, or there are ids enough.
     #[must_use]
     pub fn of(spec: &SandboxSpec, policy: &Policy) -> Option<Self> {
-        spec.emulates_ids().then(|| Self { policy: policy.clone(), directories: own_directories(&spec.mounts) })
+        spec.emulates_ids().then(|| Self {
+            policy: policy.clone(),
+            directories: own_directories(&spec.mounts),
+            id: spec.id_map.user,
+        })
     }
 }
 

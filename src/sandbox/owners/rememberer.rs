@@ -13,6 +13,10 @@ use rustix::io::Errno;
 use super::Emulation;
 use super::caller::{Caller, Mounts};
 use super::change::Change;
+use super::create::{Answered, Creation};
+use super::execute::Execution;
+use super::identity::Identities;
+use super::peer::Question;
 use super::shown::Look;
 use crate::sandbox::caps::reduce_to;
 use crate::sandbox::companion::{Namespaces, Parent};
@@ -28,11 +32,13 @@ const CAPABILITIES: &[Capability] = &[Capability::CAP_DAC_OVERRIDE, Capability::
 struct Rememberer<'a> {
     listener: BorrowedFd<'a>,
     mounts: Mounts,
+    /// Where processes are given ids.
+    identities: Option<Identities>,
 }
 
 /// Answers the changes of owner that come over `link`, until the supervisor is gone.
 pub fn remember(namespaces: &Namespaces, listener: BorrowedFd<'_>, link: &Link, supervisor: Parent) -> SysResult<()> {
-    let rememberer = Rememberer::settle(namespaces, listener, link, supervisor, None)?;
+    let mut rememberer = Rememberer::settle(namespaces, listener, link, supervisor, None)?;
     while let Received::Message(call, _) = link.receive::<Notification>()? {
         rememberer.answer(&call)?;
     }
@@ -47,7 +53,7 @@ pub fn emulate(
     supervisor: Parent,
     emulation: &Emulation,
 ) -> SysResult<()> {
-    let rememberer = Rememberer::settle(namespaces, listener, link, supervisor, Some(emulation))?;
+    let mut rememberer = Rememberer::settle(namespaces, listener, link, supervisor, Some(emulation))?;
     // Older kernels have no such thing, and take longer.
     seccomp::share_processor(listener).ok();
     loop {
@@ -94,19 +100,48 @@ impl<'a> Rememberer<'a> {
         process::close_all_but(&[listener.as_raw_fd(), link.as_fd().as_raw_fd()])?;
         let others = emulation.map_or(&[][..], |emulation| &emulation.directories);
         let mounts = Mounts::of(others).call(|| "statx `/`".to_owned())?;
-        Ok(Self { listener, mounts })
+        let identities = emulation.map(|emulation| Identities::new(emulation.id));
+        Ok(Self { listener, mounts, identities })
     }
 
-    fn answer(&self, call: &Notification) -> SysResult<()> {
+    fn answer(&mut self, call: &Notification) -> SysResult<()> {
+        match self.answer_to(call) {
+            Answered::With(answer) => seccomp::answer(self.listener, call.id, answer),
+            Answered::Already => Ok(()),
+        }
+    }
+
+    /// Whatever cannot be told or done is left to the kernel, but for changes of owner.
+    fn answer_to(&mut self, call: &Notification) -> Answered {
         let caller = Caller { call, listener: self.listener };
-        let answer = if let Some(change) = Change::of(call) {
-            failure_of(change.carry_out(&caller, &self.mounts))
-        } else if let Some(look) = Look::of(call) {
-            look.carry_out(&caller, &self.mounts).map_or(Answer::Continue, |()| Answer::Return(0))
-        } else {
-            Answer::Continue
-        };
-        seccomp::answer(self.listener, call.id, answer)
+        let done = |result: Result<(), Errno>| result.map_or(Answer::Continue, |()| Answer::Return(0));
+        if let Some(look) = Look::of(call) {
+            return Answered::With(done(look.carry_out(&caller, &self.mounts)));
+        }
+        if let Some(change) = Change::of(call) {
+            let giver = self.identities.as_ref().and_then(|identities| identities.of(call.thread));
+            return Answered::With(failure_of(change.carry_out(&caller, &self.mounts, giver)));
+        }
+        let Some(identities) = &mut self.identities else { return Answered::With(Answer::Continue) };
+        if let Some(answer) = identities.answer(&caller) {
+            return Answered::With(answer);
+        }
+        if let Some(question) = Question::of(call) {
+            return Answered::With(done(question.carry_out(&caller, identities)));
+        }
+        let Some(own) = identities.of(call.thread).cloned() else { return Answered::With(Answer::Continue) };
+        if let Some(creation) = Creation::of(call) {
+            let made = creation.carry_out(&caller, &self.mounts, &own);
+            return made.unwrap_or(Answered::With(Answer::Continue));
+        }
+        if let Some(execution) = Execution::of(call)
+            && let Ok(next) = execution.outcome(&caller, &self.mounts, &own)
+            && next != own
+        {
+            // Without it the program runs as before.
+            identities.give(call.thread, next).ok();
+        }
+        Answered::With(Answer::Continue)
     }
 }
 

@@ -45,7 +45,7 @@ const NODES: &[(i64, u8)] = &[
     (libc::SYS_mknodat, 2),
 ];
 
-/// What shows the owner of a file.
+/// What shows the owner of a file or the ids of a process, and what is done by them.
 const SHOWN: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_stat,
@@ -54,6 +54,29 @@ const SHOWN: &[i64] = &[
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
+    libc::SYS_getuid,
+    libc::SYS_getgid,
+    libc::SYS_geteuid,
+    libc::SYS_getegid,
+    libc::SYS_getresuid,
+    libc::SYS_getresgid,
+    libc::SYS_getgroups,
+    libc::SYS_setfsuid,
+    libc::SYS_setfsgid,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_creat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+];
+
+/// Calls that may make a file, and which argument holds the flags.
+const OPENS: &[(i64, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 1),
+    (libc::SYS_openat, 2),
 ];
 
 /// Puts the emulation before the rules of `policy`.
@@ -78,6 +101,16 @@ pub fn emulate_root(policy: Policy) -> Policy {
 #[must_use]
 pub fn emulate_ids(policy: Policy) -> Policy {
     let mut rules: Vec<Rule> = SHOWN.iter().map(|call| Rule::always(*call, Action::Pretend)).collect();
+    rules.extend(IDS.iter().map(|call| Rule::always(*call, Action::Remember)));
+    for (call, flags) in OPENS {
+        let makes = ArgTest::any(*flags, libc::O_CREAT as u64);
+        rules.push(Rule::when(*call, [makes], Action::Pretend));
+    }
+    let [level, name] = [(1, libc::SOL_SOCKET), (2, libc::SO_PEERCRED)]
+        .map(|(argument, value)| ArgTest::is(argument, INT, value as u64));
+    rules.push(Rule::when(libc::SYS_getsockopt, [level, name], Action::Pretend));
+    let keep = ArgTest::is(0, INT, libc::PR_SET_KEEPCAPS as u64);
+    rules.push(Rule::when(libc::SYS_prctl, [keep], Action::Pretend));
     rules.extend(policy.rules);
     Policy { default: policy.default, rules }
 }

@@ -256,3 +256,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn ids_are_emulated_where_the_profile_wants_it() {
+    let (plain, wanted) = (Security::default(), Security { emulate_ids: true, ..Security::default() });
+    for mode in [IdMode::Range, IdMode::Root] {
+        assert_eq!(policy_for(mode, &wanted), policy_for(mode, &plain), "{mode}");
+    }
+    let policy = policy_for(IdMode::Single, &wanted);
+    let (silent, reporting) = (Program::compile(&policy), Program::compile(&policy.reporting()));
+    let (makes, peer) = ((libc::O_CREAT | libc::O_WRONLY) as u64, libc::SO_PEERCRED as u64);
+    for (number, args, without, with) in [
+        (libc::SYS_newfstatat, &[][..], OK, Action::Notify),
+        (libc::SYS_statx, &[], OK, Action::Notify),
+        (libc::SYS_fchown, &[], PRETEND, Action::Notify),
+        (libc::SYS_getuid, &[], OK, Action::Notify),
+        (libc::SYS_setuid, &[5], PRETEND, Action::Notify),
+        (libc::SYS_openat, &[0, 0, JUNK | makes], OK, Action::Notify),
+        (libc::SYS_openat, &[0, 0, JUNK], OK, OK),
+        (libc::SYS_getsockopt, &[3, libc::SOL_SOCKET as u64, JUNK | peer], OK, Action::Notify),
+        (libc::SYS_getsockopt, &[3, libc::SOL_SOCKET as u64, peer + 1], OK, OK),
+        (libc::SYS_prctl, &[libc::PR_SET_KEEPCAPS as u64], OK, Action::Notify),
+        (libc::SYS_prctl, &[libc::PR_SET_NAME as u64], OK, OK),
+        (libc::SYS_read, &[], OK, OK),
+        (libc::SYS_mount, &[], REFUSED, Action::Notify),
+    ] {
+        assert_eq!(decide(&silent, number, args), encode(without), "call {number} {args:#x?}");
+        assert_eq!(decide(&reporting, number, args), encode(with), "call {number} {args:#x?} with a listener");
+    }
+}
