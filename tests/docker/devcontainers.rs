@@ -244,7 +244,9 @@ fn every_verb() {
     verb(&["set-up", "--container-id", first.trim()]);
     let built = verb(&["build", "--workspace-folder", place, "--image-name", "named:1"]);
     assert_eq!(outcome(&built)["outcome"], "success");
-    test.args(["docker", "images", "-q", "named:1"]).any_stdout().run();
+    let named = test.args(["docker", "images", "-q", "named:1"]).any_stdout().run().stdout;
+    let digits = named.trim_end();
+    assert!(digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{named:?}");
     verb(&["up", "--workspace-folder", place, "--remove-existing-container"]);
     assert_eq!(std::fs::read_to_string(folder.join("out")).unwrap(), "once\nonce\n", "and again for another");
     let (_, stderr, status) = devcontainer(&test, &["exec", "--workspace-folder", place, "sh", "-c", "exit 9"]);

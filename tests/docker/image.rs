@@ -15,7 +15,7 @@ RUN printf 'root:x:0:0:root:/root:/bin/sh\ndev:x:1005:1005::/home/dev:/bin/sh\n'
     mkdir -p /home/dev && chown 1005:1005 /home/dev
 ENV GREETING=hello
 LABEL of.image=yes
-CMD ["sh", "-c", "echo up; exec sleep 1000"]
+CMD ["sh", "-c", "echo up; exec tail -f /dev/null"]
 "#;
 
 /// A user's directories in which the image was built. What runs there ends with it, also where a test fails.
@@ -38,6 +38,7 @@ impl Drop for Docker {
     }
 }
 
+/// A user's directories with the image in their store.
 pub fn with_image() -> Docker {
     let test = Devbox::new();
     std::fs::create_dir(test.path("image")).expect("a directory");

@@ -31,10 +31,10 @@ fn noise(size: usize) -> Vec<u8> {
     bytes
 }
 
-/// A `sleep` that only this test has; its process ids on the host.
-fn sleepers(seconds: &str) -> Vec<u32> {
+/// The process ids on the host of a command that only this test has.
+fn running(command: &str) -> Vec<u32> {
     let all = processes::list().expect("read /proc");
-    all.iter().filter(|process| process.command == format!("sleep {seconds}")).map(|process| process.pid).collect()
+    all.iter().filter(|process| process.command == command).map(|process| process.pid).collect()
 }
 
 #[test]
@@ -102,11 +102,16 @@ fn regular_files_are_relayed() {
 fn the_end_of_the_input_is_passed_on() {
     require!(Userns, Overlay);
     let test = Devbox::host();
-    let mut session = test.background("cat; echo end; sleep 0.1; exit 4");
+    let gate = test.project().join("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).expect("make a fifo");
+    let mut session = test.background("cat; echo end; read line <gate; exit 4");
     session.say("one");
     session.expect("one");
     session.close_stdin();
     session.expect("end");
+    // Open for both: nobody waits for the other side.
+    let mut gate = File::options().read(true).write(true).open(gate).expect("open a fifo");
+    gate.write_all(b"go\n").expect("write to a fifo");
     assert_eq!(session.wait().code(), Some(4));
 }
 
@@ -143,7 +148,7 @@ fn signals_reach_the_command() {
         ("USR2", Signal::USR2),
     ] {
         // `wait` is what a trap interrupts at once.
-        let script = format!("trap 'kill $!; echo got {name}; exit 9' {name}; sleep 1000 & echo ready; wait");
+        let script = format!("trap 'kill $!; echo got {name}; exit 9' {name}; tail -f /dev/null & echo ready; wait");
         let mut session = test.background(&script);
         session.expect("ready");
         session.signal(signal);
@@ -156,7 +161,7 @@ fn signals_reach_the_command() {
 fn a_signal_without_a_trap_ends_the_command() {
     require!(Userns, Overlay);
     let test = Devbox::host();
-    let mut session = test.background("echo ready; exec sleep 1000");
+    let mut session = test.background("echo ready; exec tail -f /dev/null");
     session.expect("ready");
     session.signal(Signal::TERM);
     assert_eq!(session.wait().code(), Some(143));
@@ -226,23 +231,23 @@ fn ten_start_the_box_at_once() {
 fn a_killed_client_takes_its_session_along() {
     require!(Userns, Overlay);
     let test = Devbox::host();
-    let seconds = format!("86400.{}", std::process::id());
+    let idle = format!("tail -f /dev/null -s 86400.{}", std::process::id());
     let mut other = test.background("echo ready; read line; echo $line");
     other.expect("ready");
     // Children that left the process group, the session and their parent.
     let script = format!(
-        "sleep {seconds} & setsid sleep {seconds} & (setsid sh -c 'trap \"\" HUP TERM; sleep {seconds}' &) ; \
-         while [ $(pgrep -c -x sleep) -lt 3 ]; do :; done; echo ready; sleep {seconds}"
+        "{idle} & setsid {idle} & (setsid sh -c 'trap \"\" HUP TERM; {idle}' &) ; \
+         while [ $(pgrep -c -x tail) -lt 3 ]; do :; done; echo ready; {idle}"
     );
     let mut killed = test.background(&script);
     killed.expect("ready");
-    let pids = sleepers(&seconds);
+    let pids = running(&idle);
     assert!(pids.len() >= 3, "{pids:?}");
     killed.signal(Signal::KILL);
     killed.wait();
     let deadline = Instant::now() + PATIENCE;
-    assert!(pids.iter().all(|pid| wait_end(*pid, deadline)), "left: {:?}", sleepers(&seconds));
-    assert!(sleepers(&seconds).is_empty());
+    assert!(pids.iter().all(|pid| wait_end(*pid, deadline)), "left: {:?}", running(&idle));
+    assert!(running(&idle).is_empty());
     other.say("still here");
     other.expect("still here");
     assert!(other.wait().success());
@@ -252,7 +257,7 @@ fn a_killed_client_takes_its_session_along() {
 fn nothing_runs_after_the_last_session() {
     require!(Userns, Overlay);
     let test = Devbox::host();
-    test.sh("setsid sleep 1000 >/dev/null 2>&1 </dev/null & exit 0").any_stderr().run();
+    test.sh("setsid tail -f /dev/null >/dev/null 2>&1 </dev/null & exit 0").any_stderr().run();
     let left = processes::wait_until_none(&test.path(""));
     assert!(left.is_empty(), "{left:?}");
 }
@@ -286,7 +291,7 @@ fn a_session_with_rm_is_seen_and_stopped() {
     require!(Userns, Overlay);
     let test = Devbox::host();
     test.sh("true").run();
-    let mut session = test.background_with(&["--rm"], "echo ready; sleep 1000");
+    let mut session = test.background_with(&["--rm"], "echo ready; cat");
     session.expect("ready");
     let listed = test.args(["status"]).any_stdout().run();
     assert!(listed.stdout.contains("running"), "{}", listed.stdout);
@@ -317,13 +322,13 @@ fn kept_until_stopped() {
 fn stop_ends_sessions() {
     require!(Userns, Overlay);
     let test = Devbox::host();
-    let mut session = test.background("trap 'echo asked; exit 5' TERM; sleep 1000 & echo ready; wait");
+    let mut session = test.background("trap 'echo asked; exit 5' TERM; tail -f /dev/null & echo ready; wait");
     session.expect("ready");
     test.args(["stop"]).run();
     session.expect("asked");
     session.wait();
     // What does not react is killed.
-    let mut deaf = test.background("trap '' TERM HUP INT; echo ready; while :; do sleep 1000; done");
+    let mut deaf = test.background("trap '' TERM HUP INT; echo ready; while :; do tail -f /dev/null; done");
     deaf.expect("ready");
     test.args(["stop", "--time", "0"]).run();
     deaf.wait();

@@ -186,7 +186,7 @@ fn programs_fill_the_screen_in_tmux() {
     terminal.wait_for_text("Tasks:");
     terminal.send("q");
     terminal.wait_for_text("29 70");
-    terminal.send("sh -c 'echo be\"\"gan; exec sleep 1000'\r");
+    terminal.send("sh -c 'echo be\"\"gan; exec tail -f /dev/null'\r");
     terminal.wait_for_text("began");
     terminal.send("\x1a");
     terminal.wait_for_text("Stopped");

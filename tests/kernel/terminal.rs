@@ -55,7 +55,7 @@ fn ctrl_c_interrupts_the_program_and_not_the_shell() {
     require!(Userns, Overlay);
     let test = Devbox::host();
     let mut terminal = enter(&test);
-    terminal.send("sh -c 'echo sta''rted; exec sleep 1000'\n");
+    terminal.send("sh -c 'echo sta''rted; exec tail -f /dev/null'\n");
     terminal.wait_for_text("started");
     terminal.send("\x03");
     terminal.send("echo status $?\n");
@@ -112,7 +112,7 @@ fn a_closed_terminal_ends_the_session() {
     require!(Userns, Overlay);
     let test = Devbox::host();
     let mut terminal = enter(&test);
-    terminal.send("sleep 1000 & sh -c 'echo sta''rted; exec sleep 1000'\n");
+    terminal.send("tail -f /dev/null & sh -c 'echo sta''rted; exec tail -f /dev/null'\n");
     terminal.wait_for_text("started");
     terminal.hang_up();
     gone(&test);

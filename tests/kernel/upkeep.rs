@@ -18,7 +18,7 @@ fn busybox() -> Devbox {
 fn archive(test: &Devbox, name: &str, content: &str) {
     let busybox = ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
     let script = format!(
-        "mkdir -p root/bin root/etc && cp {} root/bin/busybox && for n in sh cat sleep; do ln -sf busybox root/bin/$n; done && \
+        "mkdir -p root/bin root/etc && cp {} root/bin/busybox && for n in sh cat; do ln -sf busybox root/bin/$n; done && \
          echo {content} >root/etc/content && tar -C root --owner=0 --group=0 -cf {name} . && rm -r root",
         busybox.expect("required")
     );

@@ -26,7 +26,7 @@ fn overwriting_the_running_binary_cve_2019_5736() {
 
 /// A process of the host, of the same user.
 fn bystander() -> std::process::Child {
-    Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("start a program")
+    Command::new("tail").args(["-f", "/dev/null"]).stdin(Stdio::null()).spawn().expect("start a program")
 }
 
 #[test]

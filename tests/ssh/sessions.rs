@@ -50,7 +50,7 @@ fn the_end_of_input_and_output_are_told_apart() {
     session.say("now");
     assert_eq!(session.wait().code(), Some(9));
     // What is left behind keeps the output open, as with any ssh server; without output it keeps nobody.
-    assert_eq!(client.run(&["-n"], "sleep 1000 >/dev/null 2>&1 & echo done"), (0, "done\n".into(), String::new()));
+    assert_eq!(client.run(&["-n"], "tail -f /dev/null >/dev/null 2>&1 & echo done"), (0, "done\n".into(), String::new()));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_shell_begins_in_the_project() {
     let client = Client::new("shell = \"/bin/sh\"\n");
     let mut terminal = Terminal::spawn(&client.ssh(&["-t", "-q"], ""), 30, 100);
     // What says that it has begun is what Ctrl-C is meant for: a shell that is about to start it would take it for itself.
-    terminal.send("sh -c 'echo in:$PWD; exec sleep 1000'\n");
+    terminal.send("sh -c 'echo in:$PWD; exec tail -f /dev/null'\n");
     terminal.wait_for_text(&format!("in:{}", client.test.project().display()));
     terminal.send("\x03");
     terminal.send("exit 4\n");
@@ -197,7 +197,7 @@ fn a_hundred_sessions_share_one_connection() {
 fn nothing_is_left_of_a_client_that_was_killed() {
     require!(Userns, Overlay, Program("ssh"));
     let client = Client::new("");
-    let mut session = Background::start(client.ssh(&[], "setsid sleep 1000 & echo ready; sleep 1000"));
+    let mut session = Background::start(client.ssh(&[], "setsid tail -f /dev/null & echo ready; cat"));
     session.expect("ready");
     session.signal(rustix::process::Signal::KILL);
     session.wait();
@@ -209,7 +209,7 @@ fn nothing_is_left_of_a_client_that_was_killed() {
 fn a_stopped_box_ends_its_connections() {
     require!(Userns, Overlay, Program("ssh"));
     let client = Client::new("");
-    let mut session = Background::start(client.ssh(&[], "echo ready; sleep 1000"));
+    let mut session = Background::start(client.ssh(&[], "echo ready; cat"));
     session.expect("ready");
     client.test.args(["stop", "--time", "0"]).any_stderr().run();
     assert_ne!(session.wait().code(), Some(0));

@@ -73,7 +73,7 @@ fn a_memory_hog_dies_alone() {
     let group = started(&test);
     assert_eq!(number(&group.join("memory.max"), ""), 64 << 20);
     assert_eq!(number(&group.join("memory.swap.max"), ""), 0);
-    let neighbour = test.background("echo ready; sleep 1000");
+    let neighbour = test.background("echo ready; cat");
     let hog = "dd if=/dev/zero of=/dev/null bs=200M count=1";
     let output = other.sh(&format!("{hog} 2>/dev/null; echo $?")).any_stdout().any_stderr().output();
     assert_eq!(output.stdout, "0\n", "200 MiB are allowed there: {}", output.stderr);
@@ -119,7 +119,7 @@ fn a_fork_bomb_stops_at_pids() {
     require!(Vm);
     let test = boxed("pids = 40");
     let group = started(&test);
-    let bomb = test.background("echo ready; exec 2>/dev/null; bomb() { bomb | bomb & }; bomb; sleep 1000");
+    let bomb = test.background("echo ready; exec 2>/dev/null; bomb() { bomb | bomb & }; bomb; read line");
     wait_until("the limit is reached", || number(&group.join("pids.events"), "max") > 20);
     assert!(number(&group.join("pids.peak"), "") <= 40 || !group.join("pids.peak").exists());
     test.args(["stop", "--time", "1"]).any_stderr().run();
@@ -234,7 +234,7 @@ fn nothing_is_left_of_a_box_that_ends() {
 fn a_box_that_was_started_without_limits_gets_them() {
     require!(Vm);
     let test = boxed("");
-    let mut session = test.background("echo ready; sleep 1000");
+    let mut session = test.background("echo ready; cat");
     session.expect("ready");
     assert!(groups().is_empty(), "a box without limits has no scope");
     test.args(["limits", "set", "memory=64MiB", "pids=40"]).run();
