@@ -4,8 +4,8 @@
 //! <data>/bin/clangd --symlink--> /usr/bin/devbox
 //! ```
 //!
-//! A shim is a symlink to devbox of any other name: devbox sees by what name it was called, and that its file has another. Nothing else is kept about it. In a box it gives way to
-//! the tool itself.
+//! A shim is a symlink to devbox of any other name: devbox sees by what name it was called, and that its file has another.
+//! Nothing else is kept about it. In a box it gives way to the tool itself.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;

@@ -30,8 +30,8 @@ pub fn run(words: &[String]) -> Outcome {
     let mut root = Cli::command();
     // Help shows the full name of a command, and what it inherits, once the tree is built.
     root.build();
-    match find(&mut root, words) {
-        Ok(command) => show(&command.render_long_help().ansi().to_string()),
+    match find(&root, words) {
+        Ok(command) => show(&command.clone().render_long_help().ansi().to_string()),
         Err(fault) => match words {
             [word] if Topic::find(word).is_some() => show(&Topic::find(word).map(page).unwrap_or_default()),
             _ => Err(fault),
@@ -49,13 +49,9 @@ fn page(topic: &Topic) -> String {
 }
 
 /// The command that `words` lead to.
-fn find<'a>(command: &'a mut Command, words: &[String]) -> Result<&'a mut Command, Error> {
+fn find<'a>(command: &'a Command, words: &[String]) -> Result<&'a Command, Error> {
     let Some((word, others)) = words.split_first() else { return Ok(command) };
-    if command.find_subcommand(word).is_none() {
-        return Err(unknown(command, word));
-    }
-    // Was found.
-    command.find_subcommand_mut(word).map_or_else(|| Err(Error::new("no such command")), |found| find(found, others))
+    find(command.find_subcommand(word).ok_or_else(|| unknown(command, word))?, others)
 }
 
 fn unknown(command: &Command, word: &str) -> Error {

@@ -24,7 +24,7 @@ enum What {
 }
 
 /// Numbers that are not here mean nothing to Linux.
-const MODES: [(u8, What); 47] = [
+const MODES: [(u8, What); 49] = [
     (1, What::Character(SpecialCodeIndex::VINTR)),
     (2, What::Character(SpecialCodeIndex::VQUIT)),
     (3, What::Character(SpecialCodeIndex::VERASE)),
@@ -72,15 +72,15 @@ const MODES: [(u8, What); 47] = [
     (73, What::Output(OutputModes::OCRNL)),
     (74, What::Output(OutputModes::ONOCR)),
     (75, What::Output(OutputModes::ONLRET)),
+    (128, What::InputSpeed),
+    (129, What::OutputSpeed),
 ];
-/// The two of the speed.
-const SPEEDS: [(u8, What); 2] = [(128, What::InputSpeed), (129, What::OutputSpeed)];
 
 /// `before` with these modes. What means nothing, or cannot be, changes nothing.
 pub(super) fn applied(before: &Termios, untrusted_modes: &[Mode]) -> Termios {
     let mut termios = before.clone();
     for (number, value) in untrusted_modes {
-        let Some((_, what)) = MODES.iter().chain(&SPEEDS).find(|(known, _)| known == number) else { continue };
+        let Some((_, what)) = MODES.iter().find(|(known, _)| known == number) else { continue };
         match *what {
             What::Character(index) => match u8::try_from(*value) {
                 Ok(_) if *value == NO_CHARACTER => termios.special_codes[index] = DISABLED,
