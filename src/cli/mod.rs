@@ -35,12 +35,11 @@ pub fn run() -> ExitCode {
         Some(tool) if !is_own_name(tool) => return finish(commands::shim::call(tool, arguments.split_off(1))),
         _ => clap_complete::CompleteEnv::with_factory(Cli::command).complete(),
     }
-    let is_docker = arguments.get(1).is_some_and(|word| word == DOCKER);
-    let outcome = match Cli::try_parse_from(arguments) {
+    let outcome = match Cli::try_parse_from(&arguments) {
         Ok(cli) => dispatch(cli),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
-            let status = match (error.use_stderr(), is_docker) {
+            let status = match (error.use_stderr(), is_docker(&arguments)) {
                 (false, _) => 0,
                 (true, false) => crate::error::USAGE,
                 // As docker does it, and so that no program takes it for an answer.
@@ -53,6 +52,12 @@ pub fn run() -> ExitCode {
         }
     };
     finish(outcome)
+}
+
+/// Whether what cannot be parsed is meant in docker's language.
+fn is_docker(arguments: &[OsString]) -> bool {
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(arguments);
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some(DOCKER))
 }
 
 /// Whether the program's own file is called so: it was renamed or copied, and `name` is no link to it.
