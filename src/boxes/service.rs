@@ -22,11 +22,11 @@ pub struct Service<'a> {
     /// The program and its arguments.
     pub arguments: &'a [OsString],
     /// A name or number of the box, with or without a group; `None`: root.
-    pub user: Option<&'a str>,
+    pub user: Option<String>,
     /// Where it starts, absolute in the box.
     pub directory: &'a Path,
     /// Variables above those of the profile.
-    pub variables: &'a [(String, String)],
+    pub variables: Vec<(String, String)>,
     /// Its standard streams, none of them a terminal; `None`: ours.
     pub streams: Option<[OwnedFd; 3]>,
     /// Called once, when it runs.
@@ -46,16 +46,16 @@ impl Service<'_> {
         let context = Context {
             project: &loaded.project,
             directory: &loaded.project,
-            user: self.user,
+            user: self.user.as_deref(),
             made: &known,
             integrated: false,
             // Nothing of the caller's but the kind of its terminal.
             get: &|name| (terminal && name == "TERM").then(|| paths::variable(name)).flatten(),
         };
         let mut command = environment::command(&loaded.profile, &What::Command(self.arguments.to_vec()), &context);
-        command.user = self.user.filter(|user| !matches!(*user, "root" | "0")).map(str::to_owned);
+        command.user = self.user.clone().filter(|user| !matches!(user.as_str(), "root" | "0"));
         command.directories = vec![Bytes::from(self.directory)];
-        for (name, value) in self.variables {
+        for (name, value) in &self.variables {
             command.environment.retain(|(known, _)| known.0 != name.as_bytes());
             command.environment.push((Bytes::from(name), Bytes::from(value)));
         }

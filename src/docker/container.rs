@@ -107,6 +107,23 @@ impl Status {
     }
 }
 
+/// How much of an id is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digits {
+    /// As many as tell containers apart.
+    First,
+    /// Every one.
+    All,
+}
+
+impl Digits {
+    /// As `--no-trunc` wants it.
+    #[must_use]
+    pub fn all_if(no_trunc: bool) -> Self {
+        if no_trunc { Self::All } else { Self::First }
+    }
+}
+
 /// The directory that everything of containers is in.
 #[must_use]
 pub fn root(paths: &Paths) -> PathBuf {
@@ -123,10 +140,13 @@ pub fn fresh_id() -> DockerResult<String> {
 }
 
 impl Container {
-    /// The first digits of the id.
+    /// The id as it is listed.
     #[must_use]
-    pub fn short_id(&self) -> &str {
-        &self.id[..12]
+    pub fn listed_id(&self, digits: Digits) -> &str {
+        match digits {
+            Digits::First => &self.id[..12],
+            Digits::All => &self.id,
+        }
     }
 
     /// Where it lies.
@@ -241,14 +261,18 @@ pub fn list(paths: &Paths) -> DockerResult<Vec<Container>> {
 }
 
 fn ids(paths: &Paths) -> DockerResult<Vec<String>> {
-    let directory = all(paths);
-    let entries = match fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).at("list", &directory),
-    };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    Ok(names.filter(|name| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit())).collect())
+    let mut names = names_in(&all(paths))?;
+    names.retain(|name| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    Ok(names)
+}
+
+/// The names in a directory that need not be there, in any order.
+pub(super) fn names_in(directory: &Path) -> DockerResult<Vec<String>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).at("list", directory),
+    }
 }
 
 fn load(paths: &Paths, id: &str) -> DockerResult<Option<Container>> {

@@ -36,6 +36,11 @@ pub fn find(store: &Store, settings: &Settings, typed: &str) -> DockerResult<Opt
     Ok(fits.into_iter().next())
 }
 
+/// As [`find`]; an error when it is not here.
+pub fn existing(store: &Store, settings: &Settings, typed: &str) -> DockerResult<ImageRecord> {
+    find(store, settings, typed)?.ok_or_else(|| DockerError::NoSuchImage { name: typed.to_owned() })
+}
+
 /// Whether only a container calls an image so.
 #[must_use]
 pub fn is_held(name: &str) -> bool {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::container::{Container, State, Status};
+use super::container::{Container, Digits, State, Status};
 use super::error::{DockerError, DockerResult};
 use super::events::has_label;
 use super::inspect::ports_text;
@@ -61,7 +61,7 @@ impl Wanted {
 
 /// One row, as `{{json .}}` prints it: every value is text.
 #[must_use]
-pub fn row(container: &Container, status: Status, state: &State, now: Timestamp, whole_ids: bool) -> Value {
+pub fn row(container: &Container, status: Status, state: &State, now: Timestamp, digits: Digits) -> Value {
     let created = ago(now, container.created) + " ago";
     let shown = match status {
         Status::Created => "Created".to_owned(),
@@ -77,7 +77,7 @@ pub fn row(container: &Container, status: Status, state: &State, now: Timestamp,
         .map(|mount| mount.volume.clone().unwrap_or_else(|| mount.source.display().to_string()))
         .collect();
     let command = container.arguments().join(" ");
-    let command: String = if whole_ids || command.chars().count() <= 20 {
+    let command: String = if digits == Digits::All || command.chars().count() <= 20 {
         command
     } else {
         command.chars().take(19).chain(['…']).collect()
@@ -85,7 +85,7 @@ pub fn row(container: &Container, status: Status, state: &State, now: Timestamp,
     json!({
         "Command": format!("\"{command}\""),
         "CreatedAt": listed(container.created),
-        "ID": if whole_ids { &container.id } else { container.short_id() },
+        "ID": container.listed_id(digits),
         "Image": container.image,
         "Labels": labels.join(","),
         "LocalVolumes": container.mounts.iter().filter(|mount| mount.volume.is_some()).count().to_string(),
@@ -140,7 +140,7 @@ mod tests {
         let shop = container(&"ab".repeat(32), "shop");
         let now = Timestamp::from_second(1_700_000_060).unwrap();
         let state = State { started: Some(shop.created), ..State::default() };
-        let short = row(&shop, Status::Running, &state, now, false);
+        let short = row(&shop, Status::Running, &state, now, Digits::First);
         for (key, expected) in [
             ("ID", "abababababab"),
             ("Names", "shop"),
@@ -154,6 +154,6 @@ mod tests {
         ] {
             assert_eq!(short[key], expected, "{key}");
         }
-        assert_eq!(row(&shop, Status::Created, &state, now, true)["ID"], "ab".repeat(32));
+        assert_eq!(row(&shop, Status::Created, &state, now, Digits::All)["ID"], "ab".repeat(32));
     }
 }

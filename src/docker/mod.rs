@@ -17,6 +17,7 @@
 //! `docker run` that outlives it ([`monitor`]): it keeps the logs and says how the process ended. When that ends, the box does.
 //! A container holds on to its image by a name of its own (`localhost/devbox-container:<id>`), for tags move.
 
+pub mod command;
 pub mod container;
 pub mod create;
 pub mod error;

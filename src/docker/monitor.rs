@@ -10,8 +10,8 @@
 //! writes down how it ended. Then it ends the box: what joined it goes with it.
 
 use std::cell::Cell;
-use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,21 +22,20 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
+use super::command::Command;
 use super::container::{Container, State, Status, find};
 use super::error::{At, DockerError, DockerResult};
 use super::{events, images, volumes};
 use crate::boxes::lock::{BoxLock, Sharing};
 use crate::boxes::pool::discard;
-use crate::boxes::service::{self, Service};
+use crate::boxes::service;
 use crate::boxes::session::{self, SessionError};
 use crate::boxes::{BoxesError, remove};
 use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::sys::fs::pipe;
+use crate::sys::fs::{null, pipe};
 use crate::sys::process::pidfd_open;
-use crate::userns::idmap::IdMode;
-use crate::userns::mapper::Offer;
 
 /// The exit status of what was killed.
 const KILLED: i32 = 137;
@@ -99,20 +98,8 @@ pub fn watch(
         failed_to_note.set(noted.err());
         started();
     };
-    let variables: Vec<(String, String)> = container
-        .environment
-        .iter()
-        .filter_map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
-        .collect();
-    let user = user_of(paths, container, &container.user);
-    let service = Service {
-        arguments: &arguments,
-        user: user.as_deref(),
-        directory: Path::new(if container.working_dir.is_empty() { "/" } else { &container.working_dir }),
-        variables: &variables,
-        streams,
-        started: &on_start,
-    };
+    let command = Command { arguments: &arguments, user: None, directory: None, variables: &[] };
+    let service = command.service(paths, container, streams, &on_start);
     let outcome = service::run(paths, &loaded, &service, progress);
     let status = match &outcome {
         Ok(status) => *status,
@@ -146,21 +133,12 @@ pub fn watch(
     }
 }
 
-/// Whom `wanted` means in the container's box; `None`: root. In a box with one id everybody is.
-#[must_use]
-pub fn user_of(paths: &Paths, container: &Container, wanted: &str) -> Option<String> {
-    let record = crate::boxes::state::load(&container.box_directory(paths));
-    let mode = record.map_or_else(|_| Offer::probe().map(0).mode, |record| record.id_map.mode);
-    (!wanted.is_empty() && mode != IdMode::Single).then(|| wanted.to_owned())
-}
-
 fn input(container: &Container) -> DockerResult<(OwnedFd, Option<OwnedFd>)> {
-    let null = Path::new("/dev/null");
     if container.open_input {
         let (read, write) = pipe()?;
         return Ok((read, Some(write)));
     }
-    Ok((File::open(null).at("open", null)?.into(), None))
+    Ok((null()?, None))
 }
 
 fn streams(logs: &[PathBuf; 2], input: OwnedFd) -> DockerResult<[OwnedFd; 3]> {
@@ -181,24 +159,66 @@ fn end_box(paths: &Paths, container: &Container) -> DockerResult<()> {
     Ok(())
 }
 
+/// The process that looks after a container which runs.
+#[derive(Debug)]
+pub struct Monitor(OwnedFd);
+
+impl Monitor {
+    /// That of `container`; `None`: it does not run.
+    pub fn find(paths: &Paths, container: &Container) -> DockerResult<Option<Self>> {
+        let (Status::Running, State { monitor: Some(pid), .. }) = container.status(paths)? else { return Ok(None) };
+        let Ok(process) = pidfd_open(Pid::from_raw(pid)) else { return Ok(None) };
+        // Only now is it sure that the number is still the monitor's.
+        Ok(container.is_watched(paths).then_some(Self(process)))
+    }
+
+    /// Whether it ended in time; `None`: it is waited for.
+    pub fn wait(&self, patience: Option<Duration>) -> DockerResult<bool> {
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let timeout =
+                left.map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], timeout.as_ref()) {
+                Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(std::io::Error::from(error)).at("wait for", Path::new("the monitor")),
+            }
+        }
+    }
+
+    /// Gives it a signal, which it passes on.
+    fn send(&self, signal: Signal) -> DockerResult<()> {
+        let named = rustix::process::Signal::from_named_raw(signal as i32);
+        let Some(named) = named else { return Ok(()) };
+        match rustix::process::pidfd_send_signal(&self.0, named) {
+            // It has just ended.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(std::io::Error::from(error)).at("signal", Path::new("the monitor")),
+        }
+    }
+}
+
+impl AsFd for Monitor {
+    /// Can be read when the monitor has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Asks the first process to end by `signal`; kills everything that is left after `patience`. Whether it ran.
 pub fn stop(paths: &Paths, container: &Container, signal: Signal, patience: Option<Duration>) -> DockerResult<bool> {
-    let (status, state) = container.status(paths)?;
-    let (Status::Running, Some(monitor)) = (status, state.monitor) else {
+    let Some(monitor) = Monitor::find(paths, container)? else {
         // Sessions that outlived a monitor which was killed.
         end_box(paths, container)?;
         return Ok(false);
     };
-    let Ok(process) = pidfd_open(Pid::from_raw(monitor)) else { return Ok(false) };
-    // Only now is it sure that the number is still the monitor's.
-    if !container.is_watched(paths) {
-        return Ok(false);
-    }
     events::append(paths, container, "kill", &[("signal", (signal as i32).to_string())])?;
-    send(&process, signal)?;
-    if !wait(&process, patience)? {
+    monitor.send(signal)?;
+    if !monitor.wait(patience)? {
         end_box(paths, container)?;
-        wait(&process, None)?;
+        monitor.wait(None)?;
     }
     if find(paths, &container.id).is_ok() {
         events::append(paths, container, "stop", &[])?;
@@ -209,46 +229,14 @@ pub fn stop(paths: &Paths, container: &Container, signal: Signal, patience: Opti
 /// Sends `signal` to the first process; `SIGKILL` ends the box.
 pub fn kill(paths: &Paths, container: &Container, signal: Signal) -> DockerResult<()> {
     let not_running = || DockerError::NotRunning { name: container.name.clone() };
-    let (Status::Running, State { monitor: Some(monitor), .. }) = container.status(paths)? else {
-        return Err(not_running());
-    };
-    let process = pidfd_open(Pid::from_raw(monitor)).map_err(|_| not_running())?;
-    if !container.is_watched(paths) {
-        return Err(not_running());
-    }
+    let monitor = Monitor::find(paths, container)?.ok_or_else(not_running)?;
     events::append(paths, container, "kill", &[("signal", (signal as i32).to_string())])?;
     if signal == Signal::SIGKILL {
         end_box(paths, container)?;
-        wait(&process, None)?;
+        monitor.wait(None)?;
         return Ok(());
     }
-    send(&process, signal)
-}
-
-fn send(process: &OwnedFd, signal: Signal) -> DockerResult<()> {
-    let named = rustix::process::Signal::from_named_raw(signal as i32);
-    let Some(named) = named else { return Ok(()) };
-    match rustix::process::pidfd_send_signal(process, named) {
-        // It has just ended.
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(std::io::Error::from(error)).at("signal", Path::new("the monitor")),
-    }
-}
-
-/// Whether the process ended in time; `None`: it is waited for.
-fn wait(process: &OwnedFd, patience: Option<Duration>) -> DockerResult<bool> {
-    let deadline = patience.map(|patience| Instant::now() + patience);
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout =
-            left.map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
-        match poll(&mut [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)], timeout.as_ref()) {
-            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(error) => return Err(std::io::Error::from(error)).at("wait for", Path::new("the monitor")),
-        }
-    }
+    monitor.send(signal)
 }
 
 /// Removes a container that does not run: its box, its logs, its hold on the image. What it held is in the trash afterwards.

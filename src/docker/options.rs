@@ -11,7 +11,16 @@ use toml::{Table, Value};
 use super::error::{DockerError, DockerResult};
 use super::mounts::{self, MountPoint, Mounted};
 use crate::profile::devcontainer::run_args::size;
-use crate::profile::security::{KEPT, parse_capability};
+use crate::profile::security::{self, KEPT};
+
+/// The networks, by their names.
+pub const NETWORKS: [&str; 3] = ["bridge", "host", "none"];
+
+/// `what` names another one.
+#[must_use]
+pub fn no_such_network(what: &str) -> DockerError {
+    DockerError::Option { option: what.to_owned(), reason: "there are the networks `bridge`, `host` and `none`".to_owned() }
+}
 
 /// The options that say what the box is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -76,6 +85,19 @@ impl Wanted {
         }
         // A table always has a text.
         toml::to_string(&table).unwrap_or_default()
+    }
+
+    fn set(&mut self, table: &str, key: &str, value: impl Into<Value>) {
+        let entry = self.table.entry(table.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(table) = entry {
+            table.insert(key.to_owned(), value.into());
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        if !self.notes.iter().any(|known| known == text) {
+            self.notes.push(text.to_owned());
+        }
     }
 }
 
@@ -146,10 +168,7 @@ impl Options {
                 wanted.network = name.to_owned();
             }
             other => {
-                return Err(DockerError::Option {
-                    option: format!("--network {other}"),
-                    reason: "there are the networks `bridge`, `host` and `none`".to_owned(),
-                });
+                return Err(no_such_network(&format!("--network {other}")));
             }
         }
         wanted.ports.clone_from(&self.publish);
@@ -165,7 +184,7 @@ impl Options {
         for name in &self.cap_add {
             if name.eq_ignore_ascii_case("all") {
                 wanted.note("capabilities are given by their names, not all at once");
-            } else if !is_kept(name) {
+            } else if !security::is_kept(name) {
                 add.push(Value::from(name.clone()));
             }
         }
@@ -197,8 +216,7 @@ impl Options {
 
     /// Whether `--cap-add` names the capability.
     fn adds(&self, capability: &Capability) -> bool {
-        let named = |name: &String| parse_capability(name).ok().and_then(|name| name.parse::<Capability>().ok());
-        self.cap_add.iter().filter_map(named).any(|added| added == *capability)
+        self.cap_add.iter().any(|name| security::capability(name) == Some(*capability))
     }
 
     fn add_limits(&self, wanted: &mut Wanted) -> DockerResult<()> {
@@ -229,27 +247,6 @@ impl Options {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether the root of every box has the capability.
-fn is_kept(name: &str) -> bool {
-    let capability = parse_capability(name).ok().and_then(|name| name.parse::<Capability>().ok());
-    capability.is_some_and(|capability| KEPT.contains(&capability))
-}
-
-impl Wanted {
-    fn set(&mut self, table: &str, key: &str, value: impl Into<Value>) {
-        let entry = self.table.entry(table.to_owned()).or_insert_with(|| Value::Table(Table::new()));
-        if let Value::Table(table) = entry {
-            table.insert(key.to_owned(), value.into());
-        }
-    }
-
-    fn note(&mut self, text: &str) {
-        if !self.notes.iter().any(|known| known == text) {
-            self.notes.push(text.to_owned());
-        }
     }
 }
 

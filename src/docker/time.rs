@@ -1,6 +1,6 @@
 //! Points in time as docker writes and reads them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::limits::state::start_time;
@@ -43,7 +43,7 @@ pub fn own_start() -> Timestamp {
     let begun_ms = ticks.saturating_mul(1000) / a_second.max(1);
     let boot_ms = i128::from(since_boot.tv_sec) * 1000 + i128::from(since_boot.tv_nsec) / 1_000_000;
     let age_ms = i64::try_from(boot_ms - i128::from(begun_ms)).unwrap_or_default().max(0);
-    now.checked_sub(jiff::SignedDuration::from_millis(age_ms + 10)).unwrap_or(now)
+    now.checked_sub(SignedDuration::from_millis(age_ms + 10)).unwrap_or(now)
 }
 
 /// A time as `--since` and `--until` have it: seconds since 1970, RFC 3339, or so long ago (`10m`, `1h30m`).
@@ -55,21 +55,7 @@ pub fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
     }
-    let mut total = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: i64 = rest[..end].parse().ok()?;
-        let unit = match rest[end..].chars().next()? {
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            _ => return None,
-        };
-        total += number.checked_mul(unit)?;
-        rest = &rest[end + 1..];
-    }
-    now.checked_sub(jiff::SignedDuration::from_secs(total)).ok().filter(|_| !text.is_empty())
+    now.checked_sub(text.parse::<SignedDuration>().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -82,7 +68,7 @@ mod tests {
         assert_eq!(rfc3339(Some(time)), "2026-11-21T02:53:18.500000000Z");
         assert_eq!(rfc3339(None), "0001-01-01T00:00:00Z");
         assert_eq!(listed(time), "2026-11-21 02:53:18 +0000 UTC");
-        let before = |seconds| time.checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        let before = |seconds| time.checked_sub(SignedDuration::from_secs(seconds)).unwrap();
         for (seconds, shown) in [
             (0, "Less than a second"),
             (1, "1 second"),
@@ -95,6 +81,9 @@ mod tests {
         }
         assert_eq!(parse("1h30m", time), Some(before(5400)));
         assert_eq!(parse("10s", time), Some(before(10)));
+        assert_eq!(parse("1h30m5s", time), Some(before(5405)));
+        assert_eq!(parse("1.5h", time), Some(before(5400)));
+        assert_eq!(parse("9223372036854775807h", time), None, "nothing was so long ago");
         assert_eq!(parse("2026-11-21T02:53:18.5Z", before(9)), Some(time));
         assert_eq!(parse("1000", time).unwrap().as_second(), 1000);
         assert_eq!((parse("yesterday", time), parse("", time), parse("5", time).is_some()), (None, None, true));

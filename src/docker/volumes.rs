@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::container::{check_name, list as containers, read_json, root};
+use super::container::{check_name, list as containers, names_in, read_json, root};
 use super::error::{At, DockerError, DockerResult};
 use super::time::rfc3339;
 use crate::boxes::pool::discard;
@@ -66,14 +65,8 @@ pub fn find(paths: &Paths, untrusted_name: &str) -> DockerResult<Volume> {
 
 /// Every volume, by name.
 pub fn list(paths: &Paths) -> DockerResult<Vec<Volume>> {
-    let directory = all(paths);
-    let entries = match fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).at("list", &directory),
-    };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut found: Vec<Volume> = names.filter_map(|name| load(paths, &name).ok().flatten()).collect();
+    let names = names_in(&all(paths))?;
+    let mut found: Vec<Volume> = names.iter().filter_map(|name| load(paths, name).ok().flatten()).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }

@@ -1,4 +1,4 @@
-//! Files beneath a root file system that must not be left; pipes.
+//! Files beneath a root file system that must not be left; pipes; `/dev/null`.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,6 +23,11 @@ pub fn open_directory(path: &Path) -> SysResult<OwnedFd> {
 /// A pipe: the end to read from, and the end to write to.
 pub fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).call(|| "pipe2".to_owned())
+}
+
+/// `/dev/null`, to read from and to write to.
+pub fn null() -> SysResult<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).call(|| "open `/dev/null`".to_owned())
 }
 
 /// The path under which this process can reach the file behind `fd`, whatever its name is.

@@ -109,7 +109,7 @@ pub fn is_terminal(fd: impl AsFd) -> bool {
 
 /// Puts `/dev/null` in the place of the standard streams `numbers`.
 pub fn silence(numbers: std::ops::Range<i32>) -> SysResult<()> {
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).call(|| "open `/dev/null`".to_owned())?;
+    let null = super::fs::null()?;
     for number in numbers {
         install_as_standard(null.as_fd(), number)?;
     }

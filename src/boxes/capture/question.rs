@@ -20,6 +20,7 @@ use crate::sandbox::attach::Purpose;
 use crate::sandbox::channel::{Bytes, Command};
 use crate::sandbox::net::{self, plan::Mode as NetMode, plan::plan as plan_network};
 use crate::sandbox::plan::{Wanted, plan};
+use crate::sys::fs::null;
 
 /// Longest answer that is taken, in bytes. A program that says more is told by a broken pipe.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
@@ -56,9 +57,9 @@ pub(super) fn ask(
     let command = Command::new(words, variables_of_a_build(&[], false, &|_| None), &arguments.join(" "));
     let hold = hold(&comparison.loaded.profile.base, &comparison.base)?;
     let mut answer = answer_file().map_err(io("make a file in memory"))?;
-    let null = || File::options().read(true).write(true).open("/dev/null").map_err(io("open `/dev/null`"));
+    let nothing = || null().map_err(|error| io("have no input")(error.into()));
     let output = answer.try_clone().map_err(io("duplicate a descriptor"))?;
-    let streams = Some([null()?.into(), output.into(), null()?.into()]);
+let streams = Some([nothing()?, output.into(), nothing()?]);
     let command = Box::new(command);
     let purpose = Purpose::Service { command, streams, patience: Some(PATIENCE), started: None };
     let ended = transient::run(paths, place, spec, &net, purpose, hold, progress)?;

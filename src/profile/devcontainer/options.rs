@@ -7,7 +7,7 @@ use super::run_args::{Argument, size};
 use crate::profile::NetworkMode;
 use crate::profile::ports::Attributes;
 use crate::profile::schema::At;
-use crate::profile::security::{KEPT, parse_capability};
+use crate::profile::security::is_kept;
 use crate::profile::validate::Checked;
 
 /// Options that mean nothing here because what they are for is so in every box, or concerns docker alone.
@@ -108,10 +108,9 @@ impl Reader<'_> {
     /// A capability that is wanted.
     pub(super) fn capability(&mut self, name: At<String>) {
         let is_all = ["ALL", "CAP_ALL"].iter().any(|all| name.value.eq_ignore_ascii_case(all));
-        let capability = parse_capability(&name.value).ok().and_then(|name| name.parse().ok());
         if is_all {
             self.note(&name.span, "capabilities are given by their names, not all at once");
-        } else if !capability.is_some_and(|capability| KEPT.contains(&capability)) {
+        } else if !is_kept(&name.value) {
             self.raw.security.capabilities.add.push(name);
         }
     }

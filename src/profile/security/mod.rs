@@ -198,6 +198,18 @@ impl Unknown {
     }
 }
 
+/// The capability of this name, if the kernel has one.
+#[must_use]
+pub fn capability(text: &str) -> Option<Capability> {
+    parse_capability(text).ok()?.parse().ok()
+}
+
+/// Whether the root of every box has the capability of this name.
+#[must_use]
+pub fn is_kept(text: &str) -> bool {
+    capability(text).is_some_and(|capability| KEPT.contains(&capability))
+}
+
 /// `net_raw`, `NET_RAW` and `CAP_NET_RAW` are one.
 pub fn parse_capability(text: &str) -> Result<String, Unknown> {
     let upper = text.to_ascii_uppercase();

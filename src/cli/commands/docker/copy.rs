@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Program, Stdio};
 
-use super::exec::{Command, join};
 use crate::cli::Outcome;
 use crate::cli::args::docker::Copy;
-use crate::docker::{Container, container};
+use crate::docker::command::Command;
+use crate::docker::{Container, DockerError, container};
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::text::sanitize;
@@ -62,7 +62,7 @@ fn inside(
     let arguments: Vec<OsString> = head.map(OsString::from).collect();
     let command = Command { arguments: &arguments, user: Some("root"), directory: Some("/"), variables: &[] };
     let error = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned().map_err(failed)?;
-    let status = join(paths, container, &command, Some([input, output, error]), &|| ())?;
+    let status = command.join(paths, container, Some([input, output, error]), &|| ())?;
     if status == 0 { Ok(0) } else { Err(Error::new(format!("the copy ended with status {status}"))) }
 }
 
@@ -71,7 +71,7 @@ fn failed(error: std::io::Error) -> Error {
 }
 
 fn null() -> Result<OwnedFd, Error> {
-    Ok(File::options().read(true).write(true).open("/dev/null").map_err(failed)?.into())
+    Ok(crate::sys::fs::null().map_err(DockerError::from)?)
 }
 
 /// Names the parent and the last part, and packs that.

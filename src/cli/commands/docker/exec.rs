@@ -4,17 +4,16 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 
-use crate::boxes::service::{self, Service};
 use crate::cli::Outcome;
 use crate::cli::args::docker::Exec;
-use crate::docker::monitor::{Failed, user_of};
+use crate::docker::command::Command;
+use crate::docker::monitor::Failed;
 use crate::docker::{Container, DockerError, container};
 use crate::error::{Error, FAILED};
 use crate::paths::Paths;
 use crate::process::in_background;
-use crate::sys::fs::pipe;
+use crate::sys::fs::{null, pipe};
 
 /// Runs a command in a container; returns its status.
 pub fn run(paths: &Paths, args: Exec) -> Outcome {
@@ -36,81 +35,36 @@ pub fn run(paths: &Paths, args: Exec) -> Outcome {
         variables: &typed,
     };
     if args.detach {
-        return detached(paths, &container, &command);
+        return detached(paths, &container, command);
     }
     let streams = if args.interactive || args.tty { None } else { Some(without_input()?) };
-    join(paths, &container, &command, streams, &|| ())
-}
-
-/// What is to be run.
-#[derive(Debug, Clone, Copy)]
-pub struct Command<'a> {
-    /// The program and its arguments.
-    pub arguments: &'a [OsString],
-    /// Who runs it; `None`: who runs the first process.
-    pub user: Option<&'a str>,
-    /// Where; `None`: where the first process began.
-    pub directory: Option<&'a str>,
-    /// `NAME=value`
-    pub variables: &'a [String],
-}
-
-/// Runs it to its end.
-pub fn join(
-    paths: &Paths,
-    container: &Container,
-    command: &Command<'_>,
-    streams: Option<[OwnedFd; 3]>,
-    started: &dyn Fn(),
-) -> Outcome {
-    let not_running = || DockerError::NotRunning { name: container.name.clone() };
-    let loaded = container.load_profile(paths)?;
-    let user = user_of(paths, container, command.user.unwrap_or(&container.user));
-    let pairs = container.environment.iter().chain(command.variables);
-    let variables: Vec<(String, String)> = pairs
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    let directory = command.directory.unwrap_or(&container.working_dir);
-    let service = Service {
-        arguments: command.arguments,
-        user: user.as_deref(),
-        directory: Path::new(if directory.is_empty() { "/" } else { directory }),
-        variables: &variables,
-        streams,
-        started,
-    };
-    let status = service::join(&container.box_directory(paths), &loaded, &service);
-    Ok(status.map_err(DockerError::from)?.ok_or_else(not_running)?)
+    Ok(command.join(paths, &container, streams, &|| ())?)
 }
 
 /// Our streams, but that nothing is read.
 fn without_input() -> Result<[OwnedFd; 3], Error> {
     let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
     let make = || -> std::io::Result<_> {
-        let input = File::open("/dev/null")?.into();
-        Ok([input, copy(std::io::stdout().as_fd())?, copy(std::io::stderr().as_fd())?])
+        Ok([null()?, copy(std::io::stdout().as_fd())?, copy(std::io::stderr().as_fd())?])
     };
     make().map_err(|error| Error::new(format!("cannot copy a standard stream: {error}")))
 }
 
 /// Returns as soon as it runs.
-fn detached(paths: &Paths, container: &Container, command: &Command<'_>) -> Outcome {
-    let failed = |error: std::io::Error| Error::new(format!("cannot run in the background: {error}"));
+fn detached(paths: &Paths, container: &Container, command: Command<'_>) -> Outcome {
     let (read, write) = pipe().map_err(DockerError::from)?;
     let mut write = File::from(write);
     in_background(&[write.as_raw_fd()], || {
-        let null = || File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
-        let streams = null().and_then(|one| Ok([one, null()?, null()?])).map_err(failed);
+        let streams = || Ok([null()?, null()?, null()?]);
         let told = write.try_clone();
         let on_start = || {
             if let Ok(mut told) = told.as_ref() {
                 told.write_all(b"null\n").ok();
             }
         };
-        let outcome = streams.and_then(|streams| join(paths, container, command, Some(streams), &on_start));
+        let outcome = streams().and_then(|streams| command.join(paths, container, Some(streams), &on_start));
         if let Err(error) = outcome
-            && let Ok(text) = serde_json::to_vec(&Failed::from(&error))
+            && let Ok(text) = serde_json::to_vec(&Failed::from(&Error::from(error)))
         {
             write.write_all(&text).ok();
         }

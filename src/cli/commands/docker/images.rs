@@ -8,7 +8,7 @@ use crate::cli::args::image;
 use crate::cli::commands::image as own;
 use crate::cli::{Outcome, print};
 use crate::docker::time::{ago, listed};
-use crate::docker::{DockerError, container, images};
+use crate::docker::{container, images};
 use crate::error::Error;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, Store};
@@ -34,8 +34,7 @@ pub fn list(paths: &Paths, args: &ListImages) -> Outcome {
         }
     }
     if args.quiet {
-        let ids = rows.iter().map(|row| format!("{}\n", row["ID"].as_str().unwrap_or_default()));
-        return print(&ids.collect::<String>());
+        return super::values(&rows, "ID");
     }
     super::rows(&args.format, &rows, &COLUMNS)
 }
@@ -77,7 +76,7 @@ fn row(store: &Store, record: &ImageRecord, args: &ListImages, now: Timestamp) -
 }
 
 /// `docker pull`.
-pub fn pull(_paths: &Paths, args: Pull) -> Outcome {
+pub fn pull(args: Pull) -> Outcome {
     own::pull::run(&image::Pull { image: args.image, platform: args.platform })
 }
 
@@ -92,8 +91,7 @@ pub fn tag(paths: &Paths, args: &Tag) -> Outcome {
 }
 
 fn find(paths: &Paths, store: &Store, name: &str) -> Result<ImageRecord, Error> {
-    let record = images::find(store, &registries::load(paths)?, name)?;
-    Ok(record.ok_or_else(|| DockerError::NoSuchImage { name: name.to_owned() })?)
+    Ok(images::existing(store, &registries::load(paths)?, name)?)
 }
 
 /// `docker rmi`: names, or ids with all their names. What a container stands on stays.

@@ -61,9 +61,7 @@ fn find_container(paths: &Paths, name: &str) -> DockerResult<Value> {
 
 fn find_image(paths: &Paths, name: &str) -> DockerResult<Value> {
     let store = Store::open(&paths.store())?;
-    let record = docker_images::find(&store, &registries::load(paths)?, name)?;
-    let record = record.ok_or_else(|| DockerError::NoSuchImage { name: name.to_owned() })?;
-    docker_images::describe(&store, &record)
+    docker_images::describe(&store, &docker_images::existing(&store, &registries::load(paths)?, name)?)
 }
 
 fn find_volume(paths: &Paths, name: &str) -> DockerResult<Value> {

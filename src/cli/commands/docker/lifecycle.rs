@@ -3,19 +3,17 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, poll};
 
 use super::start::{self, Attach};
 use crate::boxes::remove;
 use crate::cli::args::docker::{Remove, Stop};
 use crate::cli::{Outcome, print};
-use crate::docker::{Container, DockerError, Status, container, monitor};
+use crate::docker::monitor::{self, Monitor};
+use crate::docker::{Container, DockerError, container};
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::process::in_background;
 use crate::progress::Silent;
-use crate::sys::process::pidfd_open;
 use crate::text::sanitize;
 use crate::ui;
 use crate::userns::mapper::Offer;
@@ -120,24 +118,10 @@ pub fn empty_trash(paths: &Paths) {
 pub fn wait(paths: &Paths, names: &[String]) -> Outcome {
     super::each(names, |name| {
         let found = container::find(paths, name)?;
-        wait_for(paths, &found)?;
+        if let Some(monitor) = Monitor::find(paths, &found)? {
+            monitor.wait(None)?;
+        }
         let status = found.state(paths)?.exit_code;
         print(&format!("{status}\n")).map(drop)
     })
-}
-
-/// Returns when the container does not run any more.
-fn wait_for(paths: &Paths, container: &Container) -> Result<(), Error> {
-    let (Status::Running, state) = container.status(paths)? else { return Ok(()) };
-    let Some(process) = state.monitor.and_then(|pid| pidfd_open(Pid::from_raw(pid)).ok()) else { return Ok(()) };
-    // Only now is it sure that the number is still the monitor's.
-    if !container.is_watched(paths) {
-        return Ok(());
-    }
-    loop {
-        match poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return result.map(drop).map_err(|error| Error::new(format!("cannot wait: {error}"))),
-        }
-    }
 }

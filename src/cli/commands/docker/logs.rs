@@ -3,15 +3,13 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use nix::unistd::Pid;
-
 use crate::cli::Outcome;
 use crate::cli::args::docker::Logs;
+use crate::docker::container;
 use crate::docker::logs::{From, Tail};
-use crate::docker::{Status, container};
+use crate::docker::monitor::Monitor;
 use crate::error::{Error, USAGE};
 use crate::paths::Paths;
-use crate::sys::process::pidfd_open;
 use crate::text::sanitize;
 
 /// Prints what the first process wrote, on the streams that it wrote to.
@@ -26,11 +24,7 @@ pub fn run(paths: &Paths, args: &Logs) -> Outcome {
     let mut tail = Tail::open(paths, &found, from)?;
     let (mut output, mut error) = (std::io::stdout(), std::io::stderr());
     let mut targets: [Option<&mut dyn Write>; 2] = [Some(&mut output), Some(&mut error)];
-    let (status, state) = found.status(paths)?;
-    let monitor = match (args.follow && status == Status::Running, state.monitor) {
-        (true, Some(pid)) => pidfd_open(Pid::from_raw(pid)).ok().filter(|_| found.is_watched(paths)),
-        _ => None,
-    };
+    let monitor = if args.follow { Monitor::find(paths, &found)? } else { None };
     tail.pump(&mut targets);
     while let Some(monitor) = &monitor {
         let is_over = tail.wait(&[monitor.as_fd()])?.is_some();

@@ -65,13 +65,13 @@ pub fn run(folder: &dyn Fn() -> Result<PathBuf, Error>, args: Docker) -> Outcome
             ImageCommand::Ls(args) => images::list(&paths, &args),
             ImageCommand::Inspect(args) => inspect::images(&paths, &args),
             ImageCommand::Build(args) => build::run(&folder()?, *args),
-            ImageCommand::Pull(args) => images::pull(&paths, args),
+            ImageCommand::Pull(args) => images::pull(args),
             ImageCommand::Tag(args) => images::tag(&paths, &args),
             ImageCommand::Rm(args) => images::remove(&paths, &args),
             ImageCommand::Prune(_) => images::prune(&paths),
         },
         DockerCommand::Images(args) => images::list(&paths, &args),
-        DockerCommand::Pull(args) => images::pull(&paths, args),
+        DockerCommand::Pull(args) => images::pull(args),
         DockerCommand::Tag(args) => images::tag(&paths, &args),
         DockerCommand::Rmi(args) => images::remove(&paths, &args),
         DockerCommand::Events(args) | DockerCommand::System(System::Events(args)) => events::run(&paths, &args),
@@ -148,6 +148,11 @@ fn rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Outcome
         return print(&ui::table(&table));
     }
     show(&lines.map(|line| line + "\n").collect::<String>())
+}
+
+/// Prints the value that each row has under `key`, one a line.
+fn values(rows: &[Value], key: &str) -> Outcome {
+    print(&rows.iter().map(|row| format!("{}\n", row[key].as_str().unwrap_or_default())).collect::<String>())
 }
 
 /// `NAME=value`, or `NAME` with the value that it has here; nothing if it has none.

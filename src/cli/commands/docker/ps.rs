@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::cli::args::docker::Ps;
 use crate::cli::{Outcome, print};
-use crate::docker::container;
+use crate::docker::container::{self, Digits};
 use crate::docker::inspect::ports_text;
 use crate::docker::listing::{Wanted, row};
 use crate::paths::Paths;
@@ -29,17 +29,12 @@ pub fn run(paths: &Paths, args: &Ps) -> Outcome {
     for container in container::list(paths)? {
         let (status, state) = container.status(paths)?;
         if wanted.has(&container, status, &state) && last.is_none_or(|most| rows.len() < most) {
-            rows.push((container.clone(), row(&container, status, &state, now, args.no_trunc)));
+            rows.push(row(&container, status, &state, now, Digits::all_if(args.no_trunc)));
         }
     }
     if args.quiet {
-        let id = |container: &container::Container| match args.no_trunc {
-            true => container.id.clone(),
-            false => container.short_id().to_owned(),
-        };
-        return print(&rows.iter().map(|(container, _)| id(container) + "\n").collect::<String>());
+        return super::values(&rows, "ID");
     }
-    let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
     super::rows(&args.format, &rows, &COLUMNS)
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::start::{self, Attach};
 use crate::cli::args::docker::Run;
+use crate::cli::commands::image::build::label;
 use crate::cli::{Outcome, print};
 use crate::docker::create::{self, Fetch, Request};
 use crate::docker::options::Options;
@@ -65,10 +66,6 @@ fn make(paths: &Paths, folder: &Path, args: Run) -> Result<Container, Error> {
 
 fn request(folder: &Path, args: Run) -> Result<Request, Error> {
     let environment = super::variables(&args.environment, &args.environment_files)?;
-    let label = |text: &String| match text.split_once('=') {
-        Some((key, value)) => (key.to_owned(), value.to_owned()),
-        None => (text.clone(), String::new()),
-    };
     let mut words = args.words.into_iter();
     Ok(Request {
         image: words.next().unwrap_or_default(),
@@ -78,7 +75,7 @@ fn request(folder: &Path, args: Run) -> Result<Request, Error> {
         user: args.user,
         working_dir: args.workdir,
         environment,
-        labels: args.label.iter().map(label).collect(),
+        labels: args.label.iter().map(|text| label(text)).collect(),
         stop_signal: args.stop_signal,
         remove: args.rm,
         open_input: args.interactive,

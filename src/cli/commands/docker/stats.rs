@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::Outcome;
 use crate::cli::args::docker::Stats;
-use crate::docker::{Container, container};
+use crate::docker::container::{self, Container, Digits};
 use crate::error::Error;
 use crate::limits::state::State;
 use crate::limits::stats::{Sample, sample};
@@ -55,7 +55,7 @@ pub fn run(paths: &Paths, args: &Stats) -> Outcome {
         let number = |value: Option<u64>| value.map_or("--".to_owned(), ui::size);
         let memory = number(now.as_ref().and_then(|now| now.memory_bytes));
         let pids = now.as_ref().map_or("--".to_owned(), |now| now.pids.to_string());
-        let id = if args.no_trunc { container.id.clone() } else { container.short_id().to_owned() };
+        let id = container.listed_id(Digits::all_if(args.no_trunc));
         rows.push(json!({
             "BlockIO": "-- / --",
             "CPUPerc": format!("{cpu:.2}%"),

@@ -6,16 +6,14 @@ use super::inspect::print_all;
 use super::{API_VERSION, VERSION, unsupported};
 use crate::cli::args::docker::{Context, Network, Printed};
 use crate::cli::{Outcome, print};
+use crate::docker::options::{NETWORKS, no_such_network};
 use crate::docker::template::Template;
-use crate::docker::{DockerError, Status, container, images};
+use crate::docker::{Status, container, images};
 use crate::error::Error;
 use crate::image::platform::Platform;
 use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::text::sanitize;
-
-/// The networks, by their names.
-const NETWORKS: [&str; 3] = ["bridge", "host", "none"];
 
 fn render(format: &Printed, value: &Value, otherwise: &str) -> Outcome {
     match &format.format {
@@ -114,11 +112,7 @@ pub fn network(command: &Network) -> Outcome {
             super::rows(format, &NETWORKS.map(row), &columns)
         }
         Network::Inspect(args) => print_all(args, |name| {
-            let no_such = || DockerError::Option {
-                option: name.to_owned(),
-                reason: "there are the networks `bridge`, `host` and `none`".to_owned(),
-            };
-            let name = NETWORKS.iter().find(|known| **known == name).ok_or_else(no_such)?;
+            let name = NETWORKS.iter().find(|known| **known == name).ok_or_else(|| no_such_network(name))?;
             Ok(json!({
                 "Name": name, "Id": id_of(name), "Scope": "local", "Driver": driver(name), "Labels": {}, "Options": {},
                 "IPAM": {"Driver": "default", "Config": []}, "Containers": {},

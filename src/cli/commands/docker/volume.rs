@@ -1,11 +1,10 @@
 //! `docker volume`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::lifecycle::empty_trash;
 use crate::cli::args::docker::Volume;
+use crate::cli::commands::image::build::label as label_of;
 use crate::cli::{Outcome, print};
 use crate::docker::container::fresh_id;
 use crate::docker::events::has_label;
@@ -25,8 +24,7 @@ pub fn run(paths: &Paths, command: Volume) -> Outcome {
                 }
             }
             if quiet {
-                let names = rows.iter().map(|row| format!("{}\n", row["Name"].as_str().unwrap_or_default()));
-                return print(&names.collect::<String>());
+                return super::values(&rows, "Name");
             }
             super::rows(&format, &rows, &[("DRIVER", "Driver"), ("VOLUME NAME", "Name")])
         }
@@ -35,11 +33,7 @@ pub fn run(paths: &Paths, command: Volume) -> Outcome {
                 Some(name) => name,
                 None => fresh_id()?[..32].to_owned(),
             };
-            let pair = |text: &String| {
-                let (key, value) = text.split_once('=').unwrap_or((text, ""));
-                (key.to_owned(), value.to_owned())
-            };
-            let labels: BTreeMap<String, String> = label.iter().map(pair).collect();
+            let labels = label.iter().map(|text| label_of(text)).collect();
             let volume = volumes::ensure(paths, &name, &labels)?;
             print(&format!("{}\n", volume.name))
         }

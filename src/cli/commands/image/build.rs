@@ -141,7 +141,7 @@ fn request(folder: &Path, args: &Build, driver: OverlayDriver) -> Result<Request
         secrets: args.secrets.iter().map(|text| secret(folder, text)).collect::<Result<_, _>>()?,
         agents: args.ssh.iter().map(|text| agent(folder, text)).collect::<Result<_, _>>()?,
         contexts: args.build_contexts.iter().map(|text| context_of(folder, text)).collect::<Result<_, _>>()?,
-        labels: args.labels.iter().map(|text| pair(text).unwrap_or((text.clone(), String::new()))).collect(),
+        labels: args.labels.iter().map(|text| label(text)).collect(),
         caches: args.cache_from.clone(),
         pull: match args.pull {
             BuildPull::Always => Pull::Always,
@@ -160,6 +160,11 @@ fn is_remote(text: &str) -> bool {
 
 fn pair(text: &str) -> Option<(String, String)> {
     text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
+/// `KEY=value`, or `KEY` with an empty value.
+pub fn label(text: &str) -> (String, String) {
+    pair(text).unwrap_or((text.to_owned(), String::new()))
 }
 
 /// `NAME=value`, or `NAME` with the value that it has in the environment; nothing if it has none.
