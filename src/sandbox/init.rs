@@ -299,8 +299,11 @@ impl Farewell {
 }
 
 /// Asks every process of the box but the caller and init to end; returns when they have, or when `grace` is over.
-/// Whatever is left dies with init.
+/// Whatever is left dies with init. Without any grace nobody is asked: some would react in time, and others not.
 pub fn terminate_everything(grace: Duration) {
+    if grace.is_zero() {
+        return;
+    }
     let deadline = Instant::now() + grace;
     let signal_all = |signal| kill(Pid::from_raw(-1), signal).is_ok();
     signal_all(Signal::SIGTERM);
