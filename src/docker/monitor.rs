@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use super::command::Command;
-use super::container::{Container, State, Status, find};
+use super::container::{Container, State, find};
 use super::error::{At, DockerError, DockerResult};
 use super::{events, images, volumes};
 use crate::boxes::lock::{BoxLock, Sharing};
@@ -89,15 +89,17 @@ pub fn watch(
     let arguments: Vec<_> = container.arguments().into_iter().map(Into::into).collect();
     let failed_to_note: Cell<Option<DockerError>> = Cell::new(None);
     let began = Cell::new(None);
+    let pid = i32::try_from(std::process::id()).ok();
     let on_start = || {
         let now = Timestamp::now();
         began.set(Some(now));
-        let pid = i32::try_from(std::process::id()).ok();
         let state = State { started: Some(now), monitor: pid, ..State::default() };
         let noted = container.save_state(paths, &state).and_then(|()| events::append(paths, container, "start", &[]));
         failed_to_note.set(noted.err());
         started();
     };
+    // Whoever meets the lock finds who holds it.
+    container.save_state(paths, &State { monitor: pid, ..State::default() })?;
     let command = Command { arguments: &arguments, user: None, directory: None, variables: &[] };
     let service = command.service(paths, container, streams, &on_start);
     let outcome = service::run(paths, &loaded, &service, progress);
@@ -114,7 +116,7 @@ pub fn watch(
         finished: began.get().map(|_| Timestamp::now()),
         exit_code: status,
         error: error.unwrap_or_default(),
-        monitor: None,
+        monitor: pid,
     };
     container.save_state(paths, &state)?;
     let ended = end_box(paths, container);
@@ -123,7 +125,7 @@ pub fn watch(
     }
     drop(lock);
     if container.remove {
-        remove(paths, container, progress)?;
+        remove_ended(paths, container, progress)?;
     }
     ended?;
     match (outcome, failed_to_note.take()) {
@@ -164,12 +166,19 @@ fn end_box(paths: &Paths, container: &Container) -> DockerResult<()> {
 pub struct Monitor(OwnedFd);
 
 impl Monitor {
-    /// That of `container`; `None`: it does not run.
+    /// That of `container`; `None`: it does not run. One whose first process has ended is waited for: until then the container
+    /// can neither be started nor removed.
     pub fn find(paths: &Paths, container: &Container) -> DockerResult<Option<Self>> {
-        let (Status::Running, State { monitor: Some(pid), .. }) = container.status(paths)? else { return Ok(None) };
+        let State { started: Some(_), finished, monitor: Some(pid), .. } = container.state(paths)? else {
+            return Ok(None);
+        };
         let Ok(process) = pidfd_open(Pid::from_raw(pid)) else { return Ok(None) };
         // Only now is it sure that the number is still the monitor's.
-        Ok(container.is_watched(paths).then_some(Self(process)))
+        let found = container.is_watched(paths).then_some(Self(process));
+        match found {
+            Some(ending) if finished.is_some() => ending.wait(None).map(|_| None),
+            found => Ok(found),
+        }
     }
 
     /// Whether it ended in time; `None`: it is waited for.
@@ -207,6 +216,11 @@ impl AsFd for Monitor {
     }
 }
 
+/// Whether the container runs, or is about to.
+pub fn is_busy(paths: &Paths, container: &Container) -> DockerResult<bool> {
+    Ok(Monitor::find(paths, container)?.is_some() || container.is_watched(paths))
+}
+
 /// Asks the first process to end by `signal`; kills everything that is left after `patience`. Whether it ran.
 pub fn stop(paths: &Paths, container: &Container, signal: Signal, patience: Option<Duration>) -> DockerResult<bool> {
     let Some(monitor) = Monitor::find(paths, container)? else {
@@ -241,6 +255,12 @@ pub fn kill(paths: &Paths, container: &Container, signal: Signal) -> DockerResul
 
 /// Removes a container that does not run: its box, its logs, its hold on the image. What it held is in the trash afterwards.
 pub fn remove(paths: &Paths, container: &Container, progress: &dyn Progress) -> DockerResult<()> {
+    // One that is ending is waited for.
+    Monitor::find(paths, container)?;
+    remove_ended(paths, container, progress)
+}
+
+fn remove_ended(paths: &Paths, container: &Container, progress: &dyn Progress) -> DockerResult<()> {
     if container.is_watched(paths) {
         return Err(DockerError::Running { name: container.name.clone() });
     }

@@ -94,7 +94,7 @@ fn remove_by_force(paths: &Paths, container: &Container) -> Result<(), Error> {
 /// Removes every container that does not run.
 pub fn prune(paths: &Paths) -> Outcome {
     for container in container::list(paths)? {
-        if !container.is_watched(paths) {
+        if !monitor::is_busy(paths, &container)? {
             monitor::remove(paths, &container, &Silent)?;
             print(&format!("{}\n", container.id))?;
         }

@@ -42,7 +42,7 @@ pub fn run(paths: &Paths, args: &Start) -> Outcome {
         let container = container::find(paths, name)?;
         let attach = if args.attach { Attach::Logs { sig_proxy: true } } else { Attach::No };
         // What runs has been started.
-        if !container.is_watched(paths) {
+        if !monitor::is_busy(paths, &container)? {
             status = start(paths, &container, attach)?;
         }
         if !args.attach {
