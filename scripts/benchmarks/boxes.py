@@ -9,14 +9,14 @@ from .measure import Unmeasured, available_mib, pid_inside, processes, pss_kib, 
 
 
 def podman(bench):
-    """A function that times `podman run`, and as whom; rootless podman wants cgroups that many machines lack."""
+    """A function that times `podman run`, and as whom."""
     if not shutil.which("podman"):
         raise Unmeasured("podman is not installed")
     why = None
     for runner in [bench.user, bench.root]:
         if runner is None:
             continue
-        base = [*bench.podman_base(runner), "--runtime", "runc", "--cgroup-manager", "cgroupfs"]
+        base = bench.podman_running(runner)
         run = [*base, "run", "--rm", "--network", "none", "localhost/bench", "true"]
         try:
             runner.time([*base, "import", "--quiet", bench.tar, "localhost/bench"])

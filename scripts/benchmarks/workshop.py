@@ -143,6 +143,11 @@ class Bench:
         # Its default for a user without settings copies whole trees (vfs), which would be no race.
         return ["podman", "--root", runner.podman / "root", "--runroot", runner.podman / "run", "--storage-driver", "overlay"]
 
+    @classmethod
+    def podman_running(cls, runner):
+        """As `podman_base`, for what runs: without these rootless podman wants cgroups that many machines lack."""
+        return [*cls.podman_base(runner), "--runtime", "runc", "--cgroup-manager", "cgroupfs"]
+
     def docker(self):
         """Who talks to docker's daemon, and the command line to begin with. As root that is a daemon of the bench's own."""
         runner = self.root or self.user
