@@ -1,13 +1,13 @@
 //! The real `@devcontainers/cli` with `--docker-path`.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::image::{IMAGE, with_image};
 use crate::require;
 use crate::support::devbox::Devbox;
+use crate::support::programs::ended;
 
 /// A configuration, what it comes to, and what a command in it prints.
 struct Case {
@@ -133,21 +133,17 @@ const CASES: [Case; 22] = [
 ];
 
 /// Runs `devcontainer`; its output and its status.
-fn devcontainer(test: &Devbox, words: &[&str]) -> (String, String, Option<i32>) {
+fn devcontainer(test: &Devbox, words: &[&str]) -> (String, String, i32) {
     let docker = test.path("docker");
     if !docker.exists() {
         // Of several tests' threads none shares a directory.
         std::os::unix::fs::symlink(test.path("devbox"), &docker).expect("a link");
     }
-    // The variables of the test's own home.
-    let own = test.command(["docker"]);
-    let mut command = Command::new("devcontainer");
+    let mut command = test.program("devcontainer");
     // What follows a command is the command's.
-    command.arg(words[0]).arg("--docker-path").arg(&docker).args(&words[1..]).current_dir(test.project()).env_clear();
-    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = command.stdin(Stdio::null()).output().expect("start devcontainer");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr), output.status.code())
+    command.arg(words[0]).arg("--docker-path").arg(&docker).args(&words[1..]);
+    let (status, stdout, stderr) = ended(command, b"");
+    (stdout, stderr, status)
 }
 
 /// The last line of what it prints, as JSON.
@@ -169,14 +165,9 @@ fn check(test: &Devbox, case: &Case) {
     write(&folder, case);
     let place = folder.to_str().expect("a plain name");
     let (stdout, stderr, status) = devcontainer(test, &["up", "--workspace-folder", place]);
-    assert_eq!(
-        (status, outcome(&stdout)["outcome"].as_str()),
-        (Some(0), Some("success")),
-        "{}: {stdout}{stderr}",
-        case.name
-    );
+    assert_eq!((status, outcome(&stdout)["outcome"].as_str()), (0, Some("success")), "{}: {stdout}{stderr}", case.name);
     let (stdout, stderr, status) = devcontainer(test, &["exec", "--workspace-folder", place, "sh", "-c", case.script]);
-    assert_eq!((stdout.as_str(), status), (case.expected, Some(0)), "{}: {stderr}", case.name);
+    assert_eq!((stdout.as_str(), status), (case.expected, 0), "{}: {stderr}", case.name);
 }
 
 /// Every fourth case, from `first` on: several tests share the processors.
@@ -230,7 +221,7 @@ fn every_verb() {
     let place = folder.to_str().expect("a plain name");
     let verb = |words: &[&str]| {
         let (stdout, stderr, status) = devcontainer(&test, words);
-        assert_eq!(status, Some(0), "{words:?}: {stdout}{stderr}");
+        assert_eq!(status, 0, "{words:?}: {stdout}{stderr}");
         stdout
     };
     let first = test.args(["docker", "ps", "-q"]).any_stdout().run().stdout;
@@ -250,7 +241,7 @@ fn every_verb() {
     verb(&["up", "--workspace-folder", place, "--remove-existing-container"]);
     assert_eq!(std::fs::read_to_string(folder.join("out")).unwrap(), "once\nonce\n", "and again for another");
     let (_, stderr, status) = devcontainer(&test, &["exec", "--workspace-folder", place, "sh", "-c", "exit 9"]);
-    assert_eq!(status, Some(9), "{stderr}");
+    assert_eq!(status, 9, "{stderr}");
 }
 
 #[test]
@@ -271,7 +262,7 @@ fn what_is_refused() {
         write(&folder, &case);
         let place = folder.to_str().expect("a plain name");
         let (stdout, stderr, status) = devcontainer(&test, &["up", "--workspace-folder", place]);
-        assert_eq!(status, Some(1), "{name}: {stdout}");
+        assert_eq!(status, 1, "{name}: {stdout}");
         assert!(stderr.contains(sentence) || stdout.contains(sentence), "{name}: {stdout}{stderr}");
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::client::{Client, ended, noise};
 use crate::require;
 use crate::support::PATIENCE;
+use crate::support::files::wait_for_change;
 use crate::support::processes::{self, wait_end};
 
 fn proxy(client: &Client) -> Command {
@@ -92,21 +93,58 @@ fn output_that_nobody_reads_waits_in_the_box() {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start ssh");
     let mut some = vec![0; 1 << 20];
     child.stdout.as_mut().expect("a pipe").read_exact(&mut some).expect("output");
-    let held: Vec<u64> = processes::belonging_to(&client.test.path(""))
-        .iter()
-        .filter(|process| process.command.contains("ssh-proxy"))
-        .filter_map(|process| resident_kib(process.pid))
-        .collect();
-    assert!(!held.is_empty() && held.iter().all(|kib| *kib < 100 << 10), "{held:?} KiB");
+    let peaks = peaks_kib(&client);
+    assert!(!peaks.is_empty() && peaks.iter().all(|kib| *kib < 100 << 10), "{peaks:?} KiB");
     child.kill().expect("kill a child");
     child.wait().expect("reap");
     let left = processes::wait_until_none(&client.test.path(""));
     assert!(left.is_empty(), "{left:?}");
 }
 
-fn resident_kib(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
+/// The most memory that each proxy of the test has had so far.
+fn peaks_kib(client: &Client) -> Vec<u64> {
+    let peak = |pid: u32| -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok())
+    };
+    let processes = processes::belonging_to(&client.test.path(""));
+    processes.iter().filter(|one| one.command.contains("ssh-proxy")).filter_map(|one| peak(one.pid)).collect()
+}
+
+/// Writes until nobody has taken anything for a while, or half a GiB was taken; then says which into the file that is named.
+const WRITER: &str = "import os, select, sys
+os.set_blocking(1, False)
+left = 1 << 29
+while left > 0 and select.select([], [1], [], 3)[1]:
+    left -= os.write(1, bytes(65536))
+os.set_blocking(1, True)
+open(sys.argv[1] + '.new', 'w').write('waits' if left > 0 else 'all was taken')
+os.rename(sys.argv[1] + '.new', sys.argv[1])
+while True:
+    os.write(1, bytes(65536))
+";
+
+#[test]
+fn a_client_that_never_reads_costs_no_memory() {
+    require!(Userns, Overlay, Root, Program("python3"), Python("asyncssh"));
+    let client = Client::new("");
+    client.test.file("writer.py", WRITER);
+    let (project, deaf) = (client.test.project(), client.test.path("deaf.py"));
+    fs::write(&deaf, include_str!("deaf.py")).expect("write");
+    let told = project.join("told");
+    let mut command = client.program("/usr/bin/python3");
+    command.args(["-W", "ignore"]).arg(deaf).arg(client.test.data().join("ssh/id_ed25519"));
+    command.arg(format!("exec python3 {}/writer.py {}", project.display(), told.display()));
+    command.arg(client.test.path("devbox")).args(["ssh-proxy", &client.host()]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("start python3");
+    wait_for_change(&project, "the command waits", || told.exists());
+    assert_eq!(fs::read_to_string(&told).expect("read"), "waits");
+    let peaks = peaks_kib(&client);
+    assert!(!peaks.is_empty() && peaks.iter().all(|kib| *kib < 100 << 10), "{peaks:?} KiB");
+    child.kill().expect("kill a child");
+    child.wait().expect("reap a child");
+    let left = processes::wait_until_none(&client.test.path(""));
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -50,7 +50,10 @@ fn the_end_of_input_and_output_are_told_apart() {
     session.say("now");
     assert_eq!(session.wait().code(), Some(9));
     // What is left behind keeps the output open, as with any ssh server; without output it keeps nobody.
-    assert_eq!(client.run(&["-n"], "tail -f /dev/null >/dev/null 2>&1 & echo done"), (0, "done\n".into(), String::new()));
+    assert_eq!(
+        client.run(&["-n"], "tail -f /dev/null >/dev/null 2>&1 & echo done"),
+        (0, "done\n".into(), String::new())
+    );
 }
 
 #[test]

@@ -165,6 +165,13 @@ impl Devbox {
         command
     }
 
+    /// Another program with the variables of the test's own home.
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.project()).env_clear().envs(&self.env);
+        command
+    }
+
     /// The binary in a terminal of its own.
     pub fn terminal<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I, rows: u16, columns: u16) -> Terminal {
         Terminal::spawn(&self.command(args), rows, columns)

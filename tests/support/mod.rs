@@ -11,6 +11,7 @@ pub mod disk;
 pub mod fault_proxy;
 pub mod files;
 pub mod processes;
+pub mod programs;
 pub mod registry;
 pub mod requirement;
 pub mod terminal;
