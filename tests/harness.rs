@@ -56,7 +56,8 @@ fn closing_a_terminal_hangs_up() {
 fn processes_left_behind_are_found_and_killed() {
     let test = Devbox::new();
     let marker = test.path("");
-    let mut by_environment = Command::new("tail").args(["-f", "/dev/null"]).env("HOME", test.home()).spawn().expect("tail");
+    let mut by_environment =
+        Command::new("tail").args(["-f", "/dev/null"]).env("HOME", test.home()).spawn().expect("tail");
     let script = format!(": {}; read line", marker.display());
     let mut by_argument = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().expect("sh");
     let found = belonging_to(&marker);

@@ -73,6 +73,7 @@ pub fn text(spec: &SandboxSpec, net: &NetPlan, command: &Command) -> String {
                 format!("{what:<10} {}", folder.join(&guarded.path).display())
             }
             MountOp::Mask { target } => format!("hide       {}", target.display()),
+            MountOp::ReadOnlyRoot => "read-only  /".to_owned(),
             MountOp::ReadOnly { target } => format!("read-only  {}", target.display()),
         });
     }

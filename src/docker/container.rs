@@ -18,7 +18,7 @@ use crate::boxes::state::write_json;
 use crate::boxes::{BoxDir, BoxId, BoxesError};
 use crate::paths::{Paths, create_private};
 use crate::profile::container::Asked;
-use crate::profile::{LoadedProfile, Mount, Profile};
+use crate::profile::{LoadedProfile, Mount, Profile, Root, Tmpfs};
 
 /// The repository that containers' own names for images are in.
 pub const HELD_IMAGES: &str = "localhost/devbox-container";
@@ -58,6 +58,12 @@ pub struct Container {
     pub terminal: bool,
     /// What is mounted.
     pub mounts: Vec<MountPoint>,
+    /// Memory that is mounted.
+    #[serde(default)]
+    pub tmpfs: Vec<Tmpfs>,
+    /// Nothing can be written to its root file system.
+    #[serde(default)]
+    pub read_only: bool,
     /// What is published, as a profile has it.
     pub ports: Vec<String>,
     /// `bridge`, `host`, `none`.
@@ -80,7 +86,7 @@ pub struct State {
     /// Why it could not begin.
     #[serde(default)]
     pub error: String,
-    /// The process that looks after it.
+    /// The process that looks after it, or did.
     pub monitor: Option<i32>,
 }
 
@@ -230,6 +236,7 @@ impl Container {
             Some(Mount { source, target: mount.target.clone(), read_only: mount.read_only })
         });
         loaded.profile.mounts.extend(volumes);
+        loaded.profile.root = Root { read_only: self.read_only, tmpfs: self.tmpfs.clone() };
         Ok(loaded)
     }
 }
@@ -339,6 +346,8 @@ pub(super) mod tests {
             open_input: false,
             terminal: false,
             mounts: Vec::new(),
+            tmpfs: Vec::new(),
+            read_only: false,
             ports: Vec::new(),
             network: "bridge".to_owned(),
             workspace: None,

@@ -135,6 +135,8 @@ pub fn create(
             open_input: request.open_input,
             terminal: request.terminal,
             mounts: std::mem::take(&mut wanted.mounts),
+            tmpfs: std::mem::take(&mut wanted.root.tmpfs),
+            read_only: wanted.root.read_only,
             ports: std::mem::take(&mut wanted.ports),
             network: wanted.network.clone(),
             workspace: workspace.clone(),

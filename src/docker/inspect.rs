@@ -45,6 +45,7 @@ pub fn describe(container: &Container, status: Status, state: &State) -> Value {
             "NetworkMode": container.network,
             "AutoRemove": container.remove,
             "Privileged": false,
+            "ReadonlyRootfs": container.read_only,
             "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
             "PortBindings": ports(container),
         },
@@ -84,7 +85,12 @@ fn mounts(container: &Container) -> Vec<Value> {
             }),
         }
     };
-    container.mounts.iter().map(describe).collect()
+    let memory = container.tmpfs.iter().map(|tmpfs| {
+        json!({
+            "Type": "tmpfs", "Source": "", "Destination": tmpfs.target, "Mode": "", "RW": true, "Propagation": "",
+        })
+    });
+    container.mounts.iter().map(describe).chain(memory).collect()
 }
 
 /// `{"80/tcp": [{"HostIp", "HostPort"}]}`

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::container::check_name;
 use super::error::{DockerError, DockerResult};
+use crate::limits::amount::parse_size;
+use crate::profile::Tmpfs;
+use crate::profile::devcontainer::run_args::size;
+use crate::profile::validate::{is_kernel_path, plain_path};
 
 /// A mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +30,8 @@ pub struct MountPoint {
 pub enum Mounted {
     /// A mount.
     Point(MountPoint),
-    /// Memory, which here is a part of the root file system.
-    Memory,
+    /// Memory.
+    Memory(Tmpfs),
 }
 
 fn wrong(option: &str, text: &str, reason: impl Into<String>) -> DockerError {
@@ -38,6 +42,7 @@ fn wrong(option: &str, text: &str, reason: impl Into<String>) -> DockerError {
 pub fn mount(text: &str) -> DockerResult<Mounted> {
     let wrong = |reason: &str| wrong("--mount", text, reason);
     let (mut kind, mut source, mut target, mut read_only) = ("volume", None, None, false);
+    let mut of_memory = Vec::new();
     for field in text.split(',').filter(|field| !field.is_empty()) {
         let (name, value) = field.split_once('=').unwrap_or((field, "true"));
         match name.trim() {
@@ -45,19 +50,56 @@ pub fn mount(text: &str) -> DockerResult<Mounted> {
             "source" | "src" => source = Some(value),
             "target" | "dst" | "destination" => target = Some(value),
             "readonly" | "ro" => read_only = !matches!(value, "false" | "0"),
+            "tmpfs-size" => of_memory.push(("size", value)),
+            "tmpfs-mode" => of_memory.push(("mode", value)),
             _ => {}
         }
     }
     let target = target.ok_or_else(|| wrong("there is no `target`"))?;
     let source = source.filter(|source| !source.is_empty());
     match (kind, source) {
-        ("tmpfs", _) => Ok(Mounted::Memory),
+        ("tmpfs", _) => tmpfs("--mount", text, target, of_memory.into_iter()).map(Mounted::Memory),
         ("bind", None) => Err(wrong("there is no `source`")),
         ("volume", None) => Err(wrong("a volume needs a name here: `source=NAME`")),
         ("bind", Some(path)) => point("--mount", text, None, path, target, read_only),
         ("volume", Some(name)) => point("--mount", text, Some(name), "", target, read_only),
         (other, _) => Err(wrong(&format!("mounts of the type `{other}` are not supported"))),
     }
+}
+
+/// The value of `--tmpfs`: `TARGET[:OPTIONS]`.
+pub fn memory(text: &str) -> DockerResult<Tmpfs> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let options = options.split(',').filter(|option| !option.is_empty());
+    tmpfs("--tmpfs", text, target, options.map(|option| option.split_once('=').unwrap_or((option, ""))))
+}
+
+fn tmpfs<'a>(
+    option: &str,
+    text: &str,
+    target: &str,
+    options: impl Iterator<Item = (&'a str, &'a str)>,
+) -> DockerResult<Tmpfs> {
+    let wrong = |reason: String| wrong(option, text, reason);
+    let path = plain_path(Path::new(target)).filter(|path| path.is_absolute() && !is_kernel_path(path));
+    let path = path.ok_or_else(|| wrong(format!("memory cannot be mounted on `{target}`")))?;
+    let mut tmpfs = Tmpfs { target: path, mode: 0o1777, size_bytes: None };
+    for (name, value) in options {
+        match name {
+            "size" => {
+                let bytes = parse_size(&size(value)).ok_or_else(|| wrong(format!("`{value}` is no size")))?;
+                tmpfs.size_bytes = Some(bytes);
+            }
+            "mode" => {
+                let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
+                tmpfs.mode = mode.ok_or_else(|| wrong(format!("`{value}` is no mode")))?;
+            }
+            // No box has devices or programs of a rank there, and what is executed is its own affair.
+            "rw" | "exec" | "noexec" | "nosuid" | "nodev" => {}
+            other => return Err(wrong(format!("`{other}` of a `tmpfs` is not supported"))),
+        }
+    }
+    Ok(tmpfs)
 }
 
 /// The value of `-v`: `SOURCE:TARGET[:OPTIONS]`; a relative path begins with a dot, and lies below `folder`.
@@ -109,7 +151,9 @@ mod tests {
 
     fn shown(mounted: DockerResult<Mounted>) -> String {
         match mounted {
-            Ok(Mounted::Memory) => "memory".to_owned(),
+            Ok(Mounted::Memory(tmpfs)) => {
+                format!("memory on {}, {:o}, {:?}", tmpfs.target.display(), tmpfs.mode, tmpfs.size_bytes)
+            }
             Ok(Mounted::Point(MountPoint { volume, source, target, read_only })) => format!(
                 "{} -> {}{}",
                 volume.unwrap_or_else(|| source.display().to_string()),
@@ -130,7 +174,9 @@ mod tests {
             ("type=bind,src=/a,destination=/b,readonly=false", "/a -> /b"),
             ("type=volume,source=vscode,target=/vscode,external=true", "vscode -> /vscode"),
             ("source=data,target=/d", "data -> /d"),
-            ("type=tmpfs,target=/t", "memory"),
+            ("type=tmpfs,target=/t", "memory on /t, 1777, None"),
+            ("type=tmpfs,dst=/t/,tmpfs-size=1048576,tmpfs-mode=700", "memory on /t, 700, Some(1048576)"),
+            ("type=tmpfs,target=t", "`--mount type=tmpfs,target=t`: memory cannot be mounted on `t`"),
             ("type=bind,source=/a", "`--mount type=bind,source=/a`: there is no `target`"),
             ("type=bind,target=/a", "`--mount type=bind,target=/a`: there is no `source`"),
             ("type=bind,source=a,target=/a", "`--mount type=bind,source=a,target=/a`: `a` is not an absolute path"),
@@ -144,6 +190,22 @@ mod tests {
             ),
         ] {
             assert_eq!(shown(mount(text)), expected);
+        }
+    }
+
+    #[test]
+    fn memory_is_mounted() {
+        for (text, expected) in [
+            ("/t", "memory on /t, 1777, None"),
+            ("/run/app:rw,noexec,nosuid,size=64m,mode=755", "memory on /run/app, 755, Some(67108864)"),
+            ("/proc/x", "`--tmpfs /proc/x`: memory cannot be mounted on `/proc/x`"),
+            ("/a/../..", "`--tmpfs /a/../..`: memory cannot be mounted on `/a/../..`"),
+            ("/", "`--tmpfs /`: memory cannot be mounted on `/`"),
+            ("/t:size=big", "`--tmpfs /t:size=big`: `big` is no size"),
+            ("/t:mode=9", "`--tmpfs /t:mode=9`: `9` is no mode"),
+            ("/t:uid=1", "`--tmpfs /t:uid=1`: `uid` of a `tmpfs` is not supported"),
+        ] {
+            assert_eq!(shown(memory(text).map(Mounted::Memory)), expected);
         }
     }
 

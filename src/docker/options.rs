@@ -12,6 +12,7 @@ use super::error::{DockerError, DockerResult};
 use super::mounts::{self, MountPoint, Mounted};
 use crate::profile::devcontainer::run_args::size;
 use crate::profile::security::{self, KEPT};
+use crate::profile::{Root, Tmpfs};
 
 /// The networks, by their names.
 pub const NETWORKS: [&str; 3] = ["bridge", "host", "none"];
@@ -19,7 +20,10 @@ pub const NETWORKS: [&str; 3] = ["bridge", "host", "none"];
 /// `what` names another one.
 #[must_use]
 pub fn no_such_network(what: &str) -> DockerError {
-    DockerError::Option { option: what.to_owned(), reason: "there are the networks `bridge`, `host` and `none`".to_owned() }
+    DockerError::Option {
+        option: what.to_owned(),
+        reason: "there are the networks `bridge`, `host` and `none`".to_owned(),
+    }
 }
 
 /// The options that say what the box is.
@@ -31,6 +35,8 @@ pub struct Options {
     pub volumes: Vec<String>,
     /// `--tmpfs`
     pub tmpfs: Vec<String>,
+    /// `--read-only`
+    pub read_only: bool,
     /// `-p`
     pub publish: Vec<String>,
     /// `--network`
@@ -66,6 +72,8 @@ pub struct Options {
 pub struct Wanted {
     /// What is mounted.
     pub mounts: Vec<MountPoint>,
+    /// How the root file system differs from that of other boxes.
+    pub root: Root,
     /// What is published.
     pub ports: Vec<String>,
     /// `bridge`, `host`, `none`.
@@ -94,6 +102,14 @@ impl Wanted {
         }
     }
 
+    fn add_memory(&mut self, tmpfs: Tmpfs) {
+        // It is memory in every box, where things of devbox's lie.
+        if tmpfs.target != Path::new("/run") {
+            self.root.tmpfs.retain(|other| other.target != tmpfs.target);
+            self.root.tmpfs.push(tmpfs);
+        }
+    }
+
     fn note(&mut self, text: &str) {
         if !self.notes.iter().any(|known| known == text) {
             self.notes.push(text.to_owned());
@@ -109,16 +125,17 @@ impl Options {
         let mounted = self.mounts.iter().map(|text| mounts::mount(text));
         for one in mounted.chain(self.volumes.iter().map(|text| mounts::volume(text, folder))) {
             match one? {
-                Mounted::Memory => wanted.note("a `tmpfs` is an ordinary directory of the box"),
+                Mounted::Memory(tmpfs) => wanted.add_memory(tmpfs),
                 Mounted::Point(point) => {
                     wanted.mounts.retain(|other: &MountPoint| other.target != point.target);
                     wanted.mounts.push(point);
                 }
             }
         }
-        if !self.tmpfs.is_empty() {
-            wanted.note("a `tmpfs` is an ordinary directory of the box");
+        for text in &self.tmpfs {
+            wanted.add_memory(mounts::memory(text)?);
         }
+        wanted.root.read_only = self.read_only;
         let binds = wanted.mounts.iter().filter(|point| point.volume.is_none()).map(|point| {
             let path = |path: &Path| Value::from(path.to_string_lossy().into_owned());
             let mut table = Table::new();
@@ -272,6 +289,8 @@ mod tests {
             ulimit: strings(&["nofile=1:2"]),
             gpus: Some("all".to_owned()),
             privileged: true,
+            tmpfs: strings(&["/t:mode=700", "/run", "/t"]),
+            read_only: true,
             ..Options::default()
         };
         let wanted = options.check(Path::new("/here")).unwrap();
@@ -285,6 +304,8 @@ mod tests {
             .parse()
             .unwrap();
         assert_eq!(found, expected);
+        let memory = Tmpfs { target: "/t".into(), mode: 0o1777, size_bytes: None };
+        assert_eq!(wanted.root, Root { read_only: true, tmpfs: vec![memory] });
         assert_eq!(wanted.mounts[1].volume.as_deref(), Some("cache"));
         assert_eq!(wanted.notes.len(), 2, "{:?}", wanted.notes);
     }

@@ -79,6 +79,9 @@ pub struct Profile {
     pub env: Env,
     /// Further host directories and files, each target once.
     pub mounts: Vec<Mount>,
+    /// How its root file system differs from that of other boxes. Only containers' does.
+    #[serde(skip)]
+    pub root: Root,
     /// Directories of the box's own that outlive its root file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
@@ -185,6 +188,26 @@ pub struct Mount {
     pub target: PathBuf,
     /// The box cannot change it.
     pub read_only: bool,
+}
+
+/// How a root file system differs from that of other boxes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Root {
+    /// Nothing can be written to it, but to what is mounted on it: `/tmp` and `/run` among others.
+    pub read_only: bool,
+    /// Memory that is mounted on it, each target once.
+    pub tmpfs: Vec<Tmpfs>,
+}
+
+/// Memory that is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmpfs {
+    /// In the box: absolute, without `.` and `..`.
+    pub target: PathBuf,
+    /// Permission bits of its root.
+    pub mode: u32,
+    /// The most that it may hold; `None`: half of the memory.
+    pub size_bytes: Option<u64>,
 }
 
 /// A directory of the box's own: it is there before the base, is not part of snapshots, and goes with the box.

@@ -28,7 +28,7 @@ use super::validate::{
     parse_profile,
 };
 use super::{
-    DEFAULT_PASS, Devcontainer, Env, Hooks, Mount, Network, Profile, Project, Security, Share, registries, share,
+    DEFAULT_PASS, Devcontainer, Env, Hooks, Mount, Network, Profile, Project, Root, Security, Share, registries, share,
 };
 use crate::base::{BaseSpec, OverlayDriver};
 use crate::image::reference::Reference;
@@ -464,6 +464,7 @@ pub(super) fn complete(
             folder: merged.devcontainer.as_ref().and_then(|devcontainer| devcontainer.folder.clone()),
             is_mounted: true,
         },
+        root: Root::default(),
         volumes: merged.volumes,
         env: Env { set: merged.env, pass, session: merged.session_env },
         mounts: merged

@@ -557,7 +557,7 @@ pub fn default_name(project: &Path) -> String {
 }
 
 /// `path` without `.` and doubled slashes; `None` when it has `..` in it.
-fn plain_path(path: &Path) -> Option<PathBuf> {
+pub fn plain_path(path: &Path) -> Option<PathBuf> {
     let mut plain = PathBuf::new();
     for component in path.components() {
         match component {

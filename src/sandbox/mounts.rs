@@ -91,6 +91,10 @@ pub fn perform(root: Root<'_>, operation: &MountOp) -> SysResult<()> {
             let Some(place) = existing(root, target)? else { return Ok(()) };
             guard::hide(place.as_fd(), root.open(Path::new("/dev/null"))?.as_fd(), target)
         }
+        MountOp::ReadOnlyRoot => {
+            let mount = Mount::received(root.open(Path::new("/"))?, "/");
+            mount.restrict(Attributes::READ_ONLY, false)
+        }
         MountOp::ReadOnly { target } => {
             let Some(place) = existing(root, target)? else { return Ok(()) };
             let mount = Mount::copy(place.as_fd(), &target.to_string_lossy(), true)?;

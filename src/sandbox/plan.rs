@@ -46,6 +46,8 @@ pub struct Wanted {
     pub work: PathBuf,
     /// The writable layer need not outlive a crash of the machine.
     pub is_volatile: bool,
+    /// Nothing can be written to the root file system, but to what is mounted on it.
+    pub is_read_only: bool,
     /// Where the root is put together.
     pub staging: PathBuf,
     /// The box has a network namespace of its own.
@@ -81,6 +83,7 @@ impl Wanted {
             upper: place.join("upper/fs"),
             work: place.join("work"),
             is_volatile: true,
+            is_read_only: false,
             staging: runtime.join("root"),
             network: Network::Own,
             lifetime: Lifetime::Session,
@@ -135,6 +138,8 @@ pub fn plan(wanted: Wanted) -> SandboxSpec {
     }
     mounts.extend(READ_ONLY.iter().map(|path| MountOp::ReadOnly { target: Path::new(path).into() }));
     mounts.extend(MASKED.iter().map(|path| MountOp::Mask { target: Path::new(path).into() }));
+    // Last: places to mount on are made in it.
+    mounts.extend(wanted.is_read_only.then_some(MountOp::ReadOnlyRoot));
 
     let lower = wanted.layers.into_iter().chain(wanted.base.lower).collect();
     SandboxSpec {
@@ -180,6 +185,7 @@ mod tests {
             upper: "/u".into(),
             work: "/w".into(),
             is_volatile: false,
+            is_read_only: true,
             staging: "/s".into(),
             network: Network::Own,
             lifetime: Lifetime::Session,
@@ -206,6 +212,7 @@ mod tests {
         }));
         assert!(spec.mounts.contains(&MountOp::Dev { target: "/dev".into(), tty_group: false, shm_bytes: Some(4096) }));
         assert!(spec.mounts.contains(&MountOp::Mask { target: "/proc/kcore".into() }));
+        assert_eq!(spec.mounts.last(), Some(&MountOp::ReadOnlyRoot));
         assert_eq!(spec.rlimits, Rlimits { files: Some(99), processes: None });
     }
 }

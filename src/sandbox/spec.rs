@@ -171,6 +171,8 @@ pub enum MountOp {
         /// What.
         target: PathBuf,
     },
+    /// The root file system itself becomes read-only. What is mounted on it stays as it is.
+    ReadOnlyRoot,
     /// Something that is mounted already becomes read-only, if it is there.
     ReadOnly {
         /// What.

@@ -97,7 +97,7 @@ impl Mount {
         Ok(Self { fd, what: what.to_owned() })
     }
 
-    /// A detached mount that another process made.
+    /// A mount that was made elsewhere: a detached one of another process, or one that is in use.
     #[must_use]
     pub fn received(fd: OwnedFd, what: &str) -> Self {
         Self { fd, what: what.to_owned() }

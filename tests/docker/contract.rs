@@ -8,17 +8,18 @@ use crate::support::background::Background;
 use crate::support::devbox::Devbox;
 
 /// The JSON that a command prints.
-fn json(test: &Devbox, words: &[&str]) -> Value {
+pub fn json(test: &Devbox, words: &[&str]) -> Value {
     let output = test.args([&["docker"], words].concat()).any_stdout().run();
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{words:?}: {error}: {}", output.stdout))
 }
 
-fn text(test: &Devbox, words: &[&str]) -> String {
+/// What a command prints.
+pub fn text(test: &Devbox, words: &[&str]) -> String {
     test.args([&["docker"], words].concat()).any_stdout().run().stdout
 }
 
 /// Starts a container in the background; returns its id.
-fn start(test: &Devbox, options: &[&str], command: &[&str]) -> String {
+pub fn start(test: &Devbox, options: &[&str], command: &[&str]) -> String {
     let words = [&["docker", "run", "-d"], options, &[IMAGE], command].concat();
     test.args(words).any_stdout().any_stderr().run().stdout.trim().to_owned()
 }
@@ -75,11 +76,8 @@ fn a_container_lives_and_ends() {
     require!(Userns, Overlay, Program("busybox"));
     let test = with_image();
     let options = ["--name", "shop", "-l", "folder=/a b=c", "-e", "X=1 2", "-p", "127.0.0.1::80"];
-    let id = start(
-        &test,
-        &options,
-        &["sh", "-c", "trap 'exit 5' TERM; echo err >&2; echo out; tail -f /dev/null & wait"],
-    );
+    let id =
+        start(&test, &options, &["sh", "-c", "trap 'exit 5' TERM; echo err >&2; echo out; tail -f /dev/null & wait"]);
     let mut logs = test.command(["docker", "logs", "-f", "shop"]);
     logs.stderr(std::process::Stdio::null());
     let mut logs = Background::start(logs);

@@ -1,5 +1,5 @@
-//! `devbox docker` as its clients call it: the shapes of its answers ([`contract`]), and the real `@devcontainers/cli`
-//! ([`devcontainers`]).
+//! `devbox docker` as its clients call it: the shapes of its answers ([`contract`], [`verbs`]), and the real
+//! `@devcontainers/cli` ([`devcontainers`]).
 
 #[allow(dead_code, reason = "each test executable uses a part of it")]
 #[path = "../support/mod.rs"]
@@ -8,3 +8,4 @@ mod support;
 mod contract;
 mod devcontainers;
 mod image;
+mod verbs;

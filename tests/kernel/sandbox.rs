@@ -104,7 +104,8 @@ fn tracing_works() {
     let test = Devbox::host();
     let output = test.sh("strace -f -o /tmp/trace true && grep -c execve /tmp/trace").any_stdout().run();
     assert_eq!(output.stdout, "1\n");
-    let script = "tail -f /dev/null & gdb -nx -batch -p $! -ex 'info registers' 2>&1 | grep -c -E '^(rip|pc) '; kill $!";
+    let script =
+        "tail -f /dev/null & gdb -nx -batch -p $! -ex 'info registers' 2>&1 | grep -c -E '^(rip|pc) '; kill $!";
     test.sh(script).stdout("1\n").run();
 }
 

@@ -59,7 +59,7 @@ pub(super) fn ask(
     let mut answer = answer_file().map_err(io("make a file in memory"))?;
     let nothing = || null().map_err(|error| io("have no input")(error.into()));
     let output = answer.try_clone().map_err(io("duplicate a descriptor"))?;
-let streams = Some([nothing()?, output.into(), nothing()?]);
+    let streams = Some([nothing()?, output.into(), nothing()?]);
     let command = Box::new(command);
     let purpose = Purpose::Service { command, streams, patience: Some(PATIENCE), started: None };
     let ended = transient::run(paths, place, spec, &net, purpose, hold, progress)?;

@@ -39,6 +39,7 @@ pub(super) fn make_generated(
         ["/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/root"].into_iter().map(PathBuf::from).collect();
     mount_points.extend(profile.project.is_mounted.then(|| profile.project.path.clone()));
     mount_points.extend(profile.mounts.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()));
+    mount_points.extend(profile.root.tmpfs.iter().map(|tmpfs| tmpfs.target.clone()));
     mount_points.extend(profile.volumes.iter().map(|volume| volume.target.clone()));
     mount_points.extend(user.map(|user| Path::new("/home").join(user)));
     let (directories, placeholders) = given.below(&shares::home(profile));
@@ -97,6 +98,7 @@ pub(super) fn sandbox(
         upper,
         work,
         is_volatile: scratch.is_some(),
+        is_read_only: profile.root.read_only,
         staging: directory.runtime().join("root"),
         network: if net.own_namespace() { Network::Own } else { Network::Host },
         lifetime: if keep && scratch.is_none() { Lifetime::Keep } else { Lifetime::Session },

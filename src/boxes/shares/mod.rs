@@ -14,7 +14,7 @@ use self::host::{Host, Kind, Lack};
 use super::directory::BoxDir;
 use super::error::{BoxesResult, IoContext};
 use crate::paths::{self, Paths};
-use crate::profile::{Cache, Grant, LoadedProfile, Profile};
+use crate::profile::{Cache, Grant, LoadedProfile, Mount, Profile, Tmpfs};
 use crate::sandbox::bus::BusProxy;
 use crate::sandbox::spec::MountOp;
 use crate::userns::idmap::IdMode;
@@ -38,12 +38,18 @@ pub(super) fn own_profile(loaded: &LoadedProfile) -> impl Iterator<Item = MountO
 
 /// What the profile mounts.
 pub(super) fn mounts(profile: &Profile) -> impl Iterator<Item = MountOp> {
-    profile.mounts.iter().map(|mount| MountOp::Bind {
-        source: mount.source.clone(),
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-        optional: false,
-    })
+    let binds = profile.mounts.iter().map(|mount| {
+        let Mount { source, target, read_only } = mount.clone();
+        (mount.target.components().count(), MountOp::Bind { source, target, read_only, optional: false })
+    });
+    let memory = profile.root.tmpfs.iter().map(|tmpfs| {
+        let Tmpfs { target, mode, size_bytes } = tmpfs.clone();
+        (tmpfs.target.components().count(), MountOp::Tmpfs { target, mode, size_bytes })
+    });
+    let mut all: Vec<_> = binds.chain(memory).collect();
+    // Each may lie in another: what is further up comes first, or it would hide what is below it.
+    all.sort_by_key(|(depth, _)| *depth);
+    all.into_iter().map(|(_, operation)| operation)
 }
 
 /// The box's volumes.

@@ -13,7 +13,7 @@ use crate::image::layer::Method;
 #[derive(Debug, Subcommand)]
 pub enum Image {
     /// Build an image from a Containerfile
-    Build(Build),
+    Build(Box<Build>),
     /// Fetch an image from its registry, or what has changed of it
     Pull(Pull),
     /// Give an image to a registry
@@ -92,6 +92,9 @@ pub struct Build {
     /// How to show what is done
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub progress: BuildProgress,
+    /// Where the image's id is written: `--iidfile` of docker's command line
+    #[arg(skip)]
+    pub id_file: Option<PathBuf>,
 }
 
 /// When a build asks registries for images.

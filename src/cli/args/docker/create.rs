@@ -38,9 +38,12 @@ pub struct Run {
     /// The same in short: SOURCE:TARGET[:ro]
     #[arg(short, long, value_name = "MOUNT")]
     pub volume: Vec<String>,
-    /// An ordinary directory here
+    /// Memory that is mounted: TARGET[:size=SIZE,mode=MODE]
     #[arg(long, value_name = "TARGET")]
     pub tmpfs: Vec<String>,
+    /// Nothing can be written but to mounts, /tmp and /run
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
+    pub read_only: bool,
     /// A port that is reachable on the host's loopback: HOST:CONTAINER
     #[arg(short, long, value_name = "PORT")]
     pub publish: Vec<String>,
@@ -117,8 +120,6 @@ pub struct Run {
 pub struct Other {
     #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     init: Option<bool>,
-    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    read_only: Option<bool>,
     #[arg(short = 'P', long, hide = true)]
     publish_all: bool,
     #[arg(short, long, hide = true)]
@@ -205,7 +206,6 @@ impl Other {
     /// The names of those that were given and have no effect that anybody would miss without being told.
     pub fn meaningless(&self) -> Vec<&'static str> {
         let all = [
-            ("read-only", self.read_only == Some(true)),
             ("publish-all", self.publish_all),
             ("restart", self.restart.as_deref().is_some_and(|value| value != "no")),
             ("device", !self.device.is_empty()),

@@ -40,9 +40,6 @@ pub fn run(folder: &Path, args: Build) -> Outcome {
             );
         }
     }
-    if args.iidfile.is_some() {
-        return Err(unsupported("`--iidfile`").hint("the id is what is printed"));
-    }
     let progress = match args.progress.as_deref() {
         Some("plain" | "rawjson") => BuildProgress::Plain,
         Some("tty") => BuildProgress::Tty,
@@ -65,6 +62,7 @@ pub fn run(folder: &Path, args: Build) -> Outcome {
         no_cache: args.no_cache,
         platform: args.platform,
         check: false,
+        id_file: args.iidfile,
         progress,
     };
     own::build::run(folder, &build)

@@ -44,9 +44,8 @@ pub fn run(paths: &Paths, args: Exec) -> Outcome {
 /// Our streams, but that nothing is read.
 fn without_input() -> Result<[OwnedFd; 3], Error> {
     let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
-    let make = || -> std::io::Result<_> {
-        Ok([null()?, copy(std::io::stdout().as_fd())?, copy(std::io::stderr().as_fd())?])
-    };
+    let make =
+        || -> std::io::Result<_> { Ok([null()?, copy(std::io::stdout().as_fd())?, copy(std::io::stderr().as_fd())?]) };
     make().map_err(|error| Error::new(format!("cannot copy a standard stream: {error}")))
 }
 

@@ -84,6 +84,7 @@ fn request(folder: &Path, args: Run) -> Result<Request, Error> {
             mounts: args.mount,
             volumes: args.volume,
             tmpfs: args.tmpfs,
+            read_only: args.read_only,
             publish: args.publish,
             network: args.network,
             cap_add: args.cap_add,

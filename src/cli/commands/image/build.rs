@@ -44,7 +44,7 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
         build::profile::prepare(&paths, &loaded, inputs, &mut screen)?;
         let built = install::image(&paths, &loaded, &names, &mut screen, &ui::Terminal::default());
         drop(screen);
-        return built?.map_or(Ok(0), |manifest| show(&manifest, &names));
+        return built?.map_or(Ok(0), |manifest| show(folder, args, &manifest, &names));
     }
     let request = request(folder, args, driver.unwrap_or_default())?;
     if args.check {
@@ -53,10 +53,14 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
     let mut screen = Screen::new(display);
     let built = build::build(&paths, &settings, &request, &names, &mut screen);
     drop(screen);
-    show(&built?, &names)
+    show(folder, args, &built?, &names)
 }
 
-fn show(manifest: &Descriptor, names: &[Reference]) -> Outcome {
+fn show(folder: &Path, args: &Build, manifest: &Descriptor, names: &[Reference]) -> Outcome {
+    if let Some(file) = &args.id_file {
+        std::fs::write(folder.join(file), manifest.digest.to_string())
+            .map_err(|error| Error::new(format!("cannot write `{}`: {error}", sanitize(&file.to_string_lossy()))))?;
+    }
     for name in names {
         ui::say(&format!("{} is {}", name.familiar(), manifest.digest));
     }

@@ -1,0 +1,133 @@
+//! Verbs of docker's that development containers seldom need.
+
+use std::process::Stdio;
+
+use crate::contract::{json, start, text};
+use crate::image::{Docker, IMAGE, with_image};
+use crate::require;
+use crate::support::background::Background;
+use crate::support::programs::ended;
+
+/// Waits until the container `name` has written these lines since it was made.
+fn wait_for_lines(test: &Docker, name: &str, lines: &[&str]) {
+    let mut logs = test.command(["docker", "logs", "-f", name]);
+    logs.stderr(Stdio::null());
+    let mut logs = Background::start(logs);
+    lines.iter().for_each(|line| logs.expect(line));
+}
+
+#[test]
+fn containers_are_made_signalled_and_started_again() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let script = "trap 'exit 5' USR1; echo up; tail -f /dev/null & wait";
+    let id = text(&test, &["create", "--name", "shop", "-p", "127.0.0.1:8080:80", IMAGE, "sh", "-c", script]);
+    assert_eq!(id.trim_end().len(), 64);
+    assert_eq!(
+        text(&test, &["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"]),
+        id.replace('\n', " created\n")
+    );
+    test.args(["docker", "port", "shop"]).stdout("80/tcp -> 127.0.0.1:8080\n").run();
+    test.args(["docker", "kill", "shop"]).any_stderr().status(1).run();
+    test.args(["docker", "rm", "shop"]).stdout("shop\n").run();
+
+    start(&test, &["--name", "shop"], &["sh", "-c", script]);
+    wait_for_lines(&test, "shop", &["up"]);
+    let mut waiting = Background::start(test.command(["docker", "wait", "shop"]));
+    test.args(["docker", "kill", "-s", "USR1", "shop"]).stdout("shop\n").run();
+    waiting.expect("5");
+    assert!(waiting.wait().success());
+
+    // Also what does not run is started.
+    for lines in [&["up", "up"][..], &["up", "up", "up"]] {
+        test.args(["docker", "restart", "-t", "0", "shop"]).stdout("shop\n").run();
+        wait_for_lines(&test, "shop", lines);
+    }
+    let shown = text(&test, &["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]);
+    let pids = shown.strip_prefix("shop ").and_then(|pids| pids.trim_end().parse::<u32>().ok());
+    assert!(pids.is_some_and(|pids| pids > 0), "{shown:?}");
+    test.args(["docker", "kill", "shop"]).stdout("shop\n").run();
+    let state = &json(&test, &["inspect", "shop"])[0]["State"];
+    assert_eq!((&state["Status"], &state["ExitCode"]), (&"exited".into(), &137.into()));
+    test.args(["docker", "wait", "shop"]).stdout("137\n").run();
+    assert_eq!(text(&test, &["stats", "--no-stream", "--format", "{{.Name}}"]), "");
+}
+
+#[test]
+fn commands_run_in_the_background() {
+    require!(Subuid, Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    start(&test, &["--name", "shop"], &[]);
+    test.args(["docker", "exec", "shop", "mkfifo", "/tmp/gate"]).run();
+    test.args(["docker", "exec", "-d", "-w", "/bin", "shop", "sh", "-c", "pwd >/tmp/gate"]).run();
+    test.args(["docker", "exec", "shop", "cat", "/tmp/gate"]).stdout("/bin\n").run();
+    test.args(["docker", "exec", "-d", "shop", "no-such-program"]).any_stderr().status(127).run();
+}
+
+#[test]
+fn a_root_may_be_read_only_and_memory_mounted() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let script = "touch /home/x 2>/dev/null || echo closed; touch /tmp/x /run/x /memory/x /data/x && echo open
+        stat -c %a /memory; grep -c ' /memory tmpfs ' /proc/mounts";
+    let options = ["--read-only", "--tmpfs", "/memory:size=1m,mode=700", "--tmpfs", "/run", "-v", "data:/data"];
+    let words = [&["docker", "run", "--rm"][..], &options, &[IMAGE, "sh", "-c", script]].concat();
+    test.args(words).stdout("closed\nopen\n700\n1\n").run();
+    test.args([
+        "docker",
+        "run",
+        "--rm",
+        "--mount",
+        "type=tmpfs,target=/home/m",
+        IMAGE,
+        "touch",
+        "/home/m/x",
+        "/home/x",
+    ])
+    .run();
+    let refused = test.args(["docker", "run", "--rm", "--tmpfs", "/t:uid=5", IMAGE]).any_stderr().status(125).run();
+    assert!(refused.stderr.contains("`uid` of a `tmpfs` is not supported"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_build_writes_the_id() {
+    require!(Subuid, Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let (file, context) = (test.path("id"), test.path("image"));
+    let build = test.args(["docker", "build", "-q", "-t", "again:1", "--iidfile"]).arg(&file).arg(context);
+    build.any_stdout().any_stderr().run();
+    let written = std::fs::read_to_string(file).expect("a file");
+    assert_eq!(text(&test, &["inspect", "-f", "{{.Id}}", "again:1"]), format!("{written}\n"));
+}
+
+/// Opens a file of a container, adds a line and saves it. What the method says is what TRAMP has of its own since Emacs 29.
+const EDIT: &str = r#"
+(require 'tramp)
+(add-to-list 'tramp-methods
+  '("docker" (tramp-login-program "docker") (tramp-login-args (("exec" "-it") ("-u" "%u") ("%h") ("/bin/sh")))
+    (tramp-remote-shell "/bin/sh") (tramp-remote-shell-args ("-i" "-c"))))
+(setq vc-handled-backends nil)
+(find-file "/docker:dev@shop:/home/dev/note")
+(princ (buffer-string))
+(goto-char (point-max))
+(insert "of-emacs\n")
+(save-buffer)
+"#;
+
+#[test]
+fn emacs_edits_a_file_of_a_container() {
+    require!(Subuid, Userns, Overlay, Program("busybox"), Program("emacs"));
+    let test = with_image();
+    start(&test, &["--name", "shop"], &[]);
+    let note = |script: &str| text(&test, &["exec", "-u", "dev", "-w", "/home/dev", "shop", "sh", "-c", script]);
+    note("echo of-the-box >note");
+    std::fs::write(test.path("edit.el"), EDIT).expect("a file");
+    std::fs::create_dir(test.path("bin")).expect("a directory");
+    std::os::unix::fs::symlink(test.path("devbox"), test.path("bin/docker")).expect("a link");
+    let mut emacs = test.program("emacs");
+    emacs.env("PATH", format!("{}:/usr/bin:/bin", test.path("bin").display()));
+    emacs.args(["--batch", "-q", "-l"]).arg(test.path("edit.el"));
+    let (status, out, errors) = ended(emacs, b"");
+    assert_eq!((status, out.as_str()), (0, "of-the-box\n"), "{errors}");
+    assert_eq!(note("cat note"), "of-the-box\nof-emacs\n");
+}
