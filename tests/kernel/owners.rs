@@ -214,7 +214,7 @@ fn programs_that_look_at_owners_and_ids_work() {
     let postgres = "set -e; cd /; tools=$(dirname /usr/lib/postgresql/*/bin/initdb); data=/var/lib/postgresql/test
         chown postgres:postgres /var/lib/postgresql
         su postgres -c \"$tools/initdb -D $data -A peer --no-sync --locale=C\" > /dev/null
-        su postgres -c \"$tools/pg_ctl -D $data -o '-k $data -c listen_addresses= -c fsync=off' -w -l $data/log start\" > /dev/null
+        su postgres -c \"$tools/pg_ctl -D $data -o '-k $data -c listen_addresses= -c fsync=off' -w -t 300 -l $data/log start\" > /dev/null
         su postgres -c \"psql -h $data -Atc 'select current_user'\"
         psql -h $data -U postgres -Atc 'select 1' || stat -c %U $data/base
         su postgres -c \"$tools/pg_ctl -D $data -m fast -w stop\" > /dev/null";

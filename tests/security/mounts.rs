@@ -34,6 +34,31 @@ fn looking_for_the_hosts_files() {
 }
 
 #[test]
+fn asking_who_remembers_owners_for_the_hosts_files() {
+    require!(Userns, Overlay, NoSubuid, Program("python3"));
+    for emulated in [false, true] {
+        let test = Devbox::host();
+        let profile = format!("base = \"host\"\n[network]\nmode = \"none\"\n[security]\nemulate_ids = {emulated}\n");
+        test.profile(&profile);
+        // It looks from the host's /proc, where there is a way up.
+        let home = test.home();
+        let script = format!(
+            "import os
+for way in ['', '/proc/self/../..', '/proc/thread-self/../..', '/proc/self/fd/../../..', '/proc/self/task/../../..',
+    '/proc/self/cwd' + '/..' * 9, '/proc/self/root/../..']:
+    for call in [lambda path: os.chown(path, 5, 5), os.stat]:
+        try: call(way + '{0}'); print('found by', way)
+        except FileNotFoundError: pass
+print('end')",
+            home.display(),
+        );
+        test.args(["run", "--", "python3", "-c", &script]).stdout("end\n").any_stderr().run();
+        let known = rustix::fs::getxattr(&home, "user.containers.override_stat", &mut [0_u8; 64][..]);
+        assert!(known.is_err(), "the host's files are left alone");
+    }
+}
+
+#[test]
 fn unmounting_and_remounting_masked_paths() {
     require!(Userns, Overlay);
     let script = "umount -l /proc/kcore; umount /proc/sys; mount -o remount,rw /proc/sys; mount -o bind,remount,rw /sys

@@ -173,7 +173,9 @@ impl Place {
             return if self.empty { Ok(Way { path, follow: true }) } else { Err(Errno::NOENT) };
         }
         for itself in ["/proc/self/", "/proc/thread-self/"] {
-            if let Some(beneath) = text.strip_prefix(itself.as_bytes()) {
+            // Going up from there would lead into the host's `/proc`, and out of it.
+            let beneath = text.strip_prefix(itself.as_bytes()).filter(|beneath| !goes_up(beneath));
+            if let Some(beneath) = beneath {
                 return Ok(Way { path: own.join(relative(beneath)), follow: self.follow });
             }
         }
@@ -183,6 +185,10 @@ impl Place {
         };
         Ok(Way { path, follow: self.follow })
     }
+}
+
+fn goes_up(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|part| part == b"..")
 }
 
 /// What is behind the slashes at the beginning of `path`. A slash at the end means something: it stays.
@@ -278,6 +284,9 @@ mod tests {
             (at, "a", Ok(("12/fd/5/a", false))),
             (here, "/proc/self/fd/3", Ok(("12/fd/3", true))),
             (here, "/proc/self//root", Ok(("12/root", true))),
+            (here, "/proc/self/../../etc/shadow", Ok(("12/root/proc/self/../../etc/shadow", true))),
+            (at, "/proc/thread-self/fd/..", Ok(("12/root/proc/thread-self/fd/..", false))),
+            (here, "/proc/self/..a", Ok(("12/..a", true))),
             (here, "/proc/selfish", Ok(("12/root/proc/selfish", true))),
             (here, "", Err(Errno::NOENT)),
             (Place { empty: true, ..at }, "", Ok(("12/fd/5", true))),
