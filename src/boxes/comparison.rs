@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::capture::question::Ground;
 use super::capture::rpm;
 use super::diff::{Diff, DiffSpec, Sides};
 use super::session::SessionError;
@@ -35,6 +36,11 @@ impl Comparison {
         own.extend(directory.frozen_layers(&record));
         let packages = packages_layer::find(paths, &loaded, &record.id_map, &base)?;
         Ok(Self { record, loaded, base, own, generated: generated::tree(&directory.generated()), packages })
+    }
+
+    /// Where programs of the box can be asked.
+    pub(super) fn ground(&self) -> Ground<'_> {
+        Ground { map: &self.record.id_map, base: &self.base, named: &self.loaded.profile.base }
     }
 
     /// What the box itself wrote, against everything below.

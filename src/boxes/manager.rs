@@ -15,8 +15,10 @@ pub struct Manager {
     pub install: &'static str,
     /// Removes what is installed.
     pub remove: &'static str,
-    /// Whether it understands `name=version`.
-    pub takes_versions: bool,
+    /// What it understands between a name and a version; `None`: it installs what there is.
+    pub before_version: Option<char>,
+    /// Whether its packages are those of rpm.
+    pub is_rpm: bool,
 }
 
 /// Variables of the install scripts: `DEVBOX_VERSIONS` holds a `name=version` a line, for what comes along with the packages
@@ -44,35 +46,40 @@ install() { apt-get install -y -q --no-install-recommends $options $missing; }
 [ -z \"$DEVBOX_NEWEST\" ] && install || { apt-get update -q && install; } || exit 1
 apt-get clean",
         remove: "DEBIAN_FRONTEND=noninteractive apt-get remove -y -q \"$@\"",
-        takes_versions: true,
+        before_version: Some('='),
+        is_rpm: false,
     },
     Manager {
         name: "dnf",
         programs: &["/usr/bin/dnf"],
         install: "dnf install -y --setopt=install_weak_deps=False \"$@\" && dnf clean packages",
         remove: "dnf remove -y \"$@\"",
-        takes_versions: false,
+        before_version: Some('-'),
+        is_rpm: true,
     },
     Manager {
         name: "apk",
         programs: &["/sbin/apk", "/usr/bin/apk"],
         install: "apk add --no-cache \"$@\"",
         remove: "apk del \"$@\"",
-        takes_versions: true,
+        before_version: Some('='),
+        is_rpm: false,
     },
     Manager {
         name: "pacman",
         programs: &["/usr/bin/pacman"],
         install: "pacman -Sy --noconfirm --needed \"$@\" && rm -f /var/cache/pacman/pkg/*",
         remove: "pacman -R --noconfirm \"$@\"",
-        takes_versions: false,
+        before_version: None,
+        is_rpm: false,
     },
     Manager {
         name: "zypper",
         programs: &["/usr/bin/zypper"],
         install: "zypper --non-interactive install --no-recommends \"$@\" && zypper clean",
         remove: "zypper --non-interactive remove \"$@\"",
-        takes_versions: false,
+        before_version: Some('='),
+        is_rpm: true,
     },
 ];
 

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::capture::question::Ground;
+use super::capture::rpm;
 use super::diff::{DiffSpec, Walker};
 use super::environment::variables_of_a_build;
 use super::error::BoxesError;
@@ -181,7 +183,11 @@ pub fn make(
     std::fs::remove_dir(build.tree()).map_err(super::session::io("replace the layer's tree"))?;
     std::fs::rename(scratch.path().join("upper/fs"), build.tree())
         .map_err(super::session::io("replace the layer's tree"))?;
-    let versions = installed(&build.tree(), base, map)?;
+    let mut versions = installed(&build.tree(), base, map)?;
+    if manager.is_rpm {
+        let ground = Ground { map, base, named: &profile.base };
+        versions.extend(rpm::changes(paths, ground, &build.tree(), progress)?);
+    }
     let locked = locked_versions(&versions, &profile.packages, &profile.base);
     if freshness == Freshness::Any && lock::is_current(loaded) && locked != profile.versions {
         let differences = lock::differences_of_versions(&profile.versions, &locked);
@@ -278,8 +284,8 @@ fn install(
 
 /// The entry with the version that was locked. An entry that says by itself which version it wants has the last word.
 fn argument(entry: &str, versions: &Packages, manager: &Manager) -> String {
-    match versions.get(entry) {
-        Some(version) if manager.takes_versions => format!("{entry}={version}"),
+    match (versions.get(entry), manager.before_version) {
+        (Some(version), Some(before)) => format!("{entry}{before}{version}"),
         _ => entry.to_owned(),
     }
 }

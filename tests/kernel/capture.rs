@@ -67,9 +67,9 @@ fn what_was_installed_by_hand_is_written() {
 }
 
 /// Makes two packages below `r` in the current folder, of which one needs the other.
-const PACKAGES: &str = r#"set -e
+pub const PACKAGES: &str = r#"set -e
 make() {
-    printf 'Name: %s\nVersion: 1\nRelease: 2\nSummary: s\nLicense: MIT\nBuildArch: noarch\n%s\n%%description\nd\n%%install
+    printf 'Name: %s\nVersion: '"${3:-1}"'\nRelease: 2\nSummary: s\nLicense: MIT\nBuildArch: noarch\n%s\n%%description\nd\n%%install
 mkdir -p %%{buildroot}/opt\necho x >%%{buildroot}/opt/%s\n%%files\n/opt/%s\n' "$1" "$2" "$1" "$1" >"$1.spec"
     rpmbuild -bb --quiet --define "_topdir $PWD/r" "$1.spec"
 }
@@ -78,7 +78,7 @@ make boxtool 'Requires: libbox.so'
 "#;
 
 /// Debian's rpm has its database elsewhere by default.
-const MACROS: &str = "%_dbpath /var/lib/rpm";
+pub const MACROS: &str = "%_dbpath /var/lib/rpm";
 
 #[test]
 fn what_rpm_installed_is_written() {

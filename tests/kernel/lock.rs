@@ -1,7 +1,9 @@
 //! The lock file: written, obeyed, and held to.
 
 use std::fs;
+use std::process::Command;
 
+use crate::capture::{self, MACROS};
 use crate::require;
 use crate::support::devbox::Devbox;
 
@@ -115,4 +117,53 @@ fn an_archive_is_locked_by_its_content() {
 fn which(program: &str) -> String {
     let found = ["/usr/bin", "/bin"].map(|directory| format!("{directory}/{program}"));
     found.into_iter().find(|path| std::path::Path::new(path).exists()).expect("required above")
+}
+
+/// Makes the base `root` in the current folder: dnf, and a repository with two versions of a package that needs another.
+const RPM_BASE: &str = r#"
+make boxtool 'Requires: libbox.so' 2
+MORE='dnf rpm' sh "$MAKE"
+mkdir root
+tar -xf debian.tar -C root --no-same-owner
+mkdir -p root/etc/yum.repos.d root/etc/rpm root/var/lib/rpm
+cp -R r/RPMS/noarch root/srv/packages
+createrepo_c --quiet root/srv/packages
+printf '[local]\nname=local\nbaseurl=file:///srv/packages\ngpgcheck=0\n' >root/etc/yum.repos.d/local.repo
+rm debian.tar
+"#;
+
+#[test]
+fn versions_of_rpm_packages_are_locked() {
+    require!(Subuid, Userns, Overlay, Program("dnf"), Program("createrepo_c"), Program("rpmbuild"));
+    let test = Devbox::new();
+    let devbox = |arguments: &[&str]| test.args(arguments);
+    let made = Command::new("sh")
+        .args([
+            "-euc",
+            &format!("{}echo '{MACROS}' >macros\n{RPM_BASE}mv macros root/etc/rpm/macros", capture::PACKAGES),
+        ])
+        .env("MAKE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/projects/debian/make.sh"))
+        .current_dir(test.project())
+        .output()
+        .expect("sh");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    test.profile("rootfs = \"./root\"\npackages = [\"boxtool\"]\n[network]\nmode = \"none\"\n");
+
+    devbox(&["lock"]).any_stdout().any_stderr().run();
+    let lock = read(&test, "devbox.lock.toml");
+    assert!(lock.ends_with("\n[versions]\n\"boxlib\" = \"1-2\"\n\"boxtool\" = \"2-2\"\n"), "{lock}");
+    devbox(&["run", "--locked", "--", "rpm", "-q", "boxtool"]).stdout("boxtool-2-2.noarch\n").any_stderr().run();
+    devbox(&["stop"]).run();
+    // Not the newest, because it is not what was locked.
+    let write =
+        |text: &str| fs::write(test.project().join("devbox.lock.toml"), text).expect("write a file of the project");
+    write(&lock.replace("\"2-2\"", "\"1-2\""));
+    devbox(&["run", "--locked", "--", "rpm", "-q", "boxtool"]).stdout("boxtool-1-2.noarch\n").any_stderr().run();
+    devbox(&["stop"]).run();
+    // Nor what is not there, or comes along in another version.
+    for (from, to, expected) in [("\"2-2\"", "\"3-2\"", "No match for argument: boxtool-3-2"), ("\"1-2\"", "\"0-2\"", "boxlib")] {
+        write(&lock.replace(from, to));
+        let error = devbox(&["run", "--locked", "--", "true"]).status(125).any_stderr().run().stderr;
+        assert!(error.contains(expected), "{error}");
+    }
 }

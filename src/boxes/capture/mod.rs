@@ -13,7 +13,7 @@ pub mod change;
 pub mod explicit;
 pub mod freeze;
 pub mod owners;
-mod question;
+pub(super) mod question;
 pub mod rpm;
 
 pub use apply::{Act, Applied};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use crate::boxes::comparison::Comparison;
+use crate::base::{BaseSpec, RootLayers};
 use crate::boxes::environment::variables_of_a_build;
 use crate::boxes::pool;
 use crate::boxes::session::{SessionError, hold, io};
@@ -21,6 +21,7 @@ use crate::sandbox::channel::{Bytes, Command};
 use crate::sandbox::net::{self, plan::Mode as NetMode, plan::plan as plan_network};
 use crate::sandbox::plan::{Wanted, plan};
 use crate::sys::fs::null;
+use crate::userns::idmap::IdMap;
 
 /// Longest answer that is taken, in bytes. A program that says more is told by a broken pipe.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
@@ -28,16 +29,27 @@ const MAX_ANSWER_BYTES: u64 = 32 << 20;
 /// How long a program may take: `rpm` needs seconds for the files of thousands of packages, on a slow disk a minute.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What `arguments` prints in a sandbox of `layers` on the base of `comparison`; `None` unless it succeeds. The answer is
+/// What a sandbox stands on.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::boxes) struct Ground<'a> {
+    /// Who is who.
+    pub map: &'a IdMap,
+    /// The base.
+    pub base: &'a RootLayers,
+    /// As the profile says it.
+    pub named: &'a BaseSpec,
+}
+
+/// What `arguments` prints in a sandbox of `layers` on `ground`; `None` unless it succeeds. The answer is
 /// the box's word, and any text. The caller must be single-threaded.
 pub(super) fn ask(
     paths: &Paths,
-    comparison: &Comparison,
+    ground: Ground<'_>,
     layers: &[PathBuf],
     arguments: &[&str],
     progress: &dyn Progress,
 ) -> Result<Option<String>, SessionError> {
-    let map = comparison.record.id_map.for_installing();
+    let map = ground.map.for_installing();
     let store = Store::open(&paths.store())?;
     // What the sandbox stands on must stay meanwhile.
     let _using = store.lock_shared()?;
@@ -50,12 +62,12 @@ pub(super) fn ask(
     let spec = |runtime: &Path| {
         plan(Wanted {
             layers: layers.to_vec(),
-            ..Wanted::without_project("question", &map, &comparison.base, place, runtime)
+            ..Wanted::without_project("question", &map, ground.base, place, runtime)
         })
     };
     let words = arguments.iter().map(Bytes::from).collect();
     let command = Command::new(words, variables_of_a_build(&[], false, &|_| None), &arguments.join(" "));
-    let hold = hold(&comparison.loaded.profile.base, &comparison.base)?;
+    let hold = hold(ground.named, ground.base)?;
     let mut answer = answer_file().map_err(io("make a file in memory"))?;
     let nothing = || null().map_err(|error| io("have no input")(error.into()));
     let output = answer.try_clone().map_err(io("duplicate a descriptor"))?;

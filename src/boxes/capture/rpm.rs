@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::explicit::Names;
-use super::question::ask;
+use super::question::{Ground, ask};
 use crate::base::RootLayers;
 use crate::boxes::comparison::Comparison;
 use crate::boxes::packages::{self, Packages};
@@ -21,6 +21,8 @@ use crate::sandbox::etc::{Base, resolve};
 const PROGRAM: &str = "/usr/bin/rpm";
 /// A line for each package, and behind it one for each thing that it provides, requires and owns.
 const FORMAT: &str = "n%{NAME}\\nv%{EVR}\\n[p%{PROVIDENAME}\\n][r%{REQUIRENAME}\\n][f%{FILENAMES}\\n]";
+/// The first two of these lines.
+const VERSIONS: &str = "n%{NAME}\\nv%{EVR}\\n";
 /// The keys that signatures are checked with are kept as packages.
 const KEYS: &str = "gpg-pubkey";
 
@@ -59,17 +61,42 @@ pub(in crate::boxes) fn read(
     }
     let below: Vec<PathBuf> = [comparison.generated.clone()].into_iter().chain(comparison.packages.clone()).collect();
     let above = [comparison.own.clone(), below.clone()].concat();
-    let packages_of = |layers: &[PathBuf]| {
-        let view = View::new(layers, &comparison.base);
-        if resolve(&view, Path::new(PROGRAM)).is_none_or(|path| !view.exists(&path)) {
-            return Ok(None);
-        }
-        let answer = ask(paths, comparison, layers, &[PROGRAM, "-qa", "--qf", FORMAT], progress)?;
-        Ok::<_, SessionError>(answer.map(|untrusted| parse(&untrusted)))
-    };
+    let packages_of = |layers: &[PathBuf]| query(paths, comparison.ground(), layers, FORMAT, progress);
     let Some(now) = packages_of(&above)? else { return Ok(None) };
     // A base without the program has no packages of it.
     Ok(Some(Both { before: packages_of(&below)?.unwrap_or_default(), now }))
+}
+
+/// What the package manager changed that wrote the layer `tree` on `ground`: packages that are new, or have another version.
+pub(in crate::boxes) fn changes(
+    paths: &Paths,
+    ground: Ground<'_>,
+    tree: &Path,
+    progress: &dyn Progress,
+) -> Result<Packages, SessionError> {
+    let packages_of = |layers: &[PathBuf]| {
+        Ok::<_, SessionError>(query(paths, ground, layers, VERSIONS, progress)?.unwrap_or_default())
+    };
+    let before = versions(&packages_of(&[])?);
+    let mut now = versions(&packages_of(&[tree.to_owned()])?);
+    now.retain(|name, version| before.get(name) != Some(version));
+    Ok(now)
+}
+
+/// The packages of a sandbox of `layers` on `ground`. `None`: it has no `rpm`, or that does not answer.
+fn query(
+    paths: &Paths,
+    ground: Ground<'_>,
+    layers: &[PathBuf],
+    format: &str,
+    progress: &dyn Progress,
+) -> Result<Option<Rpm>, SessionError> {
+    let view = View::new(layers, ground.base);
+    if resolve(&view, Path::new(PROGRAM)).is_none_or(|path| !view.exists(&path)) {
+        return Ok(None);
+    }
+    let answer = ask(paths, ground, layers, &[PROGRAM, "-qa", "--qf", format], progress)?;
+    Ok(answer.map(|untrusted| parse(&untrusted)))
 }
 
 /// Reads what [`FORMAT`] makes. Of a package that is installed several times the last counts.
