@@ -4,6 +4,7 @@
 #![no_main]
 
 use std::io::{self, Cursor, Read, Write};
+use std::panic::{catch_unwind, take_hook};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -47,7 +48,7 @@ impl Write for Talk {
 /// A thread that serves clients, and the directory that is everything to it.
 struct Server {
     clients: SyncSender<Vec<u8>>,
-    served: std::sync::Mutex<Receiver<()>>,
+    served: std::sync::Mutex<Receiver<bool>>,
     root: tempfile::TempDir,
 }
 
@@ -64,11 +65,13 @@ fn server() -> Server {
         nix::unistd::chdir("/").expect("a directory of its own");
         assert!(!Path::new("/proc").exists(), "everything can be seen from here");
         for said in next {
-            let mut talk = Talk { said: Cursor::new(said), heard: Vec::new() };
-            // That it is no client of sftp is an answer, too.
-            drop(sftp::serve(&mut talk));
-            assert!(talk.heard.is_empty(), "half an answer");
-            done.send(()).expect("somebody waits");
+            let served = catch_unwind(|| {
+                let mut talk = Talk { said: Cursor::new(said), heard: Vec::new() };
+                // That it is no client of sftp is an answer, too.
+                drop(sftp::serve(&mut talk));
+                assert!(talk.heard.is_empty(), "half an answer");
+            });
+            done.send(served.is_ok()).expect("somebody waits");
         }
     });
     Server { clients, served: served.into(), root }
@@ -76,6 +79,8 @@ fn server() -> Server {
 
 fuzz_target!(
     init: {
+        // A panic of the server ends it, and then us: it sees no directory where what it was sent could be written down.
+        drop(take_hook());
         // Who is not root may change its root directory in a namespace of its own, which takes a process without threads.
         if !nix::unistd::geteuid().is_root() {
             unshare(CloneFlags::CLONE_NEWUSER).expect("a user namespace");
@@ -84,7 +89,7 @@ fuzz_target!(
     |bytes: &[u8]| {
         let server = SERVER.get_or_init(server);
         server.clients.send(bytes.to_vec()).expect("a server");
-        server.served.lock().expect("one at a time").recv().expect("an end");
+        assert!(server.served.lock().expect("one at a time").recv().expect("an end"), "the server panicked");
         for entry in std::fs::read_dir(server.root.path()).expect("a directory") {
             let path = entry.expect("an entry").path();
             let removed = if path.is_dir() && !path.is_symlink() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };

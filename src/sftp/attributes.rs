@@ -88,8 +88,8 @@ impl Attributes {
         if let Some(times) = self.times {
             rustix::fs::utimensat(CWD, path, &timestamps(times), links)?;
         }
-        if let Some((user, group)) = self.owner {
-            rustix::fs::chownat(CWD, path, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)), links)?;
+        if let Some((user, group)) = self.owners() {
+            rustix::fs::chownat(CWD, path, user, group, links)?;
         }
         Ok(())
     }
@@ -105,10 +105,16 @@ impl Attributes {
         if let Some(times) = self.times {
             rustix::fs::futimens(file, &timestamps(times))?;
         }
-        if let Some((user, group)) = self.owner {
-            rustix::fs::fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
+        if let Some((user, group)) = self.owners() {
+            rustix::fs::fchown(file, user, group)?;
         }
         Ok(())
+    }
+
+    /// The owners to give; the number that nobody has is the kernel's word for one that stays.
+    fn owners(self) -> Option<(Option<Uid>, Option<Gid>)> {
+        let given = |number: u32| (number != u32::MAX).then_some(number);
+        self.owner.map(|(user, group)| (given(user).map(Uid::from_raw), given(group).map(Gid::from_raw)))
     }
 }
 

@@ -93,6 +93,16 @@ fn a_directory_is_listed_to_its_end() {
 }
 
 #[test]
+fn an_owner_that_is_nobody_stays() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("file");
+    let change = |packet: Writer| packet.u32(2).u32(u32::MAX).u32(u32::MAX);
+    let open = request(kind::OPEN).string(name(&path)).u32(2 | 8).u32(0);
+    assert_eq!(status(vec![open, change(request(kind::FSETSTAT).string([0; 4]))]), 0);
+    assert_eq!(status(vec![change(request(kind::SETSTAT).string(name(&path)))]), 0);
+}
+
+#[test]
 fn failures_have_numbers() {
     let gone = || Writer::default().string("/nonexistent/file").into_bytes();
     for (packet, expected) in [
