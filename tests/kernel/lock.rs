@@ -161,7 +161,9 @@ fn versions_of_rpm_packages_are_locked() {
     devbox(&["run", "--locked", "--", "rpm", "-q", "boxtool"]).stdout("boxtool-1-2.noarch\n").any_stderr().run();
     devbox(&["stop"]).run();
     // Nor what is not there, or comes along in another version.
-    for (from, to, expected) in [("\"2-2\"", "\"3-2\"", "No match for argument: boxtool-3-2"), ("\"1-2\"", "\"0-2\"", "boxlib")] {
+    for (from, to, expected) in
+        [("\"2-2\"", "\"3-2\"", "No match for argument: boxtool-3-2"), ("\"1-2\"", "\"0-2\"", "boxlib")]
+    {
         write(&lock.replace(from, to));
         let error = devbox(&["run", "--locked", "--", "true"]).status(125).any_stderr().run().stderr;
         assert!(error.contains(expected), "{error}");
