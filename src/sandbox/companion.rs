@@ -6,6 +6,7 @@
 //!            --fork--> window       user, mount      lets the user see the files              window
 //!            --fork--> agent        user, network    ports, names, egress                    net/agent
 //!                        --fork--> dialer            connects in the box                     net/agent/dialer
+//!            --fork--> owners       user               finds the process of a connection       net/host/owners
 //!            --fork--> relay        none             the way to the host's session bus       bus/relay
 //! ```
 //!

@@ -7,7 +7,7 @@ use crate::require;
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
 use crate::support::files::wait_for_change;
-use crate::support::fixture;
+use crate::support::{Identity, fixture, identity};
 
 /// A host of its own for one test: see `tests/fixtures/egress/lab.sh`.
 struct Lab {
@@ -148,6 +148,34 @@ fn the_process_of_a_connection_is_named() {
     let pid: u64 = pid.parse().expect("a number");
     let named = lines.iter().find(|line| line["process"]["pid"] == pid).expect("a process");
     assert_eq!((&named["traffic"]["port"], &named["traffic"]["name"]), (&80.into(), &"allowed.test".into()));
+}
+
+/// Also those of a user of the box whose descriptors the supervisor may not see, where it has a range of ids.
+#[test]
+fn the_process_of_a_refused_connection_is_named() {
+    require!(Userns, Overlay, Pasta, Program("/usr/sbin/nft"), Program("python3"), Program("setpriv"));
+    Devbox::host();
+    let test = with_list("egress = []");
+    let client = "import os, socket\n\
+        open('/proc/self/comm', 'w').write('\\x1b[31mhostile')\n\
+        for family, address in (socket.AF_INET, '203.0.113.9'), (socket.AF_INET6, '2001:db8:3::9'):\n\
+        \x20   with socket.socket(family) as sock:\n\
+        \x20       try: sock.connect((address, 80))\n\
+        \x20       except OSError as error: print(error.strerror)\n\
+        print('pid', os.getpid())\n";
+    test.file("client.py", client);
+    let users: &[&str] = if identity() == Identity::Plain { &["0"] } else { &["0", "1000"] };
+    let mut expected = String::new();
+    for user in users {
+        let command = format!("exec setpriv --reuid {user} python3 -c \"$(cat client.py)\"");
+        let output = test.sh(&command).any_stdout().run().stdout;
+        let pid = output.strip_prefix("Connection refused\nConnection refused\npid ");
+        let pid = pid.unwrap_or_else(|| panic!("{output}")).trim();
+        for address in ["203.0.113.9", "[2001:db8:3::9]"] {
+            expected += &format!("denied   tcp  {address}:80  by \\u{{1b}}[31mhostile ({pid})\n");
+        }
+    }
+    assert_eq!(log(&test), expected);
 }
 
 #[test]
@@ -353,6 +381,25 @@ fn a_flood_of_refusals_is_counted_and_not_written() {
         }
     }
     assert!(written < 2000, "{written} lines, and {more} more");
+}
+
+/// More of them than wait for their process to be found.
+#[test]
+fn many_connections_are_refused_at_once() {
+    require!(Userns, Overlay, Pasta, Program("/usr/sbin/nft"), Program("python3"));
+    Devbox::host();
+    let test = with_list("egress = []");
+    // Who is not answered tries again after a second, and after two: two minutes in all.
+    let client = "import socket\n\
+        refused = 0\n\
+        for number in range(2000):\n\
+        \x20   with socket.socket(socket.AF_INET) as sock:\n\
+        \x20       try: sock.connect(('203.0.113.9', 1 + number))\n\
+        \x20       except ConnectionRefusedError: refused += 1\n\
+        print(refused)\n";
+    test.file("client.py", client);
+    test.sh("python3 client.py").stdout("2000\n").run();
+    assert!(log(&test).contains("denied   tcp  203.0.113.9:1"));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //!   neighbour discovery of IPv6 ──────────────────────────── pass
 //!   rule 0: address in the network, or in the sets n0v4, n0v6 ─ log "a", pass
 //!   rule 1: ...
+//!   connections, so many in a second ─ held: the agent refuses them
 //!   everything else ─ log "d", TCP reset or ICMP "prohibited"
 //! ```
 //!
@@ -26,6 +27,10 @@ pub const LOG_GROUP: u16 = 1;
 pub const ALLOWED: &str = "a";
 /// What is told of a packet that does not.
 pub const DENIED: &str = "d";
+/// The group that connections are told to that the agent refuses.
+pub const HELD_GROUP: u16 = 2;
+/// So many connections of each family are left to the agent in a second.
+pub const HELD: u32 = 50;
 /// So many addresses of one rule are valid at a time.
 pub const SET_SIZE: usize = 4096;
 
@@ -78,14 +83,20 @@ pub fn ruleset(egress: &Egress) -> String {
     // Who is in which multicast group, of interest to the cable alone.
     add("ip6 daddr ff02::/16 drop\nip daddr 224.0.0.0/24 drop");
     match egress {
-        Egress::Learn => add(&format!("{} accept", log(ALLOWED))),
+        Egress::Learn => add(&format!("{} accept", log(LOG_GROUP, ALLOWED))),
         Egress::Only(rules) => {
+            let allow = format!("{} accept", log(LOG_GROUP, ALLOWED));
             for (index, rule) in rules.iter().enumerate() {
                 for address in addresses(index, &rule.target) {
-                    add(&format!("{address} {} dport {{ {} }} {} accept", rule.protocol, ports(rule), log(ALLOWED)));
+                    add(&format!("{address} {} dport {{ {} }} {allow}", rule.protocol, ports(rule)));
                 }
             }
-            add(&log(DENIED));
+            // Who answers knows no link, and reads no headers that may stand before that of TCP.
+            for packet in ["ip hdrlength 5", "ip6 nexthdr tcp ip6 saddr != fe80::/10"] {
+                let first = format!("{packet} tcp flags & (fin | syn | rst | ack) == syn");
+                add(&format!("{first} limit rate {HELD}/second burst {HELD} packets {} drop", log(HELD_GROUP, DENIED)));
+            }
+            add(&log(LOG_GROUP, DENIED));
             add("meta l4proto tcp reject with tcp reset\nreject with icmpx admin-prohibited");
         }
     }
@@ -93,8 +104,8 @@ pub fn ruleset(egress: &Egress) -> String {
     text
 }
 
-fn log(prefix: &str) -> String {
-    format!("log group {LOG_GROUP} prefix \"{prefix}\" snaplen 64")
+fn log(group: u16, prefix: &str) -> String {
+    format!("log group {group} prefix \"{prefix}\" snaplen 64")
 }
 
 fn addresses(index: usize, target: &Target) -> Vec<String> {

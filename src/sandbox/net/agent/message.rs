@@ -47,6 +47,8 @@ pub enum Order {
         /// The client's.
         address: Option<SocketAddr>,
     },
+    /// The first of the connections of [`Report::Held`] that were not refused yet is written down.
+    Written,
     /// Tell what was not told yet of the box's traffic; [`Report::Flushed`] is the answer.
     Flush,
     /// The answer to [`Report::Resolve`]: a socket to a name server, or nothing if there is none.
@@ -108,6 +110,11 @@ pub enum Report {
     },
     /// The box reached something, or did not.
     Traffic {
+        /// What.
+        traffic: Traffic,
+    },
+    /// The box wants to reach something that it may not, and waits for its refusal; [`Order::Written`] is the answer.
+    Held {
         /// What.
         traffic: Traffic,
     },

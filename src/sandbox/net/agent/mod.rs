@@ -47,7 +47,7 @@ use self::message::{Order, Report};
 use self::ports::Ports;
 use self::reactor::{Key, Part, Reactor};
 use super::NetTarget;
-use super::plan::Tasks;
+use super::plan::{Filter, Tasks};
 use crate::profile::ports::Protocol;
 use crate::sandbox::companion::{Companion, Parent};
 use crate::sys::{Context, SysError, SysResult, net, process};
@@ -128,18 +128,18 @@ impl Agent {
         // Init does so as well, but perhaps later: an interface that is down has no `::1`.
         net::bring_up_loopback()?;
         let datagrams = Datagrams::new(tasks)?;
-        let resolver = tasks.resolver.then(|| Resolver::new(Voice(datagrams.voices().count() as u16))).transpose()?;
-        Ok(Self {
-            ports: Ports::new(tasks)?,
-            datagrams,
-            resolver,
-            gate: tasks.filter.as_ref().map(|filter| Gate::new(&filter.egress, &filter.nft)).transpose()?,
-        })
+        let voices = datagrams.voices().count() as u16;
+        let resolver = tasks.resolver.then(|| Resolver::new(Voice(voices))).transpose()?;
+        let voices = voices + u16::from(resolver.is_some());
+        let gate = |filter: &Filter| Gate::new(&filter.egress, &filter.nft, Voice(voices));
+        let gate = tasks.filter.as_ref().map(gate).transpose()?;
+        Ok(Self { ports: Ports::new(tasks)?, datagrams, resolver, gate })
     }
 
     /// The sockets of the box that answer whoever asks, in the order of their [`Voice`]s.
     fn voices(&self) -> Vec<BorrowedFd<'_>> {
-        self.datagrams.voices().chain(self.resolver.as_ref().map(Resolver::voice)).collect()
+        let resolver = self.resolver.as_ref().map(Resolver::voice);
+        self.datagrams.voices().chain(resolver).chain(self.gate.iter().flat_map(Gate::voices)).collect()
     }
 
     /// Until the supervisor is gone.
@@ -185,7 +185,7 @@ impl Agent {
                     }
                     Part::Egress => {
                         if let Some(gate) = &mut self.gate {
-                            gate.on_ready(shared)?;
+                            gate.on_ready(key.id, shared)?;
                         }
                     }
                 }
@@ -215,6 +215,7 @@ impl Agent {
                 let client = address.zip(descriptors.into_iter().next());
                 self.datagrams.accepted(ticket, client, shared)
             }
+            Order::Written => self.gate.as_mut().map_or(Ok(()), |gate| gate.written(shared)),
             Order::Flush => {
                 if let Some(gate) = &mut self.gate {
                     gate.flush(shared)?;

@@ -79,7 +79,7 @@ impl<'a> HostSide<'a> {
             orders: Vec::new(),
             servers: Servers::new(Path::new("/etc/resolv.conf")),
             journal: plan.journal.as_deref().map(Journal::new),
-            owners: namespaces.as_ref().and_then(|namespaces| Owners::new(&namespaces.net)),
+            owners: namespaces.as_ref().and_then(Owners::of),
             namespaces,
             lines_left: MAX_PORT_LINES,
         };
@@ -224,10 +224,16 @@ impl<'a> HostSide<'a> {
                 .servers
                 .connect(protocol, attempt)
                 .and_then(|socket| self.order(Order::Resolver { ticket }, socket.into_iter().collect())),
-            Report::Traffic { .. } | Report::MoreTraffic { .. } if tasks.filter.is_none() => return beyond(),
+            Report::Traffic { .. } | Report::Held { .. } | Report::MoreTraffic { .. } if tasks.filter.is_none() => {
+                return beyond();
+            }
             Report::Traffic { traffic } => {
                 self.write_down(Some(traffic), None);
                 Ok(())
+            }
+            Report::Held { traffic } => {
+                self.write_down(Some(traffic), None);
+                self.order(Order::Written, Vec::new())
             }
             Report::Flushed => Ok(()),
             Report::MoreTraffic { count } => {

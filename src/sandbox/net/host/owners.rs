@@ -1,15 +1,24 @@
 //! Which process of a box has a socket.
 //!
 //! The kernel tells of a connection which socket it is, and `/proc` tells of a process which sockets it has. So each process in
-//! the box's network is looked at until one is found that has it; who was found last is asked first. Processes whose descriptors
-//! the supervisor may not see are passed over: those of a box's other users, where an ordinary user's box has a range of ids.
+//! the box's network is looked at until one is found that has it; who was found last is asked first.
+//!
+//! Where an ordinary user's box has a range of ids, the supervisor may not see the descriptors of the box's other users. The root of
+//! the box's user namespace may: a companion looks as that.
 
-use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::sandbox::companion::Companion;
+use crate::sandbox::net::NetTarget;
 use crate::sandbox::net::reached::Process;
+use crate::sys::{Context, SysResult, process};
 
 /// How many times in a second all processes are looked at: that takes some milliseconds where there are thousands.
 const SEARCHES: u32 = 20;
@@ -17,11 +26,31 @@ const SECOND: Duration = Duration::from_secs(1);
 /// So many of those that were found are asked first.
 const RECENT: usize = 8;
 
+/// What a look at all processes gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Process(u32),
+    /// Not those whose descriptors may be seen.
+    OutOfSight,
+    Nobody,
+}
+
+/// Whether a process has a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Has {
+    Yes,
+    No,
+    /// Its descriptors may not be seen.
+    OutOfSight,
+}
+
 /// The processes in a network namespace.
 #[derive(Debug)]
 pub struct Owners {
     /// Device and inode of the namespace.
     namespace: (u64, u64),
+    /// The user namespace that it belongs to, unless that is ours.
+    user: Option<OwnedFd>,
     /// Processes that had a socket, the last one first.
     recent: Vec<u32>,
     searches_left: u32,
@@ -29,33 +58,73 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// In the namespace `net`. `None`: there is no `/proc`.
-    pub fn new(net: &impl AsFd) -> Option<Self> {
-        let namespace = identity(&format!("self/fd/{}", net.as_fd().as_raw_fd()))?;
-        Some(Self { namespace, recent: Vec::new(), searches_left: SEARCHES, until: Instant::now() + SECOND })
+    /// In the network namespace of `target`. `None`: there is no `/proc`.
+    pub fn of(target: &NetTarget) -> Option<Self> {
+        let namespace = identity(&format!("self/fd/{}", target.net.as_fd().as_raw_fd()))?;
+        let user = target.user.as_ref().and_then(|user| user.try_clone().ok());
+        Some(Self { namespace, user, recent: Vec::new(), searches_left: SEARCHES, until: Instant::now() + SECOND })
     }
 
-    /// The process that has the socket with this number. `None`: it is gone, out of sight, or there was too much to look for.
+    /// The process that has the socket with this number. `None`: it is gone, or there was too much to look for.
     pub fn find(&mut self, socket: u64) -> Option<Process> {
         let link = format!("socket:[{socket}]");
-        let recent = self.recent.iter().position(|pid| self.is_inside(*pid) && has(*pid, &link));
+        let recent = self.recent.iter().position(|pid| self.is_inside(*pid) && has(*pid, &link) == Has::Yes);
         let pid = match recent {
             Some(at) => self.recent.remove(at),
-            None => self.search(&link)?,
+            None => self.search_sometimes(&link)?,
         };
         self.recent.insert(0, pid);
         self.recent.truncate(RECENT);
         Process::of(pid)
     }
 
-    fn search(&mut self, link: &str) -> Option<u32> {
+    fn search_sometimes(&mut self, link: &str) -> Option<u32> {
         let now = Instant::now();
         if self.until <= now {
             (self.searches_left, self.until) = (SEARCHES, now + SECOND);
         }
         self.searches_left = self.searches_left.checked_sub(1)?;
-        let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        pids.into_iter().find(|pid: &u32| self.is_inside(*pid) && has(*pid, link))
+        match (self.search(link), &self.user) {
+            (Found::Process(pid), _) => Some(pid),
+            (Found::OutOfSight, Some(user)) => self.search_as_root_of(user, link).ok().flatten(),
+            (Found::OutOfSight, None) | (Found::Nobody, _) => None,
+        }
+    }
+
+    fn search(&self, link: &str) -> Found {
+        let Ok(entries) = fs::read_dir("/proc") else { return Found::Nobody };
+        let mut found = Found::Nobody;
+        for pid in entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+            if self.is_inside(pid) {
+                match has(pid, link) {
+                    Has::Yes => return Found::Process(pid),
+                    Has::No => {}
+                    Has::OutOfSight => found = Found::OutOfSight,
+                }
+            }
+        }
+        found
+    }
+
+    /// The same, by a process that enters the user namespace `user`, and says what it found.
+    fn search_as_root_of(&self, user: &OwnedFd, link: &str) -> SysResult<Option<u32>> {
+        let (answer, say) = pipe_with(PipeFlags::CLOEXEC).call(|| "pipe".to_owned())?;
+        let descriptors = [user.as_raw_fd(), say.as_raw_fd()];
+        let mut companion = Companion::start(|supervisor| {
+            let joined = supervisor.settle("devbox: owners", &descriptors, || {
+                let kind = LinkNameSpaceType::User;
+                move_into_link_name_space(user.as_fd(), Some(kind)).call(|| format!("setns `{kind:?}`"))?;
+                process::become_namespace_root(false)
+            });
+            let found = if joined.is_ok() { self.search(link) } else { Found::Nobody };
+            let Found::Process(pid) = found else { return 1 };
+            i32::from(File::from(say).write_all(&pid.to_ne_bytes()).is_err())
+        })?;
+        // Both sides have that end: this one's goes with the closure.
+        let mut pid = [0; 4];
+        let read = File::from(answer).read_exact(&mut pid);
+        companion.wait()?;
+        Ok(read.is_ok().then(|| u32::from_ne_bytes(pid)))
     }
 
     fn is_inside(&self, pid: u32) -> bool {
@@ -67,9 +136,19 @@ fn identity(file: &str) -> Option<(u64, u64)> {
     fs::metadata(format!("/proc/{file}")).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-fn has(pid: u32, link: &str) -> bool {
+fn has(pid: u32, link: &str) -> Has {
     let is_it = |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == link);
-    fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_it)))
+    match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(mut entries) => {
+            if entries.any(|entry| entry.is_ok_and(is_it)) {
+                Has::Yes
+            } else {
+                Has::No
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Has::OutOfSight,
+        Err(_) => Has::No,
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +159,8 @@ mod tests {
 
     #[test]
     fn finds_the_process_of_a_socket() {
-        let mut owners = Owners::new(&fs::File::open("/proc/self/ns/net").unwrap()).unwrap();
+        let net = File::open("/proc/self/ns/net").unwrap().into();
+        let mut owners = Owners::of(&NetTarget { net, user: None }).unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let number = identity(&format!("self/fd/{}", socket.as_raw_fd())).unwrap().1;
         let own = std::process::id();

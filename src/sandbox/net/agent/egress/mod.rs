@@ -5,6 +5,7 @@
 //! it asks anybody else, and shows every answer to [`Gate::accept`] before the box gets it.
 
 pub mod packets;
+pub mod refusals;
 pub mod sets;
 pub mod sockets;
 
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,16 +21,18 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
 use self::packets::{Packet, Packets};
+use self::refusals::Refusals;
 use self::sets::Sets;
 use self::sockets::Sockets;
 use super::Shared;
+use super::dialer::Voice;
 use super::dns::message::Answer;
 use super::message::Report;
 use super::reactor::{Key, Part};
 use crate::process::Program;
 use crate::profile::egress::Rule;
 use crate::registry::address::Reach;
-use crate::sandbox::net::filter::{Egress, ruleset};
+use crate::sandbox::net::filter::{Egress, HELD_GROUP, LOG_GROUP, ruleset};
 use crate::sandbox::net::reached::{Reason, Traffic, TrafficProtocol, Verdict};
 use crate::sys::{Context, SysError, SysResult};
 
@@ -44,8 +48,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// So many names and addresses are remembered.
 const MAX_REMEMBERED: usize = 8192;
 
-/// The key of the socket that packets are told over.
+/// The keys of the sockets that packets are told over.
 const PACKETS: Key = Key::new(Part::Egress, 0);
+const HELD: Key = Key::new(Part::Egress, 1);
 
 /// The part of the agent.
 #[derive(Debug)]
@@ -54,15 +59,16 @@ pub struct Gate {
     rules: Option<Vec<Rule>>,
     sets: Sets,
     packets: Packets,
+    /// Connections that wait for their refusal.
+    held: Packets,
+    refusals: Refusals,
     sockets: Sockets,
-    /// Whether the socket is registered.
+    /// Whether the sockets are registered.
     registered: bool,
     /// By which name the box knows an address.
     names: HashMap<IpAddr, String>,
     /// Names that a permitted name is an alias of, the rules of that, and until when.
     aliases: HashMap<String, (Vec<usize>, Instant)>,
-    /// The number of the next packet.
-    expected: Option<u32>,
     budget: Budget,
 }
 
@@ -76,8 +82,9 @@ struct Budget {
 }
 
 impl Gate {
-    /// Sets the filter up in the caller's network namespace, by the program `nft`. The caller is its root.
-    pub fn new(egress: &Egress, nft: &Path) -> SysResult<Self> {
+    /// Sets the filter up in the caller's network namespace, by the program `nft`. The caller is its root. `voice` is what the
+    /// dialer knows the first of its sockets by.
+    pub fn new(egress: &Egress, nft: &Path, voice: Voice) -> SysResult<Self> {
         run_nft(nft, &ruleset(egress))?;
         let lines = if *egress == Egress::Learn { LINES_TO_LEARN } else { LINES };
         Ok(Self {
@@ -86,12 +93,13 @@ impl Gate {
                 Egress::Learn => None,
             },
             sets: Sets::new()?,
-            packets: Packets::new()?,
+            packets: Packets::new(LOG_GROUP)?,
+            held: Packets::new(HELD_GROUP)?,
+            refusals: Refusals::new(voice)?,
             sockets: Sockets::new()?,
             registered: false,
             names: HashMap::new(),
             aliases: HashMap::new(),
-            expected: None,
             budget: Budget { each_second: lines, left: lines, more: 0, until: Instant::now() + SECOND },
         })
     }
@@ -183,12 +191,14 @@ impl Gate {
         if !self.registered {
             self.registered = true;
             shared.reactor.add(&self.packets, PACKETS, EventFlags::IN)?;
+            shared.reactor.add(&self.held, HELD, EventFlags::IN)?;
         }
         Ok(())
     }
 
     /// Tells everything that is known, the number of what there was no room for last.
     pub fn flush(&mut self, shared: &mut Shared) -> SysResult<()> {
+        while self.hold(shared)? {}
         while self.read(shared)? {}
         match std::mem::take(&mut self.budget.more) {
             0 => Ok(()),
@@ -197,22 +207,48 @@ impl Gate {
     }
 
     /// Packets were told of.
-    pub fn on_ready(&mut self, shared: &mut Shared) -> SysResult<()> {
-        self.read(shared).map(drop)
+    pub fn on_ready(&mut self, id: u32, shared: &mut Shared) -> SysResult<()> {
+        if id == HELD.id { self.hold(shared).map(drop) } else { self.read(shared).map(drop) }
+    }
+
+    /// The sockets that speak for it.
+    pub fn voices(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.refusals.voices()
+    }
+
+    /// The first of the connections that were held is written down.
+    pub fn written(&mut self, shared: &Shared) -> SysResult<()> {
+        self.refusals.written(&shared.dialer)
     }
 
     /// Returns whether there may be more.
     fn read(&mut self, shared: &mut Shared) -> SysResult<bool> {
         let mut packets = Vec::new();
-        let more = self.packets.read(&mut packets)?;
+        let Some(lost) = self.packets.read(&mut packets)? else { return Ok(false) };
+        self.budget.more += lost;
         for packet in packets {
-            let lost = self.expected.map_or(0, |expected| packet.sequence.wrapping_sub(expected));
-            self.expected = Some(packet.sequence.wrapping_add(1));
-            self.budget.more += u64::from(lost);
             let traffic = self.traffic(&packet);
             self.write(traffic, shared)?;
         }
-        Ok(more)
+        Ok(true)
+    }
+
+    /// The same, of connections that wait for their refusal: where a process can be found, that is done first.
+    fn hold(&mut self, shared: &mut Shared) -> SysResult<bool> {
+        let mut packets = Vec::new();
+        let Some(lost) = self.held.read(&mut packets)? else { return Ok(false) };
+        self.budget.more += lost;
+        for packet in packets {
+            let traffic = self.traffic(&packet);
+            if traffic.socket.is_some() && self.take_line(shared)? {
+                self.refusals.hold(packet);
+                shared.link.send(&Report::Held { traffic }, Vec::new())?;
+            } else {
+                self.refusals.refuse(&packet, &shared.dialer)?;
+                self.write(traffic, shared)?;
+            }
+        }
+        Ok(true)
     }
 
     fn traffic(&mut self, packet: &Packet) -> Traffic {
@@ -240,19 +276,22 @@ impl Gate {
     }
 
     fn write(&mut self, traffic: Traffic, shared: &mut Shared) -> SysResult<()> {
+        if self.take_line(shared)? {
+            shared.link.send(&Report::Traffic { traffic }, Vec::new())
+        } else {
+            self.budget.more += 1;
+            Ok(())
+        }
+    }
+
+    /// Whether one more line may be written in this second.
+    fn take_line(&mut self, shared: &mut Shared) -> SysResult<bool> {
         if self.budget.until <= Instant::now() {
             self.on_time(shared)?;
         }
-        match self.budget.left.checked_sub(1) {
-            Some(left) => {
-                self.budget.left = left;
-                shared.link.send(&Report::Traffic { traffic }, Vec::new())
-            }
-            None => {
-                self.budget.more += 1;
-                Ok(())
-            }
-        }
+        let left = self.budget.left.checked_sub(1);
+        self.budget.left = left.unwrap_or(0);
+        Ok(left.is_some())
     }
 }
 
@@ -278,7 +317,7 @@ fn run_nft(nft: &Path, ruleset: &str) -> SysResult<()> {
     Program::new(nft).args(["-f", "-"]).stdin(file).run().map_err(|error| {
         // The file system is still there: the kernel's own reason is in what the program said.
         SysError::new(
-            format!("set up the packet filter of `egress`; does the kernel have nf_tables, nft_ct, nft_log and nft_reject? {error}"),
+            format!("set up the packet filter of `egress`; does the kernel have nf_tables, nft_ct, nft_limit, nft_log and nft_reject? {error}"),
             Errno::OPNOTSUPP,
         )
     })

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 
-use crate::sandbox::net::filter::{ALLOWED, LOG_GROUP};
+use crate::sandbox::net::filter::ALLOWED;
 use crate::sandbox::net::netlink::{Socket, Writer, attributes, messages};
 use crate::sandbox::net::reached::{TrafficProtocol, Verdict};
 use crate::sys::{Context, SysResult};
@@ -52,10 +52,10 @@ pub struct Packet {
     pub address: IpAddr,
     /// Of TCP and UDP: from where, and to where.
     pub ports: Option<(u16, u16)>,
+    /// Of TCP: the number of its first byte.
+    pub tcp_sequence: Option<u32>,
     /// Who sent it.
     pub uid: Option<u32>,
-    /// The kernel's number for it.
-    pub sequence: u32,
 }
 
 /// The socket.
@@ -63,6 +63,8 @@ pub struct Packet {
 pub struct Packets {
     socket: Socket,
     buffer: Vec<u8>,
+    /// The kernel's number of the next one.
+    expected: Option<u32>,
 }
 
 impl AsFd for Packets {
@@ -72,13 +74,13 @@ impl AsFd for Packets {
 }
 
 impl Packets {
-    /// In the network namespace of the caller, who needs `CAP_NET_ADMIN` over it.
-    pub fn new() -> SysResult<Self> {
+    /// Those of `group`, in the network namespace of the caller, who needs `CAP_NET_ADMIN` over it.
+    pub fn new(group: u16) -> SysResult<Self> {
         let mode = [&COPIED.to_be_bytes()[..], &[COPY_PACKET, 0]].concat();
         let mut writer = Writer::default();
         let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
         writer.message(CONFIG, flags, 1, |writer| {
-            writer.netfilter_header(0, LOG_GROUP);
+            writer.netfilter_header(0, group);
             writer.attribute(COMMAND, &[BIND]);
             writer.attribute(MODE, &mode);
             writer.attribute(TIMEOUT, &PATIENCE.to_be_bytes());
@@ -87,28 +89,33 @@ impl Packets {
         });
         let socket = Socket::new(Some(NETFILTER))?;
         socket.request(writer, "bind `NFLOG`")?;
-        Ok(Self { socket, buffer: vec![0; 64 << 10] })
+        Ok(Self { socket, buffer: vec![0; 64 << 10], expected: None })
     }
 
-    /// What has been told since; `false` when there is nothing more now.
-    pub fn read(&mut self, into: &mut Vec<Packet>) -> SysResult<bool> {
+    /// What has been told since, and how many were lost before; `None` when there is nothing more now.
+    pub fn read(&mut self, into: &mut Vec<Packet>) -> SysResult<Option<u64>> {
         match self.socket.receive(&mut self.buffer) {
             Ok(size) => {
-                let packets = messages(&self.buffer[..size]).filter(|message| message.kind == PACKET);
-                into.extend(packets.filter_map(|message| parse(message.body)));
-                Ok(true)
+                let told = messages(&self.buffer[..size]).filter(|message| message.kind == PACKET);
+                let mut lost = 0;
+                for (sequence, packet) in told.filter_map(|message| parse(message.body)) {
+                    lost += self.expected.map_or(0, |expected| u64::from(sequence.wrapping_sub(expected)));
+                    self.expected = Some(sequence.wrapping_add(1));
+                    into.push(packet);
+                }
+                Ok(Some(lost))
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             // Lines were lost; the numbers will tell how many.
-            Err(Errno::NOBUFS) => Ok(true),
+            Err(Errno::NOBUFS) => Ok(Some(0)),
             Err(errno) => Err(errno).call(|| "read `NFLOG`".to_owned()),
         }
     }
 }
 
-/// Reads the body of a message: four bytes of header, then attributes.
+/// Reads the body of a message: four bytes of header, then attributes. The kernel's number of the packet, and the packet.
 #[must_use]
-pub fn parse(body: &[u8]) -> Option<Packet> {
+pub fn parse(body: &[u8]) -> Option<(u32, Packet)> {
     let (mut verdict, mut uid, mut sequence, mut headers) = (Verdict::Denied, None, 0, None);
     let number = |value: &[u8]| value.try_into().ok().map(u32::from_be_bytes);
     for (kind, value) in attributes(body.get(4..)?) {
@@ -120,34 +127,45 @@ pub fn parse(body: &[u8]) -> Option<Packet> {
             _ => {}
         }
     }
-    let (from, address, number, ports) = headers?;
-    let protocol = match i32::from(number) {
+    let Header { from, address, protocol, first_words } = headers?;
+    let protocol = match i32::from(protocol) {
         libc::IPPROTO_TCP => TrafficProtocol::Tcp,
         libc::IPPROTO_UDP => TrafficProtocol::Udp,
         libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => TrafficProtocol::Icmp,
         _ => TrafficProtocol::Other,
     };
+    let [ports, second] = first_words;
     let has_ports = matches!(protocol, TrafficProtocol::Tcp | TrafficProtocol::Udp);
-    Some(Packet { verdict, protocol, from, address, ports: ports.filter(|_| has_ports), uid, sequence })
+    let ports = ports.filter(|_| has_ports).map(|both| ((both >> 16) as u16, both as u16));
+    let tcp_sequence = second.filter(|_| protocol == TrafficProtocol::Tcp);
+    Some((sequence, Packet { verdict, protocol, from, address, ports, tcp_sequence, uid }))
 }
 
-/// From where, and to where.
-type Ports = Option<(u16, u16)>;
+/// What is read of a packet's header.
+#[derive(Debug, PartialEq, Eq)]
+struct Header {
+    from: IpAddr,
+    address: IpAddr,
+    /// Its number.
+    protocol: u8,
+    /// The first words of the protocol's own header: of TCP and UDP the ports, and of TCP the number of the first byte.
+    first_words: [Option<u32>; 2],
+}
 
-/// Of a packet: whence and where, the protocol's number, and what stands where TCP and UDP have their ports.
-fn header(packet: &[u8]) -> Option<(IpAddr, IpAddr, u8, Ports)> {
-    let ports = |at: usize| {
-        packet.get(at..at + 4).map(|b| (u16::from_be_bytes([b[0], b[1]]), u16::from_be_bytes([b[2], b[3]])))
-    };
+fn header(packet: &[u8]) -> Option<Header> {
+    let word = |at: usize| packet.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+    let words = |at: usize| [word(at), word(at + 4)];
     match packet.first()? >> 4 {
         4 => {
             let address = |at: usize| Some(Ipv4Addr::from(*packet.get(at..)?.first_chunk::<4>()?).into());
             let length = usize::from(packet[0] & 15) * 4;
-            Some((address(12)?, address(16)?, packet[9], ports(length)))
+            let (from, address) = (address(12)?, address(16)?);
+            Some(Header { from, address, protocol: packet[9], first_words: words(length) })
         }
         6 => {
             let address = |at: usize| Some(Ipv6Addr::from(*packet.get(at..)?.first_chunk::<16>()?).into());
-            Some((address(8)?, address(24)?, packet[6], ports(40)))
+            let (from, address) = (address(8)?, address(24)?);
+            Some(Header { from, address, protocol: packet[6], first_words: words(40) })
         }
         _ => None,
     }
@@ -161,25 +179,23 @@ mod tests {
     fn packets_are_read() {
         let mut ip = vec![0x46, 0, 0, 44, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 192, 0, 2, 1];
         ip.extend([0; 4]);
-        ip.extend([0x12, 0x34, 0x01, 0xbb]);
+        ip.extend([0x12, 0x34, 0x01, 0xbb, 0, 0, 1, 2]);
         let mut writer = Writer::default();
         writer.raw(&[2, 0, 0, 1]);
         writer.attribute(PREFIX, b"a\0");
         writer.attribute(UID, &7_u32.to_be_bytes());
         writer.attribute(SEQUENCE, &3_u32.to_be_bytes());
         writer.attribute(PAYLOAD, &ip);
-        let read = parse(writer.bytes()).unwrap();
-        assert_eq!(
-            (read.verdict, read.protocol, read.uid, read.sequence),
-            (Verdict::Allowed, TrafficProtocol::Tcp, Some(7), 3)
-        );
+        let (sequence, read) = parse(writer.bytes()).unwrap();
+        assert_eq!((sequence, read.uid, read.tcp_sequence), (3, Some(7), Some(258)));
+        assert_eq!((read.verdict, read.protocol), (Verdict::Allowed, TrafficProtocol::Tcp));
         assert_eq!((read.from.to_string(), read.address.to_string()), ("10.0.0.1".to_owned(), "192.0.2.1".to_owned()));
         assert_eq!(read.ports, Some((0x1234, 443)));
         let mut v6 = vec![0x60, 0, 0, 0, 0, 8, 17, 64];
         v6.extend([0; 16]);
         v6.extend(Ipv6Addr::LOCALHOST.octets());
-        let nobody = Ipv6Addr::UNSPECIFIED.into();
-        assert_eq!(header(&v6), Some((nobody, Ipv6Addr::LOCALHOST.into(), 17, None)));
+        let (from, address) = (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into());
+        assert_eq!(header(&v6), Some(Header { from, address, protocol: 17, first_words: [None; 2] }));
         assert!((0..v6.len()).all(|cut| header(&v6[..cut]).is_none()));
         assert!(parse(&[]).is_none());
     }
