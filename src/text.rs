@@ -65,6 +65,36 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The fields of a line between its commas, as CSV and docker's `--mount` have them: one that begins with `"` ends at the
+/// next one and may hold commas; `""` stands for `"` there.
+#[must_use]
+pub fn comma_fields(line: &str) -> Vec<String> {
+    let (mut fields, mut field, mut is_quoted) = (Vec::new(), String::new(), false);
+    let mut characters = line.chars().peekable();
+    let mut is_first = true;
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if is_first => is_quoted = true,
+            '"' if is_quoted && characters.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' if is_quoted => is_quoted = false,
+            ',' if !is_quoted => fields.push(std::mem::take(&mut field)),
+            other => field.push(other),
+        }
+        is_first = character == ',' && !is_quoted;
+    }
+    fields.push(field);
+    fields
+}
+
+/// `field` as [`comma_fields`] reads it.
+#[must_use]
+pub fn comma_field(field: &str) -> Cow<'_, str> {
+    if field.contains([',', '"']) {
+        return Cow::Owned(format!("\"{}\"", field.replace('"', "\"\"")));
+    }
+    Cow::Borrowed(field)
+}
+
 /// The candidate that `word` was probably meant to be: at most a third of its letters wrong.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count().max(3)) / 3;
@@ -127,6 +157,21 @@ mod tests {
         let marked = sanitize_in_place(evil);
         assert_eq!(marked, "a\u{1b}\u{7f}··\u{fffd}\u{fffd}ä\n");
         assert_eq!(marked.len(), evil.len());
+    }
+
+    #[test]
+    fn fields_between_commas() {
+        for (line, fields) in [
+            ("a=b,c", &["a=b", "c"][..]),
+            ("", &[""]),
+            ("a,,b", &["a", "", "b"]),
+            (r#""source=/a,b","x""y",z"#, &["source=/a,b", "x\"y", "z"]),
+            (r#"a"b,"c"#, &["a\"b", "c"]),
+        ] {
+            assert_eq!(comma_fields(line), fields, "{line}");
+            let written: Vec<_> = fields.iter().map(|field| comma_field(field)).collect();
+            assert_eq!(comma_fields(&written.join(",")), fields, "{line}");
+        }
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! A profile as a `devcontainer.json`, or as a Containerfile. Pure.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::base::BaseSpec;
 use crate::limits::Key;
+use crate::profile::bandwidth::Bandwidth;
 use crate::profile::devcontainer::hooks::quote;
+use crate::profile::devcontainer::substitute::names_variables;
+use crate::profile::ports::{Protocol, Published};
 use crate::profile::{DEFAULT_PASS, ForwardMode, Grant, Hook, Lifetime, NetworkMode, Profile};
+use crate::text::{comma_field, sanitize};
 
 /// What another form cannot say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,10 +51,8 @@ pub fn devcontainer(profile: &Profile, project: &Path) -> Result<String, ExportE
         }
         None => drop(file.insert("image".into(), json!(image(profile)?))),
     }
-    let path = profile.project.path.to_string_lossy();
-    let read_only = if profile.project.read_only { ",readonly" } else { "" };
-    let mount = format!("source=${{localWorkspaceFolder}},target={path},type=bind{read_only}");
-    file.insert("workspaceMount".into(), json!(mount));
+    let own = mount("bind", "${localWorkspaceFolder}", &profile.project.path, profile.project.read_only);
+    file.insert("workspaceMount".into(), json!(own));
     file.insert("workspaceFolder".into(), json!(profile.project.folder.as_deref().unwrap_or(&profile.project.path)));
     file.insert("remoteUser".into(), json!(profile.user));
     let mut variables: Map<String, Value> =
@@ -63,7 +66,7 @@ pub fn devcontainer(profile: &Profile, project: &Path) -> Result<String, ExportE
     if !profile.env.session.is_empty() {
         file.insert("remoteEnv".into(), json!(profile.env.session));
     }
-    let mounts: Vec<Value> = mounts(profile, project);
+    let mounts: Vec<String> = mounts(profile, project);
     if !mounts.is_empty() {
         file.insert("mounts".into(), json!(mounts));
     }
@@ -77,8 +80,7 @@ pub fn devcontainer(profile: &Profile, project: &Path) -> Result<String, ExportE
     if profile.security.no_new_privileges {
         file.insert("securityOpt".into(), json!(["no-new-privileges"]));
     }
-    let ports: Vec<String> =
-        profile.network.ports.iter().map(|port| port.to_string().trim_end_matches("/tcp").to_owned()).collect();
+    let ports: Vec<Value> = profile.network.ports.iter().map(|published| port(*published)).collect();
     if !ports.is_empty() {
         file.insert("appPort".into(), json!(ports));
     }
@@ -155,20 +157,35 @@ fn install(profile: &Profile) -> String {
     )
 }
 
-fn mounts(profile: &Profile, project: &Path) -> Vec<Value> {
-    let binds = profile.mounts.iter().map(|mount| {
-        let source = match mount.source.strip_prefix(project) {
+fn mounts(profile: &Profile, project: &Path) -> Vec<String> {
+    let binds = profile.mounts.iter().map(|bind| {
+        let source = match bind.source.strip_prefix(project) {
             Ok(inside) => format!("${{localWorkspaceFolder}}/{}", inside.display()),
-            Err(_) => mount.source.to_string_lossy().into_owned(),
+            Err(_) => bind.source.to_string_lossy().into_owned(),
         };
-        let read_only = if mount.read_only { ",readonly" } else { "" };
-        json!(format!("source={source},target={},type=bind{read_only}", mount.target.display()))
+        mount("bind", &source, &bind.target, bind.read_only)
     });
-    let volumes = profile.volumes.iter().map(|volume| {
-        let read_only = if volume.read_only { ",readonly" } else { "" };
-        json!(format!("source={},target={},type=volume{read_only}", volume.name, volume.target.display()))
-    });
+    let volumes = profile.volumes.iter().map(|one| mount("volume", &one.name, &one.target, one.read_only));
     binds.chain(volumes).collect()
+}
+
+/// A mount as docker's `--mount` has it.
+fn mount(kind: &str, source: &str, target: &Path, read_only: bool) -> String {
+    let fields = [format!("source={source}"), format!("target={}", target.display()), format!("type={kind}")];
+    let read_only = read_only.then(|| "readonly".to_owned());
+    fields.iter().chain(&read_only).map(|field| comma_field(field)).collect::<Vec<_>>().join(",")
+}
+
+/// A port as `appPort` has it. Docker opens a string without an address to other machines; a number is the loopback's.
+fn port(published: Published) -> Value {
+    let Published { address, host_port, box_port, protocol } = published;
+    match (address, protocol) {
+        (None, Protocol::Tcp) if host_port == Some(box_port) => json!(box_port),
+        _ => {
+            let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            json!(Published { address: Some(address), ..published }.to_string().trim_end_matches("/tcp"))
+        }
+    }
 }
 
 fn run_arguments(profile: &Profile) -> Vec<String> {
@@ -181,17 +198,20 @@ fn run_arguments(profile: &Profile) -> Vec<String> {
     arguments.extend(
         profile.security.capabilities.less.iter().map(|name| format!("--cap-drop={}", name.trim_start_matches("CAP_"))),
     );
-    for (key, value) in &profile.limits.values {
-        match key {
-            Key::Cpus => arguments.push(format!("--cpus={}", key.format(*value))),
-            Key::Memory => arguments.push(format!("--memory={value}b")),
-            Key::Shm => arguments.push(format!("--shm-size={value}b")),
-            Key::Pids => arguments.push(format!("--pids-limit={value}")),
-            Key::Files => arguments.push(format!("--ulimit=nofile={value}:{value}")),
-            _ => {}
-        }
-    }
+    arguments.extend(profile.limits.values.iter().filter_map(|(key, value)| limit(*key, *value)));
     arguments
+}
+
+/// The option of `docker run` for a limit, if there is one.
+fn limit(key: Key, value: u64) -> Option<String> {
+    match key {
+        Key::Cpus => Some(format!("--cpus={}", key.format(value))),
+        Key::Memory => Some(format!("--memory={value}b")),
+        Key::Shm => Some(format!("--shm-size={value}b")),
+        Key::Pids => Some(format!("--pids-limit={value}")),
+        Key::Files => Some(format!("--ulimit=nofile={value}:{value}")),
+        _ => None,
+    }
 }
 
 fn hooks(profile: &Profile, file: &mut Map<String, Value>) {
@@ -214,23 +234,46 @@ fn hooks(profile: &Profile, file: &mut Map<String, Value>) {
     }
 }
 
-/// What the profile says and no devcontainer file can.
-fn lacks(profile: &Profile) -> Vec<&'static str> {
+/// What the profile says and no devcontainer file can, and what somebody who reads this one does otherwise.
+fn lacks(profile: &Profile) -> Vec<String> {
+    let (network, security) = (&profile.network, &profile.security);
     let shares =
         Grant::ALL.iter().any(|grant| profile.share.has(*grant) && !grant.by_default() && *grant != Grant::Gpu);
-    [
-        (shares, "`[share]` is left out: it has no equivalent"),
+    let caches = !profile.share.dbus.is_empty() || !profile.share.home_cache.is_empty();
+    let left_out = [
+        (profile.shell.is_some(), "`shell` is left out"),
+        (shares || caches, "`[share]` is left out: it has no equivalent"),
         (
             !profile.project.mask.is_empty() || !profile.project.protect.is_empty(),
             "`mask` and `protect` are left out: everything in the project can be seen and changed",
         ),
-        (profile.network.egress.is_some(), "`egress` is left out: everything can be reached"),
-        (!profile.network.host_ports.is_empty(), "`host_ports` are left out"),
+        (network.egress.is_some(), "`egress` is left out: everything can be reached"),
+        (network.join.is_some(), "`join` is left out: the network is a container's own"),
+        (network.bandwidth != Bandwidth::default(), "`bandwidth` is left out"),
+        (!network.host_ports.is_empty(), "`host_ports` are left out"),
+        (!security.seccomp.is_empty(), "`seccomp` is left out: docker's own list counts"),
         (!profile.tasks.is_empty(), "`[tasks]` are left out"),
-    ]
-    .into_iter()
-    .filter_map(|(is_so, text)| is_so.then_some(text))
-    .collect()
+        (profile.hooks.review, "`review` is left out"),
+    ];
+    let mut lacks: Vec<String> =
+        left_out.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text.to_owned()).collect();
+    let limits = profile.limits.values.keys().filter(|key| limit(**key, 0).is_none());
+    lacks.extend(limits.map(|key| format!("the limit `{key}` is left out")));
+    if profile.user != "root" {
+        lacks.push(format!("the user `{}` must be one of the image", sanitize(&profile.user)));
+        if !profile.packages.is_empty() {
+            lacks.push("the packages are installed by `onCreateCommand`, which needs the rights of root".to_owned());
+        }
+    }
+    let build = profile.build.iter().flat_map(|build| &build.args);
+    let values = profile.env.set.iter().chain(build).map(|(name, value)| (name.as_str(), value));
+    let hooks = &profile.hooks;
+    let commands = [&hooks.create, &hooks.start, &hooks.enter].into_iter().flatten();
+    let texts = values.chain(commands.map(|hook| (hook.name.as_str(), &hook.command)));
+    lacks.extend(texts.filter(|(_, text)| names_variables(text)).map(|(name, _)| {
+        format!("`{}`: what stands between `${{` and `}}` there is replaced by whoever reads this file", sanitize(name))
+    }));
+    lacks
 }
 
 #[cfg(test)]

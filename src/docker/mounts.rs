@@ -10,6 +10,7 @@ use crate::limits::amount::parse_size;
 use crate::profile::Tmpfs;
 use crate::profile::devcontainer::run_args::size;
 use crate::profile::validate::{is_kernel_path, plain_path};
+use crate::text::comma_fields;
 
 /// A mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,8 @@ pub fn mount(text: &str) -> DockerResult<Mounted> {
     let wrong = |reason: &str| wrong("--mount", text, reason);
     let (mut kind, mut source, mut target, mut read_only) = ("volume", None, None, false);
     let mut of_memory = Vec::new();
-    for field in text.split(',').filter(|field| !field.is_empty()) {
+    let fields = comma_fields(text);
+    for field in fields.iter().filter(|field| !field.is_empty()) {
         let (name, value) = field.split_once('=').unwrap_or((field, "true"));
         match name.trim() {
             "type" => kind = value,

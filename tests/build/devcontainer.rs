@@ -165,13 +165,14 @@ fn there_and_back() {
     let error = test.args(["import"]).status(1).any_stderr().run().stderr;
     assert!(error.contains("exists") && error.contains("--force"), "{error}");
     let text = test.args(["export", "devcontainer"]).any_stdout().run().stdout;
-    let exported: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let text = text.strip_prefix("// the user `node` must be one of the image\n").expect("what is left out");
+    let exported: serde_json::Value = serde_json::from_str(text).expect("JSON");
     let expected = serde_json::json!({
         "name": "project", "image": "debian:12", "remoteUser": "node",
         "containerEnv": {"A": "1", "TOKEN": "${localEnv:TOKEN}"},
         "workspaceMount": "source=${localWorkspaceFolder},target=/workspaces/project,type=bind",
         "workspaceFolder": "/workspaces/project",
-        "capAdd": ["SYS_NICE"], "runArgs": ["--memory=2147483648b"], "appPort": ["80:80"], "postCreateCommand": "make 'a b'",
+        "capAdd": ["SYS_NICE"], "runArgs": ["--memory=2147483648b"], "appPort": [80], "postCreateCommand": "make 'a b'",
     });
     assert_eq!(exported, expected);
     let text = test.args(["export", "containerfile"]).any_stdout().run().stdout;
@@ -180,6 +181,11 @@ fn there_and_back() {
     std::fs::remove_file(test.project().join("devbox.toml")).expect("a file");
     test.file(".devcontainer/devcontainer.json", exported.to_string());
     assert_eq!(test.args(["import", "--print"]).any_stdout().run().stdout, shown);
+    let error = test.args(["export", "devcontainer"]).status(1).any_stderr().run().stderr;
+    assert!(error.contains("has a devcontainer file already") && error.contains("devbox import"), "{error}");
+    test.file(".devcontainer/devcontainer.json", r#"{"image": "debian:12", "features": {"./own": {}}}"#);
+    let text = test.args(["export", "containerfile"]).any_stdout().run().stdout;
+    assert_eq!(text, "# the Feature ./own is left out\nFROM debian:12\nWORKDIR /workspaces/project\n");
     test.profile("base = \"host\"\n");
     let error = test.args(["export", "devcontainer"]).status(1).any_stderr().run().stderr;
     assert!(error.contains("the base `host` is no image"), "{error}");

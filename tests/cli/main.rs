@@ -6,6 +6,7 @@ mod support;
 
 mod boxes;
 mod capture;
+mod devcontainers;
 mod editors;
 mod own;
 mod places;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::image::{IMAGE, with_image};
 use crate::require;
 use crate::support::devbox::Devbox;
+use crate::support::devcontainer::faults;
 use crate::support::programs::ended;
 
 /// A configuration, what it comes to, and what a command in it prints.
@@ -264,5 +265,19 @@ fn what_is_refused() {
         let (stdout, stderr, status) = devcontainer(&test, &["up", "--workspace-folder", place]);
         assert_eq!(status, 1, "{name}: {stdout}");
         assert!(stderr.contains(sentence) || stdout.contains(sentence), "{name}: {stdout}{stderr}");
+    }
+}
+
+#[test]
+fn these_configurations_are_ones_that_editors_write() {
+    let test = Devbox::new();
+    for case in CASES {
+        let folder = test.project().join(case.name);
+        write(&folder, &case);
+        // Without its comments and its last commas.
+        let shown = case.config.replace("// a comment", "").replace("/* and */", "").replace(",\n}", "}");
+        let config = serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        assert_eq!(faults(&config), Vec::<String>::new(), "{}", case.name);
+        test.args(["import", "--print"]).current_dir(&folder).any_stdout().run();
     }
 }

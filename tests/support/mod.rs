@@ -7,6 +7,7 @@
 
 pub mod background;
 pub mod devbox;
+pub mod devcontainer;
 pub mod disk;
 pub mod fault_proxy;
 pub mod files;

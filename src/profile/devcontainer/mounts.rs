@@ -3,6 +3,7 @@
 use super::json::{Json, Node, Source};
 use crate::profile::schema::At;
 use crate::profile::validate::Checked;
+use crate::text::comma_fields;
 
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,11 @@ pub type Mounted = Result<Entry, String>;
 /// One entry of `mounts`, or the value of `workspaceMount`, with `substitute` applied.
 pub fn entry(source: &Source<'_>, key: &str, node: &Node, substitute: &dyn Fn(&str) -> String) -> Checked<Mounted> {
     let pairs: Vec<(String, At<String>)> = match &node.value {
-        Json::Text(text) => fields(&At { value: substitute(text), span: node.span.clone() }),
+        // What a variable stands for may have commas.
+        Json::Text(text) => fields(&At { value: text.clone(), span: node.span.clone() })
+            .into_iter()
+            .map(|(name, at)| (name, At { value: substitute(&at.value), ..at }))
+            .collect(),
         Json::Table(entries) => {
             let mut pairs = Vec::new();
             for (name, value) in entries {
@@ -56,11 +61,11 @@ pub fn option(source: &Source<'_>, at: &At<String>) -> Checked<Mounted> {
 }
 
 fn fields(at: &At<String>) -> Vec<(String, At<String>)> {
-    let field = |field: &str| {
-        let (name, value) = field.split_once('=').unwrap_or((field, "true"));
+    let field = |field: String| {
+        let (name, value) = field.split_once('=').unwrap_or((&field, "true"));
         (name.trim().to_owned(), At { value: value.to_owned(), span: at.span.clone() })
     };
-    at.value.split(',').filter(|part| !part.is_empty()).map(field).collect()
+    comma_fields(&at.value).into_iter().filter(|part| !part.is_empty()).map(field).collect()
 }
 
 fn build(source: &Source<'_>, whole: &At<String>, pairs: Vec<(String, At<String>)>) -> Checked<Mounted> {
@@ -155,6 +160,7 @@ mod tests {
             ("\"source=data,target=/d,type=volume\"", "Volume data /d"),
             ("\"source=data,target=/d\"", "Volume data /d"),
             ("{\"type\": \"bind\", \"source\": \"/a\", \"target\": \"/b\", \"readonly\": true}", "Bind /a /b ro"),
+            (r#""type=bind,\"source=${x}/a,b\",target=/t""#, "Bind /home/a,b /t"),
             ("\"type=tmpfs,target=/t\"", "a mount of the type `tmpfs` at `/t`"),
             ("\"type=volume,target=/t\"", "a volume without a name at `/t`"),
             ("\"type=bind,target=/t\"", "f:1:1: this mount has no `source`"),

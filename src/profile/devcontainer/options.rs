@@ -16,6 +16,12 @@ const NEEDLESS: [&str; 9] = ["init", "label", "name", "rm", "interactive", "tty"
 /// What `onAutoForward` can say. All but the last differ in how an editor shows a port.
 const ON_FORWARD: [&str; 6] = ["notify", "openBrowser", "openBrowserOnce", "openPreview", "silent", "ignore"];
 
+/// What is said of a port to editors alone.
+const FOR_EDITORS: [&str; 4] = ["label", "protocol", "elevateIfNeeded", "requireLocalPort"];
+
+/// What stands for a port.
+const A_PORT: &str = "a port from 0 to 65535, or a string";
+
 impl Reader<'_> {
     /// One option of `runArgs`.
     pub(super) fn run_argument(&mut self, argument: Argument) -> Checked<()> {
@@ -153,7 +159,8 @@ impl Reader<'_> {
                 for entry in list {
                     let port = match number(entry) {
                         Some(At { value, span }) => At { value: format!("{value}:{value}"), span },
-                        None => self.text("appPort", entry)?,
+                        None if matches!(entry.value, Json::Text(_)) => self.text("appPort", entry)?,
+                        None => return Err(self.source.unexpected("appPort", entry, A_PORT)),
                     };
                     self.raw.network.ports.push(port);
                 }
@@ -169,7 +176,7 @@ impl Reader<'_> {
                             }
                             None => self.note(&entry.span.clone(), &format!("`{text}` is no port of the box")),
                         },
-                        _ => return Err(self.source.unexpected("forwardPorts[]", entry, "a port or a string")),
+                        _ => return Err(self.source.unexpected("forwardPorts[]", entry, A_PORT)),
                     }
                 }
             }
@@ -193,7 +200,8 @@ impl Reader<'_> {
                                 said.is_ignored = self.source.one_of(&name.value, value, &ON_FORWARD)? == "ignore";
                             }
                             "label" => said.label = Some(self.source.text(&name.value, value)?.value),
-                            _ => {}
+                            known if FOR_EDITORS.contains(&known) => {}
+                            _ => self.meaningless_key(key, name),
                         }
                     }
                     self.extra.ports.push(said);
@@ -201,8 +209,12 @@ impl Reader<'_> {
             }
             _ => {
                 for (name, value) in self.source.table(key, node)? {
-                    if name.value == "onAutoForward" {
-                        self.is_off = self.source.one_of(&name.value, value, &ON_FORWARD)? == "ignore";
+                    match name.value.as_str() {
+                        "onAutoForward" => {
+                            self.is_off = self.source.one_of(&name.value, value, &ON_FORWARD)? == "ignore";
+                        }
+                        known if FOR_EDITORS.contains(&known) => {}
+                        _ => self.meaningless_key(key, name),
                     }
                 }
             }
@@ -211,9 +223,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn requirements(&mut self, node: &Node) -> Checked<()> {
-        let key = "hostRequirements";
-        for (name, value) in self.source.table(key, node)?.to_vec() {
-            let key = format!("{key}.{}", name.value);
+        let table = "hostRequirements";
+        for (name, value) in self.source.table(table, node)?.to_vec() {
+            let key = format!("{table}.{}", name.value);
             let size = |reader: &Self| -> Checked<Option<u64>> {
                 let text = reader.text(&key, &value)?;
                 let size = crate::limits::amount::parse_size(&size(&text.value));
@@ -229,10 +241,17 @@ impl Reader<'_> {
                 },
                 "memory" => self.extra.requirements.memory_bytes = size(self)?,
                 "storage" => self.extra.requirements.storage_bytes = size(self)?,
-                "gpu" if matches!(&value.value, Json::Boolean(true) | Json::Table(_)) => {
-                    self.raw.share.gpu = Some(At { value: true, span: value.span.clone() });
-                }
-                _ => {}
+                "gpu" => match &value.value {
+                    Json::Boolean(true) | Json::Table(_) => {
+                        self.raw.share.gpu = Some(At { value: true, span: value.span.clone() });
+                    }
+                    Json::Boolean(false) => {}
+                    Json::Text(text) if text == "optional" => {}
+                    _ => {
+                        return Err(self.source.unexpected(&key, &value, "`true`, `false`, `\"optional\"` or a table"));
+                    }
+                },
+                _ => self.meaningless_key(table, &name),
             }
         }
         Ok(())

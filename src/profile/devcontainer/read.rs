@@ -60,6 +60,9 @@ const METADATA: [&str; 19] = [
     "hostRequirements",
 ];
 
+/// The values of `userEnvProbe`.
+const PROBES: [&str; 4] = ["none", "loginShell", "interactiveShell", "loginInteractiveShell"];
+
 /// Whether images carry `key` along.
 fn is_carried(key: &str) -> bool {
     METADATA.contains(&key) || hooks::KEYS.contains(&key)
@@ -214,6 +217,11 @@ impl<'a> Reader<'a> {
         self.extra.notes.push(format!("{}:{line}: {text}", file.display()));
     }
 
+    /// Says that a key of one of the tables in the file means nothing here.
+    pub(super) fn meaningless_key(&mut self, table: &str, key: &At<String>) {
+        self.note(&key.span, &format!("`{table}.{}` has no meaning here", key.value));
+    }
+
     fn workspace(&mut self, mount: Option<&Node>, folder: Option<&At<String>>, default: &str) -> Checked<()> {
         let at = |value: &str, span: &std::ops::Range<usize>| At { value: value.to_owned(), span: span.clone() };
         let Some(mount) = mount else {
@@ -260,6 +268,9 @@ impl<'a> Reader<'a> {
             self.raw.image = image.map(|image| self.text("image", image)).transpose()?;
             return Ok(());
         }
+        if let Some(image) = image {
+            self.note(&image.span, "the `image` is not used: the file also says what is built");
+        }
         let mut raw = RawBuild::default();
         let mut dockerfile = file.map(|file| self.text("dockerFile", file)).transpose()?;
         let mut folder = context.map(|context| self.text("context", context)).transpose()?;
@@ -279,7 +290,7 @@ impl<'a> Reader<'a> {
                     }
                     // Steps are found again whoever built them.
                     "cacheFrom" => {}
-                    _ => self.note(&name.span, &format!("`{key}` has no meaning here")),
+                    _ => self.meaningless_key("build", &name),
                 }
             }
         }
@@ -384,7 +395,9 @@ impl<'a> Reader<'a> {
             }
             "hostRequirements" => self.requirements(node)?,
             "secrets" => self.secrets(node)?,
-            "name" | "service" | "userEnvProbe" => drop(self.source.text(key, node)?),
+            "userEnvProbe" => drop(self.source.one_of(key, node, &PROBES)?),
+            "customizations" => drop(self.source.table(key, node)?),
+            "name" | "service" => drop(self.source.text(key, node)?),
             _ if hooks::KEYS.contains(&key) => {
                 let substitute = |text: &str| self.variables.apply(text);
                 self.hooks.extend(hooks::hook(&self.source, key, node, &substitute)?);
@@ -468,7 +481,7 @@ impl<'a> Reader<'a> {
                 match key.value.as_str() {
                     "description" => secret.description = Some(self.source.text(&key.value, value)?.value),
                     "documentationUrl" => secret.url = Some(self.source.text(&key.value, value)?.value),
-                    _ => {}
+                    _ => self.meaningless_key("secrets", key),
                 }
             }
             self.raw.env.pass.push(name.clone());

@@ -65,6 +65,14 @@ pub fn in_session(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Stri
     })
 }
 
+/// Whether something of `text` would be replaced, here or in a session.
+#[must_use]
+pub fn names_variables(text: &str) -> bool {
+    let nobody = |_: &str| None;
+    let replaced = Variables::new(&nobody, "", "", "").apply(text);
+    in_session(&replaced, &nobody) != text
+}
+
 /// What `${name:argument:default}` stands for, if it stands for anything.
 type Value<'a> = dyn FnMut(&str, Option<&str>, Option<&str>) -> Option<String> + 'a;
 
