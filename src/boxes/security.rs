@@ -6,6 +6,7 @@ use super::directory::BoxDir;
 use super::error::{BoxesResult, IoContext};
 use super::session::{Options, SessionError};
 use crate::profile::{LoadedProfile, Security};
+use crate::userns::idmap::IdMode;
 
 /// The file's name.
 const FILE: &str = "security.json";
@@ -31,15 +32,16 @@ pub(super) fn require(directory: &BoxDir, loaded: &LoadedProfile, options: &Opti
     }
 }
 
-/// In a line: what differs from other boxes. Empty if nothing does.
+/// In a line: what differs from other boxes with these ids. Empty if nothing does.
 #[must_use]
-pub fn line(security: &Security) -> String {
+pub fn line(security: &Security, mode: IdMode) -> String {
     let mut words = Vec::new();
     for changes in [&security.capabilities, &security.seccomp] {
         words.extend(changes.more.iter().cloned());
         words.extend(changes.less.iter().map(|name| format!("no {name}")));
     }
-    if security.emulate_ids {
+    // With a range they are there.
+    if security.emulate_ids && mode == IdMode::Single {
         words.push("emulated ids".to_owned());
     }
     if security.no_new_privileges {
@@ -62,8 +64,10 @@ mod tests {
             no_new_privileges: true,
             seccomp: Changes { more: set("keyctl"), ..Changes::default() },
         };
-        assert_eq!(line(&security), "CAP_NET_ADMIN, no CAP_NET_RAW, keyctl, emulated ids, no new privileges");
-        assert_eq!(line(&Security::default()), "");
+        let range = "CAP_NET_ADMIN, no CAP_NET_RAW, keyctl, no new privileges";
+        assert_eq!(line(&security, IdMode::Range), range);
+        assert_eq!(line(&security, IdMode::Single), range.replace("keyctl", "keyctl, emulated ids"));
+        assert_eq!(line(&Security::default(), IdMode::Single), "");
         let runtime = tempfile::tempdir().unwrap();
         assert_eq!(load(runtime.path()), None);
         save(runtime.path(), &security).unwrap();

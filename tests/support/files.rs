@@ -13,8 +13,8 @@ use super::processes::wait_fd;
 #[track_caller]
 pub fn wait_for_change(directory: &Path, what: &str, mut is_so: impl FnMut() -> bool) {
     let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("inotify");
-    inotify::add_watch(&watch, directory, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)
-        .expect("a watch");
+    let changes = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
+    inotify::add_watch(&watch, directory, changes).expect("a watch");
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(wait_fd(&watch, PollFlags::IN, deadline), "{}: never: {what}", directory.display());

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use crate::require;
 use crate::support::binary;
+use crate::support::files::wait_for_change;
 
 const GROUP: &str = "/sys/fs/cgroup/delegated";
 const UID: &str = "1006";
@@ -58,7 +59,9 @@ fn limits_hold_in_a_delegated_group() {
     let inside = Path::new(GROUP).join(&first[0]).join("inside/cgroup.procs");
     assert!(!fs::read_to_string(&inside).expect("processes").is_empty());
     sh(&format!("for pid in $(cat {GROUP}/leaf/cgroup.procs); do kill -9 $pid; done"));
-    sh(&format!("while [ -s {} ]; do sleep 0.1; done", inside.display()));
+    let inside = inside.parent().expect("a group");
+    let is_empty = || fs::read_to_string(inside.join("cgroup.events")).expect("events").contains("populated 0");
+    wait_for_change(inside, "its processes end", is_empty);
     let again = devbox("run -- busybox echo again");
     assert_eq!(String::from_utf8_lossy(&again.stdout), "again\n", "{}", String::from_utf8_lossy(&again.stderr));
     assert!(devbox("rm --force").status.success());

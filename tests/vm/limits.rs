@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::require;
-use crate::support::PATIENCE;
 use crate::support::devbox::Devbox;
 use crate::support::disk::Disk;
+use crate::support::files::wait_for_change;
 use crate::support::{Identity, identity};
 
 fn boxed(limits: &str) -> Devbox {
@@ -58,11 +58,11 @@ fn number(file: &Path, field: &str) -> u64 {
     value.parse().unwrap_or_else(|_| panic!("{}: {text}", file.display()))
 }
 
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
+/// The kernel tells of groups that are removed, and of numbers of theirs that change, as of files.
+fn wait_until_no_group() {
+    while let Some(group) = groups().pop() {
+        let parent = group.parent().expect("a group is in another");
+        wait_for_change(parent, "the group is gone", || !group.exists());
     }
 }
 
@@ -96,21 +96,21 @@ fn half_a_processor_is_half() {
     require!(Vm);
     let test = boxed("cpus = 0.5");
     let group = started(&test);
-    let busy = test.background("echo ready; while :; do :; done");
     let counted = |field: &str| number(&group.join("cpu.stat"), field);
-    wait_until("the loop is throttled", || counted("nr_throttled") > 3);
+    let be_busy =
+        |seconds: u32| test.sh(&format!("timeout {seconds} sh -c 'while :; do :; done'; true")).any_stderr().run();
     let (before, begun) = (counted("usage_usec"), Instant::now());
-    std::thread::sleep(Duration::from_secs(3));
+    be_busy(4);
     let share = (counted("usage_usec") - before) as f64 / begun.elapsed().as_micros() as f64;
     // How much less it is depends on what else the machine of this machine does.
     assert!((0.1..0.56).contains(&share), "{share}");
+    assert!(counted("nr_throttled") > 3);
     test.args(["limits", "set", "cpus=2"]).run();
     // The period that was running when it was set may still count.
-    std::thread::sleep(Duration::from_millis(300));
+    be_busy(1);
     let throttled = counted("nr_throttled");
-    std::thread::sleep(Duration::from_secs(1));
+    be_busy(1);
     assert_eq!(counted("nr_throttled"), throttled);
-    drop(busy);
     test.args(["stop"]).any_stderr().run();
 }
 
@@ -120,11 +120,11 @@ fn a_fork_bomb_stops_at_pids() {
     let test = boxed("pids = 40");
     let group = started(&test);
     let bomb = test.background("echo ready; exec 2>/dev/null; bomb() { bomb | bomb & }; bomb; read line");
-    wait_until("the limit is reached", || number(&group.join("pids.events"), "max") > 20);
+    wait_for_change(&group, "the limit is reached", || number(&group.join("pids.events"), "max") > 20);
     assert!(number(&group.join("pids.peak"), "") <= 40 || !group.join("pids.peak").exists());
     test.args(["stop", "--time", "1"]).any_stderr().run();
     drop(bomb);
-    wait_until("the bomb is gone", || groups().is_empty());
+    wait_until_no_group();
 }
 
 /// Root needs nobody's leave. The others have it after `doctor::controllers_that_are_not_delegated`, which does what is advised
@@ -218,16 +218,16 @@ fn nothing_is_left_of_a_box_that_ends() {
     let name = groups()[0].file_name().expect("a name").to_string_lossy().into_owned();
     assert!(name.starts_with("devbox-shop-") && name.ends_with(".scope"), "{name}");
     test.args(["stop"]).any_stderr().run();
-    wait_until("the scope is gone", || groups().is_empty());
+    wait_until_no_group();
 
     let group = started(&test);
     let scope = group.parent().expect("a scope");
     let supervisor = number(&scope.join("supervisor/cgroup.procs"), "");
     let pid = rustix::process::Pid::from_raw(i32::try_from(supervisor).expect("a pid")).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill the supervisor");
-    wait_until("the scope is gone with its supervisor", || groups().is_empty());
+    wait_until_no_group();
     test.sh("echo again").stdout("again\n").run();
-    wait_until("the last scope is gone", || groups().is_empty());
+    wait_until_no_group();
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_box_that_was_started_without_limits_gets_them() {
     assert!(output.stderr.contains("a process was killed by its memory limit"), "{}", output.stderr);
     test.args(["limits"]).stdout("memory  64MiB\npids    40\n").run();
     test.args(["stop"]).any_stderr().run();
-    wait_until("the scope is gone", || groups().is_empty());
+    wait_until_no_group();
     drop(session);
 }
 

@@ -44,7 +44,7 @@ pub fn run(folder: &Path, args: &StatusArgs) -> Outcome {
     let limits = held.map(|held| limits::line(&held.limits)).filter(|line| !line.is_empty());
     let mut rows = vec![row("name", &record.name), row("state", &state)];
     rows.extend(limits.map(|line| row("limits", &line)));
-    let may = may.map(|may| security::line(&may)).filter(|line| !line.is_empty());
+    let may = may.map(|may| security::line(&may, record.id_map.mode)).filter(|line| !line.is_empty());
     rows.extend(may.map(|line| row("security", &line)));
     rows.extend([
         row("project", &record.project.to_string_lossy()),
