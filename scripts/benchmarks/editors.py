@@ -21,9 +21,9 @@ def editors(bench):
     if not shutil.which("ssh"):
         raise Unmeasured("ssh is not installed")
     config = write(bench, "ssh_config", bench.user.output([bench.binary, "ssh-config", "print"], folder).stdout)
-    ssh = ["ssh", "-F", config]
-    login(bench, ssh)
-    files(bench, config)
+    ways = {"box": (config, "editors.devbox"), "sshd": (sshd(bench), "peer")}
+    login(bench, ways)
+    files(bench, ways)
     prompt(bench, folder)
 
 
@@ -47,43 +47,52 @@ def shims(bench, folder):
                    above <= 2)
 
 
-def login(bench, ssh):
-    path = bench.user.home / "master"
-    master = bench.user.start([*ssh, "-M", "-N", "-S", path, "editors.devbox"])
-    bench.started.append(master)
-    deadline = time.monotonic() + PATIENCE_S
-    while not path.exists():
-        if master.poll() is not None or time.monotonic() > deadline:
-            raise Unmeasured("ssh does not become a master")
-        time.sleep(0.01)
-    medians = race(bench.samples, {
-        "alone": lambda: bench.user.time([*ssh, "editors.devbox", "true"]),
-        "shared": lambda: bench.user.time([*ssh, "-S", path, "editors.devbox", "true"]),
-    })
-    bench.table.add("ssh NAME.devbox true", medians["alone"], "ms", "", None, "<= 60 ms", medians["alone"] <= 60)
-    bench.table.add("the same over ControlMaster", medians["shared"], "ms", "", None, "<= 10 ms", medians["shared"] <= 10)
-
-
-def files(bench, config):
-    """By sftp, to and from a disk; the peer is OpenSSH's own server, started in the same way."""
+def sshd(bench):
+    """The configuration of a client of OpenSSH's own server, started as devbox's is."""
     if not shutil.which(SSHD):
         raise Unmeasured("sshd is not installed")
-    mebibytes = 256 if bench.quick else 1024
-    home, key = bench.user.home, bench.user.home / "key"
+    key = bench.user.home / "key"
     bench.user.time(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
     public = bench.user.output(["cat", f"{key}.pub"]).stdout
     write(bench, "authorized", public)
     write(bench, "known", f"peer {public}")
     write(bench, "sshd_config", f"HostKey {key}\nAuthorizedKeysFile {bench.scratch}/authorized\nStrictModes no\nUsePAM no\n"
           "PidFile none\nSubsystem sftp internal-sftp\n")
-    peer = write(bench, "peer_config", f"Host peer\n ProxyCommand {SSHD} -i -f {bench.scratch}/sshd_config\n User {bench.user.name}\n"
+    return write(bench, "peer_config", f"Host peer\n ProxyCommand {SSHD} -i -f {bench.scratch}/sshd_config\n User {bench.user.name}\n"
                  f" IdentityFile {key}\n UserKnownHostsFile {bench.scratch}/known\n Ciphers ^aes128-gcm@openssh.com\n LogLevel ERROR\n")
+
+
+def login(bench, ways):
+    """Logins one after the other, and then over a connection that is there: what ends of the one kind would slow the other."""
+    def ssh(who, *options):
+        config, host = ways[who]
+        return ["ssh", "-F", config, *options, host]
+
+    alone = race(bench.samples, {who: lambda who=who: bench.user.time([*ssh(who), "true"]) for who in ways})
+    bench.table.add("ssh NAME.devbox true", alone["box"], "ms", "sshd -i", alone["sshd"], "<= 60 ms", alone["box"] <= 60)
+    paths = {who: bench.user.home / f"master-{who}" for who in ways}
+    for who, path in paths.items():
+        master = bench.user.start(ssh(who, "-M", "-N", "-S", path))
+        bench.started.append(master)
+        deadline = time.monotonic() + PATIENCE_S
+        while not path.exists():
+            if master.poll() is not None or time.monotonic() > deadline:
+                raise Unmeasured("ssh does not become a master")
+            time.sleep(0.01)
+    shared = race(bench.samples, {who: lambda who=who: bench.user.time([*ssh(who, "-S", paths[who]), "true"]) for who in ways})
+    bench.table.add("the same over ControlMaster", shared["box"], "ms", "sshd -i", shared["sshd"], "<= 10 ms", shared["box"] <= 10)
+
+
+def files(bench, ways):
+    """By sftp, to and from a disk; the peer is OpenSSH's own server, started in the same way."""
+    mebibytes = 256 if bench.quick else 1024
+    home = bench.user.home
     content, copy = home / "content", home / "copy"
     bench.user.time(["dd", "if=/dev/urandom", f"of={content}", "bs=1M", f"count={mebibytes}"])
-    ways = {"box": (config, "editors.devbox", "/root/content"), "sshd": (peer, "peer", home / "content.peer")}
+    places = {"box": "/root/content", "sshd": home / "content.peer"}
 
     def copying(who, text):
-        settings, host, there = ways[who]
+        (settings, host), there = ways[who], places[who]
         batch = write(bench, "batch", text.format(there=there))
         return bench.user.time(["sftp", "-q", "-b", batch, "-F", settings, host]) / 1000
 
