@@ -1,6 +1,8 @@
 //! Files: `sftp`, `scp`, `rsync`, `sshfs`.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -50,17 +52,42 @@ fn files_pass_by_sftp_unchanged() {
     assert!(!Path::new("/root/new").exists(), "nothing of this is the host's");
 }
 
+/// Memory as a file that other programs know by a path, so that nothing of it is on a disk.
+fn in_memory() -> (fs::File, String) {
+    let file = rustix::fs::memfd_create("large", rustix::fs::MemfdFlags::CLOEXEC).expect("memory");
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    (file.into(), path)
+}
+
 #[test]
-fn large_files_pass_by_sftp_unchanged() {
+fn a_gibibyte_passes_by_sftp_unchanged() {
+    const BLOCK: usize = 4 << 20;
     require!(Userns, Overlay, Root, Program("sftp"));
-    let client = Client::new("");
-    let (there, back) = (client.test.path("there"), client.test.path("back"));
-    let content = noise(64 << 20);
-    fs::write(&there, &content).expect("write");
-    let commands = format!("put {} large\nget large {}\nrm large\n", text(&there), text(&back));
-    let (status, _, errors) = sftp(&client, &commands);
+    // It runs on between the two ways: what is in memory goes with it.
+    let client = Client::new("lifetime = \"keep\"\n");
+    // Each block begins with its number, so that none can stand in the place of another.
+    let mut block = noise(BLOCK);
+    let number = |block: &mut [u8], index: u64| block[..8].copy_from_slice(&index.to_le_bytes());
+    let (mut there, path) = in_memory();
+    for index in 0..256 {
+        number(&mut block, index);
+        there.write_all(&block).expect("write");
+    }
+    // The box's /tmp is memory as well.
+    let (status, _, errors) = sftp(&client, &format!("put {path} /tmp/large\n"));
     assert_eq!(status, 0, "{errors}");
-    same(&back, &content);
+    drop(there);
+    let (mut back, path) = in_memory();
+    let (status, _, errors) = sftp(&client, &format!("get /tmp/large {path}\nrm /tmp/large\n"));
+    assert_eq!(status, 0, "{errors}");
+    let mut got = vec![0; BLOCK];
+    for index in 0..256 {
+        number(&mut block, index);
+        back.read_exact(&mut got).expect("read");
+        assert!(got == block, "the block {index} differs");
+    }
+    assert_eq!(back.read(&mut got).expect("read"), 0, "and nothing more");
+    client.test.args(["stop"]).run();
 }
 
 #[test]
