@@ -32,6 +32,12 @@ pub enum DockerError {
         /// What was typed.
         name: String,
     },
+    /// Nothing at all is called so.
+    #[error("no such container, image or volume: `{}`", crate::text::sanitize(name))]
+    NoSuchObject {
+        /// What was typed.
+        name: String,
+    },
     /// A few digits that several ids begin with.
     #[error("several ids begin with `{}`", crate::text::sanitize(prefix))]
     Ambiguous {

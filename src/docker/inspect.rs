@@ -66,7 +66,9 @@ pub fn describe(container: &Container, status: Status, state: &State) -> Value {
         "NetworkSettings": {
             "Ports": if running { ports(container) } else { json!({}) },
             "IPAddress": "",
-            "Networks": {container.network.clone(): {"IPAddress": "", "Gateway": "", "NetworkID": ""}},
+            "Networks": {container.network.clone(): {
+                "IPAddress": "", "Gateway": "", "NetworkID": "", "EndpointID": "", "MacAddress": "", "IPPrefixLen": 0,
+            }},
         },
     })
 }

@@ -260,7 +260,11 @@ fn apply(name: &str, mut arguments: Vec<Option<Value>>) -> Option<Value> {
             let mut arguments = arguments.into_iter();
             let first = arguments.next()??;
             arguments.try_fold(first, |value, key| match key? {
-                Value::String(name) => value.get(&name).cloned(),
+                Value::String(name) => match value.get(&name) {
+                    // A map of strings has an empty one under every other key; labels are such a map.
+                    None => value.as_object()?.values().all(Value::is_string).then(|| Value::String(String::new())),
+                    found => found.cloned(),
+                },
                 Value::Number(number) => value.get(usize::try_from(number.as_u64()?).ok()?).cloned(),
                 _ => None,
             })
@@ -339,6 +343,8 @@ mod tests {
             ("{{if .Empty}}{{index .Empty 0}}{{else}}none{{end}}", "none"),
             ("{{ index .Config.Labels \"manager\" }}", "x"),
             ("{{index .Config.Labels \"a b\"}}", "y"),
+            ("{{index .Config.Labels \"none\"}}", ""),
+            ("{{index .Config \"none\"}}", "<no value>"),
             ("{{json .Server}}", "{\"Version\":\"28.0\"}"),
             ("{{ json .Server }}", "{\"Version\":\"28.0\"}"),
             ("{{json .Server }}", "{\"Version\":\"28.0\"}"),

@@ -1,6 +1,6 @@
 //! Named volumes: directories that containers share, and that outlive them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -69,6 +69,12 @@ pub fn list(paths: &Paths) -> DockerResult<Vec<Volume>> {
     let mut found: Vec<Volume> = names.iter().filter_map(|name| load(paths, name).ok().flatten()).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// The names of the volumes that containers have.
+pub fn used(paths: &Paths) -> DockerResult<BTreeSet<String>> {
+    let mounts = containers(paths)?.into_iter().flat_map(|container| container.mounts);
+    Ok(mounts.filter_map(|mount| mount.volume).collect())
 }
 
 /// Moves a volume that no container has into the trash.

@@ -17,7 +17,9 @@ impl From<DockerError> for Error {
             ref error => Self::chain(error),
         };
         match error {
-            DockerError::NoSuchContainer { .. } => shown.hint("`devbox docker ps -a` shows the containers there are"),
+            DockerError::NoSuchContainer { .. } | DockerError::NoSuchObject { .. } => {
+                shown.hint("`devbox docker ps -a` shows the containers there are")
+            }
             DockerError::NoSuchImage { .. } => {
                 shown.hint("`devbox docker images` shows what is here, `devbox docker pull` fetches")
             }

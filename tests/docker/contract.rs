@@ -6,6 +6,7 @@ use crate::image::{IMAGE, with_image};
 use crate::require;
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
+use crate::verbs::wait_for_lines;
 
 /// The JSON that a command prints.
 pub fn json(test: &Devbox, words: &[&str]) -> Value {
@@ -47,6 +48,9 @@ fn without_anything_there() {
     assert!(text(&test, &["network", "ls"]).contains("bridge"));
     assert_eq!(json(&test, &["info", "--format", "{{json .}}"])["OSType"], "linux");
     assert_eq!(json(&test, &["version", "--format", "{{json .}}"])["Client"]["ApiVersion"], "1.41");
+    let missing = "error: no such container, image or volume: `missing`\n\
+                   hint: `devbox docker ps -a` shows the containers there are\n";
+    test.args(["docker", "inspect", "missing"]).stdout("[]\n").stderr(missing).status(1).run();
     for kind in ["container", "image", "volume"] {
         test.args(["docker", "inspect", "--type", kind, "missing"]).stdout("[]\n").any_stderr().status(1).run();
     }
@@ -58,6 +62,9 @@ fn what_is_not_supported_says_so_at_once() {
     for (words, sentence) in [
         (&["compose", "version", "--short"][..], "Docker Compose files are not supported"),
         (&["swarm", "init"], "`docker swarm` is not supported"),
+        (&["network", "create", "x"], "`docker network create` is not supported"),
+        (&["buildx", "bake"], "`docker buildx bake` is not supported"),
+        (&["container", "attach", "x"], "`docker container attach` is not supported"),
         (&["-H", "tcp://x", "ps"], "another daemon"),
         (&["--context", "remote", "ps"], "the context `remote`"),
         (&["run", "--no-such-option", "x"], "--no-such-option"),
@@ -209,4 +216,69 @@ fn images_volumes_and_copies() {
     test.args(["docker", "run", "--rm", "-v", "data:/d", id, "cat", "/d/file"]).stdout("kept\n").run();
     test.args(["docker", "volume", "rm", "data"]).stdout("data\n").run();
     test.args(["docker", "rmi", "other:1"]).stdout("Untagged: other:1\n").run();
+}
+
+/// The words of Zed and DevPod, in their order: they make a container by an image's id, and speak with it by its own.
+#[test]
+fn what_zed_and_devpod_call() {
+    require!(Subuid, Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    test.file("tool", "a tool\n");
+    let folder = format!("label=devcontainer.local_folder={}", test.project().display());
+    let config = "label=devcontainer.config_file=/a b/devcontainer.json";
+    let mount = format!("type=bind,source={},target=/workspaces/p,consistency=cached", test.project().display());
+    let metadata = "devcontainer.metadata=[{\"remoteUser\":\"dev\"}]";
+    let image = text(&test, &["inspect", "-f", "{{.Id}}", IMAGE]);
+    let script = "trap 'exit 0' 15\necho Container started\nexec \"$@\"\ntail -f /dev/null & wait\n";
+    let made =
+        ["run", "--sig-proxy=false", "-d", "--mount", &mount, "-l", &folder[6..], "-l", &config[6..], "-l", metadata];
+    let made = [&made[..], &["-p", "127.0.0.1::3000", "--entrypoint", "/bin/sh", image.trim_end(), "-c", script, "-"]];
+    let id = text(&test, &made.concat());
+    let id = id.trim_end();
+    wait_for_lines(&test, id, &["Container started"]);
+
+    let found = ["ps", "-a", "--filter", &folder, "--filter", config, "--format={{ json . }}"];
+    assert!(json(&test, &found)["ID"].as_str().is_some_and(|found| !found.is_empty() && id.starts_with(found)));
+    let one = json(&test, &["inspect", "--format={{json . }}", id]);
+    assert_eq!(one["Config"]["Labels"]["devcontainer.metadata"], metadata[22..]);
+    assert_eq!((&one["State"]["Running"], &one["Config"]["User"]), (&true.into(), &"".into()));
+    assert!(one["Config"]["Env"].is_array() && one["State"]["StartedAt"].is_string(), "{one}");
+    assert_eq!(one["Mounts"][0]["Source"], "[TEST]/project");
+    assert_eq!(one["Mounts"][0]["Destination"], "/workspaces/p");
+    let of_image = json(&test, &["inspect", "--format={{json . }}", image.trim_end()]);
+    assert!(of_image["Os"] == "linux" && of_image["Architecture"].is_string() && of_image["Config"]["Env"].is_array());
+    let both = json(&test, &["inspect", "--type", "container", id, &id[..12]]);
+    assert_eq!(both.as_array().map(Vec::len), Some(2));
+
+    let shell = "echo -n ␄; ( id -un ); echo -n ␄$?␄; echo -n ␄ >&2\n";
+    let session = ["exec", "-i", "-u", "root", "-e", "VSCODE_REMOTE_CONTAINERS_SESSION=1", id, "/bin/sh"];
+    let at = ["exec", "-w", "/workspaces/p", "-u", "dev"];
+    for (words, input, out, errors) in [
+        (&["-v"][..], "", None, ""),
+        (&["cp", "-a", "tool", &format!("{id}:/tmp/tool")], "", Some(""), ""),
+        (&["exec", id, "chown", "dev:dev", "/tmp/tool"], "", Some(""), ""),
+        (&["exec", id, "stat", "-c", "%U", "/tmp/tool"], "", Some("dev\n"), ""),
+        (&session, shell, Some("␄root\n␄0␄"), "␄"),
+        (
+            &[&at[..], &["-e", "A=b=c", id, "sh", "-c", "echo $A; id -un; pwd"]].concat(),
+            "",
+            Some("b=c\ndev\n/workspaces/p\n"),
+            "",
+        ),
+        (&[&at[..], &["-i", id, "cat", "-", "tool"]].concat(), "typed\n", Some("typed\na tool\n"), ""),
+        (&["volume", "list", "-q", "--filter", "name=none"], "", Some(""), ""),
+        (&["inspect", "-f", "{{ index .Config.Labels \"manager\" }}", id], "", Some("\n"), ""),
+        (&["ps", "-q", "--filter", &folder], "", Some(&format!("{}\n", &id[..12])), ""),
+        (&["stop", id], "", Some(&format!("{id}\n")), ""),
+        (&["logs", id], "", Some("Container started\n"), ""),
+        (&["start", id], "", Some(&format!("{id}\n")), ""),
+        (&["rm", "-f", id], "", Some(&format!("{id}\n")), ""),
+        (&["ps", "-q", "-a", "--filter", &folder], "", Some(""), ""),
+    ] {
+        let run = test.args([&["docker"], words].concat()).stdin(input).stderr(errors);
+        if let Some(out) = out { run.stdout(out) } else { run.any_stdout() }.run();
+    }
+    let ended = ["events", "--format", "json", "--filter", &format!("container={id}"), "--filter", "event=destroy"];
+    let event = json(&test, &[&ended[..], &["--since", "1", "--until", "4000000000"]].concat());
+    assert_eq!((&event["Action"], &event["Actor"]["ID"]), (&"destroy".into(), &id.into()));
 }

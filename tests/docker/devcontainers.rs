@@ -1,6 +1,6 @@
 //! The real `@devcontainers/cli` with `--docker-path`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -133,16 +133,21 @@ const CASES: [Case; 22] = [
     },
 ];
 
-/// Runs `devcontainer`; its output and its status.
-fn devcontainer(test: &Devbox, words: &[&str]) -> (String, String, i32) {
+/// devbox under docker's name.
+pub fn docker(test: &Devbox) -> PathBuf {
     let docker = test.path("docker");
     if !docker.exists() {
         // Of several tests' threads none shares a directory.
         std::os::unix::fs::symlink(test.path("devbox"), &docker).expect("a link");
     }
+    docker
+}
+
+/// Runs `devcontainer`; its output and its status.
+fn devcontainer(test: &Devbox, words: &[&str]) -> (String, String, i32) {
     let mut command = test.program("devcontainer");
     // What follows a command is the command's.
-    command.arg(words[0]).arg("--docker-path").arg(&docker).args(&words[1..]);
+    command.arg(words[0]).arg("--docker-path").arg(docker(test)).args(&words[1..]);
     let (status, stdout, stderr) = ended(command, b"");
     (stdout, stderr, status)
 }

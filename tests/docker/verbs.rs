@@ -9,7 +9,7 @@ use crate::support::background::Background;
 use crate::support::programs::ended;
 
 /// Waits until the container `name` has written these lines since it was made.
-fn wait_for_lines(test: &Docker, name: &str, lines: &[&str]) {
+pub fn wait_for_lines(test: &Docker, name: &str, lines: &[&str]) {
     let mut logs = test.command(["docker", "logs", "-f", name]);
     logs.stderr(Stdio::null());
     let mut logs = Background::start(logs);

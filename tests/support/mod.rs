@@ -70,6 +70,12 @@ pub fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// Where `scripts/test-setup` keeps packages of npm's.
+pub fn node_modules() -> Option<PathBuf> {
+    let program = which::which("devcontainer").ok()?.canonicalize().ok()?;
+    program.ancestors().find(|place| place.ends_with("node_modules")).map(PathBuf::from)
+}
+
 #[expect(clippy::disallowed_methods, reason = "the tests are told by the environment what to run as")]
 pub fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)

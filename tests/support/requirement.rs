@@ -42,6 +42,8 @@ pub enum Requirement {
     Program(&'static str),
     /// A module of the distribution's own Python.
     Python(&'static str),
+    /// A package of npm's, beside that of the program `devcontainer`.
+    Node(&'static str),
 }
 
 /// Returns from the test when something it needs is missing; takes variants of [`Requirement`].
@@ -134,6 +136,10 @@ impl Requirement {
             )
             .map_err(|error| format!("the distribution's mirror does not answer: {error}")),
             Self::Program(name) => program(name),
+            Self::Node(name) => match super::node_modules().map(|place| place.join(name)) {
+                Some(place) if place.is_dir() => Ok(()),
+                _ => Err(format!("the package `{name}` of npm is not installed")),
+            },
             Self::Python(module) => shell(&format!("/usr/bin/python3 -c 'import {module}'")),
         }
     }

@@ -154,6 +154,9 @@ pub enum OfContainers {
     Inspect(Inspect),
     /// Remove every container that does not run
     Prune(Prune),
+    /// Everything else
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// How a list is printed.

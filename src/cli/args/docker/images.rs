@@ -1,5 +1,6 @@
 //! What can be typed of docker's commands for images, volumes and the rest.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand};
@@ -108,6 +109,9 @@ pub enum Buildx {
         #[arg(long, hide = true)]
         bootstrap: bool,
     },
+    /// Everything else
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// `image`.
@@ -129,6 +133,9 @@ pub enum ImageCommand {
     Rm(Remove),
     /// Remove what no image needs any more
     Prune(Prune),
+    /// Everything else
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// `images`.
@@ -189,6 +196,9 @@ pub enum System {
     Info(Printed),
     /// Print what happens to containers
     Events(super::Events),
+    /// Everything else
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// `volume`.
@@ -200,7 +210,7 @@ pub enum Volume {
         /// Names only
         #[arg(short, long)]
         quiet: bool,
-        /// Only those: `name=`, `label=`
+        /// Only those: `name=`, `label=`, `dangling=`
         #[arg(short, long = "filter", value_name = "FILTER")]
         filters: Vec<String>,
         /// How
@@ -232,6 +242,9 @@ pub enum Volume {
     Inspect(Inspect),
     /// Remove every volume that no container has
     Prune(Prune),
+    /// Everything else
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// `network`.
@@ -246,8 +259,8 @@ pub enum Network {
         /// Whole ids
         #[arg(long)]
         no_trunc: bool,
-        /// Without meaning here
-        #[arg(short, long = "filter", hide = true)]
+        /// Only those: `name=`, `id=`, `driver=`
+        #[arg(short, long = "filter", value_name = "FILTER")]
         filters: Vec<String>,
         /// How
         #[command(flatten)]
@@ -255,6 +268,11 @@ pub enum Network {
     },
     /// Show what is known of networks
     Inspect(Inspect),
+    /// Remove every network that somebody made, of which there is none
+    Prune(Prune),
+    /// Everything else
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 /// `context`.
@@ -287,4 +305,7 @@ pub enum Context {
         #[arg(value_name = "NAME")]
         name: String,
     },
+    /// Everything else
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }

@@ -24,6 +24,7 @@ pub fn buildx(folder: &dyn Fn() -> Result<PathBuf, Error>, command: Buildx) -> O
             super::rows(&format, &[row], &[("NAME/NODE", "Name"), ("DRIVER/ENDPOINT", "Driver"), ("STATUS", "Status")])
         }
         Buildx::Inspect { .. } => print("Name:   default\nDriver: devbox\nStatus: running\n"),
+        Buildx::Other(words) => Err(super::unknown("buildx ", &words)),
     }
 }
 

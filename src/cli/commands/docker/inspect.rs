@@ -27,7 +27,10 @@ pub fn run(paths: &Paths, args: &Inspect) -> Outcome {
                 found => return found,
             };
             match found {
-                Err(DockerError::NoSuchImage { .. }) => find_volume(paths, name),
+                Err(DockerError::NoSuchImage { .. }) => find_volume(paths, name).map_err(|error| match error {
+                    DockerError::NoSuchVolume { name } => DockerError::NoSuchObject { name },
+                    error => error,
+                }),
                 found => found,
             }
         }),

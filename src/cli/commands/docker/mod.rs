@@ -1,5 +1,6 @@
 //! `devbox docker`: docker's command line.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -58,6 +59,7 @@ pub fn run(folder: &dyn Fn() -> Result<PathBuf, Error>, args: Docker) -> Outcome
         }
         DockerCommand::Containers(OfContainers::Inspect(args)) => inspect::containers(&paths, &args),
         DockerCommand::Containers(OfContainers::Prune(_)) => lifecycle::prune(&paths),
+        DockerCommand::Containers(OfContainers::Other(words)) => Err(unknown("container ", &words)),
         DockerCommand::Inspect(args) => inspect::run(&paths, &args),
         DockerCommand::Build(args) => build::run(&folder()?, *args),
         DockerCommand::Buildx(command) => build::buildx(folder, command),
@@ -69,6 +71,7 @@ pub fn run(folder: &dyn Fn() -> Result<PathBuf, Error>, args: Docker) -> Outcome
             ImageCommand::Tag(args) => images::tag(&paths, &args),
             ImageCommand::Rm(args) => images::remove(&paths, &args),
             ImageCommand::Prune(_) => images::prune(&paths),
+            ImageCommand::Other(words) => Err(unknown("image ", &words)),
         },
         DockerCommand::Images(args) => images::list(&paths, &args),
         DockerCommand::Pull(args) => images::pull(args),
@@ -77,22 +80,24 @@ pub fn run(folder: &dyn Fn() -> Result<PathBuf, Error>, args: Docker) -> Outcome
         DockerCommand::Events(args) | DockerCommand::System(System::Events(args)) => events::run(&paths, &args),
         DockerCommand::Version(args) => system::version(&args),
         DockerCommand::Info(args) | DockerCommand::System(System::Info(args)) => system::info(&paths, &args),
+        DockerCommand::System(System::Other(words)) => Err(unknown("system ", &words)),
         DockerCommand::Volume(command) => volume::run(&paths, command),
         DockerCommand::Network(command) => system::network(&command),
         DockerCommand::Context(command) => system::context(&command),
         DockerCommand::Allow { key } => run::allow(&paths, &key),
-        DockerCommand::Other(words) => {
-            let word = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-            Err(match word.as_str() {
-                "compose" => Error::new(
-                    "Docker Compose files are not supported: devbox runs one box, not several that belong together",
-                )
-                .hint("name one image or Dockerfile in devcontainer.json")
-                .with_status(COULD_NOT_RUN),
-                word => unsupported(&format!("`docker {}`", sanitize(word))),
-            })
-        }
+        DockerCommand::Other(words) if words.first().is_some_and(|word| word == "compose") => Err(Error::new(
+            "Docker Compose files are not supported: devbox runs one box, not several that belong together",
+        )
+        .hint("name one image or Dockerfile in devcontainer.json")
+        .with_status(COULD_NOT_RUN)),
+        DockerCommand::Other(words) => Err(unknown("", &words)),
     }
+}
+
+/// That nothing is known of the command that `words` begin with. `group` is what stands before it.
+fn unknown(group: &str, words: &[OsString]) -> Error {
+    let word = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    unsupported(&format!("`docker {group}{}`", sanitize(&word)))
 }
 
 fn container(paths: &Paths, folder: &dyn Fn() -> Result<PathBuf, Error>, command: ContainerCommand) -> Outcome {

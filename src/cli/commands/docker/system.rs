@@ -100,25 +100,55 @@ pub fn info(paths: &Paths, format: &Printed) -> Outcome {
 /// `docker network`.
 pub fn network(command: &Network) -> Outcome {
     match command {
-        Network::Ls { quiet: true, .. } => print(&NETWORKS.map(|name| format!("{}\n", id_of(name))).concat()),
-        Network::Ls { format, .. } => {
-            let row = |name: &str| {
+        Network::Ls { quiet, filters, format, .. } => {
+            let mut names = Vec::new();
+            for name in NETWORKS {
+                if is_wanted(name, filters)? {
+                    names.push(name);
+                }
+            }
+            let row = |name: &&str| {
                 json!({
                     "CreatedAt": "1970-01-01 00:00:00 +0000 UTC", "Driver": driver(name), "ID": id_of(name),
                     "IPv4": "true", "IPv6": "true", "Internal": "false", "Labels": "", "Name": name, "Scope": "local",
                 })
             };
             let columns = [("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")];
-            super::rows(format, &NETWORKS.map(row), &columns)
+            let rows: Vec<Value> = names.iter().map(row).collect();
+            if *quiet { super::values(&rows, "ID") } else { super::rows(format, &rows, &columns) }
         }
         Network::Inspect(args) => print_all(args, |name| {
             let name = NETWORKS.iter().find(|known| **known == name).ok_or_else(|| no_such_network(name))?;
             Ok(json!({
                 "Name": name, "Id": id_of(name), "Scope": "local", "Driver": driver(name), "Labels": {}, "Options": {},
-                "IPAM": {"Driver": "default", "Config": []}, "Containers": {},
+                "IPAM": {"Driver": "default", "Config": []}, "Containers": {}, "EnableIPv4": true, "EnableIPv6": true,
+                "Internal": false, "Attachable": false, "Ingress": false, "Created": "1970-01-01T00:00:00Z",
             }))
         }),
+        // Those that are there belong to docker itself.
+        Network::Prune(_) => Ok(0),
+        Network::Other(words) => Err(super::unknown("network ", words)),
     }
+}
+
+/// Whether a network is listed: it has no labels, and is always there.
+fn is_wanted(name: &str, filters: &[String]) -> Result<bool, Error> {
+    for filter in filters {
+        let fits = match filter.split_once('=') {
+            Some(("name", part)) => name.contains(part.trim_matches(['^', '$'])),
+            Some(("id", start)) => id_of(name).starts_with(start),
+            Some(("driver", wanted)) => driver(name) == wanted,
+            Some(("scope", scope)) => scope == "local",
+            Some(("type", kind)) => kind == "builtin",
+            Some(("label", _)) => false,
+            Some(("dangling", is_so)) => !matches!(is_so, "true" | "1"),
+            _ => return Err(Error::new(format!("`--filter {}` is no filter of networks", sanitize(filter)))),
+        };
+        if !fits {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn driver(name: &str) -> &str {
@@ -153,6 +183,7 @@ pub fn context(command: &Context) -> Outcome {
             refuse_others(std::slice::from_ref(name))?;
             print("default\n")
         }
+        Context::Other(words) => Err(super::unknown("context ", words)),
     }
 }
 

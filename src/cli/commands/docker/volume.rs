@@ -1,5 +1,7 @@
 //! `docker volume`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::lifecycle::empty_trash;
@@ -18,8 +20,9 @@ pub fn run(paths: &Paths, command: Volume) -> Outcome {
     match command {
         Volume::Ls { quiet, filters, format } => {
             let mut rows = Vec::new();
+            let used = volumes::used(paths)?;
             for volume in volumes::list(paths)? {
-                if is_wanted(&volume, &filters)? {
+                if is_wanted(&volume, &filters, &used)? {
                     rows.push(row(&volume));
                 }
             }
@@ -61,16 +64,18 @@ pub fn run(paths: &Paths, command: Volume) -> Outcome {
             empty_trash(paths);
             Ok(0)
         }
+        Volume::Other(words) => Err(super::unknown("volume ", &words)),
     }
 }
 
-fn is_wanted(volume: &volumes::Volume, filters: &[String]) -> Result<bool, Error> {
+fn is_wanted(volume: &volumes::Volume, filters: &[String], used: &BTreeSet<String>) -> Result<bool, Error> {
     for filter in filters {
         let fits = match filter.split_once('=') {
             Some(("name", part)) => volume.name.contains(part.trim_matches(['^', '$'])),
             Some(("label", wanted)) => has_label(&volume.labels, wanted),
             Some(("driver", driver)) => driver == "local",
-            Some(("dangling", _)) => true,
+            Some(("dangling", "true" | "1")) => !used.contains(&volume.name),
+            Some(("dangling", "false" | "0")) => used.contains(&volume.name),
             _ => return Err(Error::new(format!("`--filter {}` is no filter of volumes", sanitize(filter)))),
         };
         if !fits {
