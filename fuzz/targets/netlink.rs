@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
         message.errno();
         let all: usize = attributes(message.body).map(|(_, value)| value.len()).sum();
         assert!(all <= message.body.len());
-        if let Some(packet) = parse(message.body) {
+        if let Some((_, packet)) = parse(message.body) {
             assert_eq!(packet.from.is_ipv4(), packet.address.is_ipv4());
         }
     }

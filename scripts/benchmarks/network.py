@@ -47,10 +47,10 @@ def numbers(bench, argv, cwd=None):
     return [float(line) for line in result.stdout.split()]
 
 
-def in_turns(bench, contestants):
-    """The medians of each one's numbers."""
-    rounds = [{name: ask() for name, ask in contestants.items()} for _ in range(2 if bench.quick else 7)]
-    return {name: [statistics.median(column) for column in zip(*(one[name] for one in rounds))] for name in contestants}
+def in_turns(bench, contestants, taken=statistics.median, rounds=7):
+    """What is `taken` of each one's numbers."""
+    rounds = [{name: ask() for name, ask in contestants.items()} for _ in range(2 if bench.quick else rounds)]
+    return {name: [taken(column) for column in zip(*(one[name] for one in rounds))] for name in contestants}
 
 
 def network(bench):
@@ -58,18 +58,24 @@ def network(bench):
         raise Unmeasured("pasta is not installed")
     with server(bench):
         plain, listed = project(bench, "network", ""), project(bench, "egress", f'egress = ["{ADDRESS}"]')
-        inside = [bench.binary, "run", "--", "python3", "peer.py", "ask", ADDRESS, PORT, "up", "down", "connect"]
-        alone = ["pasta", "--config-net", "--", "python3", plain / "peer.py", *inside[5:]]
-        medians = in_turns(bench, {
-            "pasta": lambda: numbers(bench, alone),
-            "box": lambda: numbers(bench, inside, plain),
-            "egress": lambda: numbers(bench, inside, listed),
-        })
+
+        def contestants(*whats):
+            ask = ["python3", "peer.py", "ask", ADDRESS, PORT, *whats]
+            inside = [bench.binary, "run", "--", *ask]
+            return {
+                "pasta": lambda: numbers(bench, ["pasta", "--config-net", "--", *ask], plain),
+                "box": lambda: numbers(bench, inside, plain),
+                "egress": lambda: numbers(bench, inside, listed),
+            }
+
+        # Connections through the pasta of Debian 12 stall at random, whoever starts it: what it does at best can be compared.
+        best = in_turns(bench, contestants("up", "down"), max, 25)
+        medians = in_turns(bench, contestants("connect"))
     for number, way in enumerate(["sent", "received"]):
-        pasta, box, egress = (medians[name][number] for name in ["pasta", "box", "egress"])
-        bench.table.add(f"private network, {way}", box, "Gbit/s", "pasta", pasta, ">= 0.9 x pasta", box >= 0.9 * pasta)
-        bench.table.add(f"egress list, {way}", egress, "Gbit/s", "none", box, ">= 0.95 x none", egress >= 0.95 * box)
-    box, egress = medians["box"][2], medians["egress"][2]
+        pasta, box, egress = (best[name][number] for name in ["pasta", "box", "egress"])
+        bench.table.add(f"private network, {way}, at best", box, "Gbit/s", "pasta", pasta, ">= 0.9 x pasta", box >= 0.9 * pasta)
+        bench.table.add(f"egress list, {way}, at best", egress, "Gbit/s", "none", box, ">= 0.95 x none", egress >= 0.95 * box)
+    box, egress = medians["box"][0], medians["egress"][0]
     bench.table.add("egress list, a connection", egress, "us", "none", box, f"<= 1000 us more ({egress - box:+.0f})",
                    egress - box <= 1000)
     agent(bench)

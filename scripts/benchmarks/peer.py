@@ -12,7 +12,7 @@ import threading
 import time
 
 BLOCK = bytearray(1 << 20)
-SECONDS = 2
+SECONDS = 1
 
 
 def receive(stream):
