@@ -28,11 +28,11 @@ pub fn to_toml(layer: &Layer, label: &str, project: &Path, home: &Path) -> Strin
     }
     if let Some(own) = &layer.devcontainer {
         if let Some(command) = &own.initialize {
-            page.comment(&format!("initializeCommand, which a profile has not: {command}"));
+            page.comment(&format!("initializeCommand, for which a profile has no key: {command}"));
         }
         for feature in &own.features {
             page.comment(&format!(
-                "the Feature {}, which a profile has not: install it in a Containerfile",
+                "the Feature {}, for which a profile has no key: install it in a Containerfile",
                 feature.reference
             ));
         }
@@ -253,8 +253,8 @@ mod tests {
                 "remoteEnv": {"P": "${containerEnv:PATH}:/p", "Q": "q", "R": null}}"#,
         );
         for line in [
-            "# initializeCommand, which a profile has not: make",
-            "# the Feature ghcr.io/x/go:1, which a profile has not: install it in a Containerfile",
+            "# initializeCommand, for which a profile has no key: make",
+            "# the Feature ghcr.io/x/go:1, for which a profile has no key: install it in a Containerfile",
             "# the volume data at /d: a box keeps /d by itself until `devbox reset`",
             "pass = [\"TOKEN\"]",
             "# B = x${localEnv:S}: made of other variables, which a profile cannot say",

@@ -71,7 +71,7 @@ pub enum DockerCommand {
     Version(Printed),
     /// Print what there is
     Info(Printed),
-    /// Work with the whole
+    /// Print what there is, and what happens
     #[command(subcommand)]
     System(System),
     /// Work with named volumes

@@ -24,9 +24,9 @@ pub struct RootArgs {
 /// `shim`.
 #[derive(Debug, Subcommand)]
 pub enum Shim {
-    /// Make shims, like `rust-analyzer` or `python`
+    /// Make shims: programs on the host, such as `rust-analyzer` or `python`, that run the box's
     Add {
-        /// The tools
+        /// The tools, by their names in the box
         #[arg(value_name = "TOOL", required = true)]
         names: Vec<String>,
         /// Make them in this directory instead of devbox's own
@@ -35,7 +35,7 @@ pub enum Shim {
     },
     /// List the shims
     List {
-        /// Those in this directory
+        /// Those in this directory instead of devbox's own
         #[arg(long = "dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
         place: Option<PathBuf>,
         /// How
@@ -47,7 +47,7 @@ pub enum Shim {
         /// The tools
         #[arg(value_name = "TOOL", required = true, add = ArgValueCandidates::new(complete::shims))]
         names: Vec<String>,
-        /// Those in this directory
+        /// Those in this directory instead of devbox's own
         #[arg(long = "dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
         place: Option<PathBuf>,
     },
@@ -56,7 +56,7 @@ pub enum Shim {
 /// `editor`.
 #[derive(Debug, Subcommand)]
 pub enum EditorCommand {
-    /// Write the project's settings for an editor: terminal, tasks, language servers that there are shims of
+    /// Write the project's settings for an editor: its terminal, tasks, and language servers that have a shim
     Setup {
         /// The editor
         #[arg(value_enum, value_name = "EDITOR")]
@@ -65,7 +65,7 @@ pub enum EditorCommand {
         #[arg(long)]
         print: bool,
     },
-    /// Take exactly that back
+    /// Take out of the project what `editor setup` wrote, and nothing else
     Unset {
         /// The editor
         #[arg(value_enum, value_name = "EDITOR")]
@@ -85,6 +85,8 @@ impl ValueEnum for Editor {
 
 /// `hook`.
 #[derive(Debug, Args)]
+#[command(after_help = "In ~/.bashrc:    eval \"$(devbox hook bash)\"\nIn ~/.zshrc:     eval \"$(devbox hook zsh)\"\n\
+                        In config.fish:  devbox hook fish | source")]
 pub struct Hook {
     /// The shell
     #[arg(value_enum)]

@@ -249,7 +249,7 @@ pub struct Diff {
     /// An image that is here
     #[arg(value_name = "IMAGE", add = ArgValueCandidates::new(complete::images))]
     pub image: String,
-    /// What it is to become; without it, what the image's last layer changes of those below is shown
+    /// The image to compare it with; without it, what the image's last layer changes of those below is shown
     #[arg(value_name = "OTHER", add = ArgValueCandidates::new(complete::images))]
     pub other: Option<String>,
     /// How to print

@@ -36,9 +36,9 @@ pub struct ImportArgs {
 /// `export`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum Export {
-    /// Print it as .devcontainer/devcontainer.json
+    /// Print the profile as .devcontainer/devcontainer.json
     Devcontainer,
-    /// Print its root file system as a Containerfile
+    /// Print the profile's root file system as a Containerfile
     Containerfile,
 }
 
@@ -47,9 +47,9 @@ pub enum Export {
 pub enum Config {
     /// Print the path of your config.toml
     Path,
-    /// Open it in $VISUAL or $EDITOR, and check it afterwards
+    /// Open your config.toml in $VISUAL or $EDITOR, and check it afterwards
     Edit,
-    /// Print it
+    /// Print your config.toml
     Show,
 }
 
@@ -76,7 +76,7 @@ pub enum Profile {
         #[arg(value_name = "PROFILE", add = ArgValueCandidates::new(complete::profiles))]
         name: Option<String>,
     },
-    /// Check a profile
+    /// Check this folder's profile, or a file; nothing is printed where nothing is wrong
     Check {
         /// The file; by default all that apply to this folder
         #[arg(value_hint = ValueHint::FilePath)]
@@ -86,6 +86,6 @@ pub enum Profile {
     Schema,
     /// Allow what this folder's profile wants of the host
     Trust,
-    /// Take that back
+    /// Allow it no longer, until it is asked for again
     Untrust,
 }

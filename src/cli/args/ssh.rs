@@ -38,9 +38,9 @@ pub struct SshProxy {
 pub enum SshConfig {
     /// Make `ssh NAME.devbox` work: write a file of hosts, and include it from ~/.ssh/config
     Install,
-    /// Print that file
+    /// Print the file of hosts as `install` would write it
     Print,
-    /// Take it back
+    /// Take the file of hosts, and the line that includes it, back
     Remove,
 }
 

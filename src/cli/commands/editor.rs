@@ -37,8 +37,10 @@ pub fn run(folder: &Path, command: &EditorCommand) -> Outcome {
         EditorCommand::Unset { editor } => {
             let project = super::project(&paths, folder)?;
             for (path, lost) in settings::unset(&paths, &project, *editor)? {
+                let is_there = project.join(&path).exists();
                 let path = sanitize(&path.to_string_lossy()).into_owned();
                 ui::say(&match lost {
+                    0 if !is_there => format!("devbox: removed `{path}`"),
                     0 => format!("devbox: `{path}` is as it would be without devbox"),
                     lost => {
                         format!("devbox: `{path}` was edited: {lost} of devbox's settings in it are changed, and stay")

@@ -63,7 +63,7 @@ pub fn run(folder: &Path, editor: Editor, args: &Args) -> Outcome {
     let (name, what) = editor.program();
     let program = which::which(name).map_err(|_| {
         Error::new(format!("there is no program `{name}`"))
-            .hint(format!("install {what}; `ssh` and others work without"))
+            .hint(format!("install {what}; `devbox ssh-config install` lets every ssh client in without it"))
     })?;
     let wanted = folder.join(args.path.as_deref().unwrap_or(Path::new("")));
     let wanted = std::fs::canonicalize(&wanted)
