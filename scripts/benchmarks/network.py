@@ -124,9 +124,10 @@ def filter_cost(bench):
     bench.user.time(["sh", "-c", make], folder)
     runs = ["python3", "peer.py", "status", "5" if bench.quick else "15"]
     free = ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--"]
-    medians = in_turns(bench, {
+    # Some per cent are less than what the machine's other work adds to a median.
+    least = in_turns(bench, {
         "box": lambda: numbers(bench, [bench.binary, "run", "--", *runs], folder),
         "free": lambda: numbers(bench, [*free, *runs], folder),
-    })
-    box, free = medians["box"][0], medians["free"][0]
-    bench.table.add(f"git status, {files:,} files", box, "ms", "no filter", free, "<= 1.03 x", box <= 1.03 * free)
+    }, min, 15)
+    box, free = least["box"][0], least["free"][0]
+    bench.table.add(f"git status, {files:,} files, at best", box, "ms", "no filter", free, "<= 1.03 x", box <= 1.03 * free)
