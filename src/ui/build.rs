@@ -32,6 +32,8 @@ pub enum Display {
     Screen,
     /// Objects for programs.
     Json,
+    /// Steps that fail, with their last lines.
+    Failures,
 }
 
 /// Shows a build on standard error.
@@ -176,6 +178,9 @@ impl Screen {
     }
 
     fn draw(&mut self) {
+        if self.display != Display::Screen {
+            return;
+        }
         self.erase();
         let width = crate::sys::terminal::size(rustix::stdio::stderr()).map_or(80, |size| usize::from(size.columns));
         let cut = |text: &str| text.chars().take(width.saturating_sub(1)).collect::<String>();
@@ -221,7 +226,7 @@ impl Listener for Screen {
     }
 
     fn tick(&mut self) {
-        if self.display == Display::Screen && !self.running.is_empty() {
+        if !self.running.is_empty() {
             self.draw();
         }
     }
@@ -258,7 +263,9 @@ impl Screen {
         match (self.display, event) {
             (Display::Plain, Event::Started { .. }) => {}
             (Display::Plain, event) => self.plain(event),
-            (Display::Screen, event) => self.screen(event),
+            (Display::Failures, Event::Note { .. } | Event::Warning(_)) => {}
+            (Display::Failures, Event::Ended { outcome, .. }) if *outcome != Outcome::Failed => {}
+            (Display::Screen | Display::Failures, event) => self.screen(event),
             (Display::Json, event) => say(&sanitize_json(&json(event))),
         }
     }

@@ -6,6 +6,9 @@ use crate::image::{IMAGE, with_image};
 use crate::require;
 use crate::support::background::Background;
 use crate::support::devbox::Devbox;
+use crate::support::programs::output;
+use crate::support::registry::Registry;
+use crate::support::terminal::Terminal;
 use crate::verbs::wait_for_lines;
 
 /// The JSON that a command prints.
@@ -138,6 +141,56 @@ fn a_container_lives_and_ends() {
     assert_eq!(text(&test, &["ps", "-aq"]), "");
 }
 
+/// The bytes that stream `number` carries: more than a pipe holds.
+fn bytes_of(number: usize) -> Vec<u8> {
+    (0..1_u32 << 20).map(|index| index.to_le_bytes()[number]).collect()
+}
+
+#[test]
+fn streams_into_one_container_are_kept_apart() {
+    require!(Subuid, Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    start(&test, &["--name", "shop"], &[]);
+    test.args(["docker", "exec", "shop", "mkfifo", "/tmp/gate"]).run();
+    std::thread::scope(|scope| {
+        // Neither passes the gate before the other has come to it.
+        for (number, gate) in [(0, "echo >/tmp/gate; cat"), (1, "read line </tmp/gate; cat")] {
+            let command = test.command(["docker", "exec", "-i", "shop", "sh", "-c", gate]);
+            scope.spawn(move || {
+                let bytes = bytes_of(number);
+                let passed = output(command, &bytes);
+                let errors = String::from_utf8_lossy(&passed.stderr);
+                assert!(passed.status.success() && passed.stdout == bytes, "stream {number}: {errors}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_shell_of_a_container_has_the_terminal() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    start(&test, &["--name", "shop"], &[]);
+    let mut terminal = test.terminal(["docker", "exec", "-it", "-e", "PS1=shop> ", "shop", "sh"], 24, 80);
+    let show = |terminal: &Terminal| format!("{:?}", terminal.settings());
+    let before = show(&terminal);
+    terminal.wait_for_text("shop> ");
+    terminal.send("tty; stty size; echo $GREETING\n");
+    for text in ["/dev/pts/", "24 80", "hello"] {
+        terminal.wait_for_text(text);
+    }
+    terminal.send("sh -c 'echo sta''rted; exec tail -f /dev/null'\n");
+    terminal.wait_for_text("started");
+    terminal.resize(40, 100);
+    terminal.send("\x03");
+    terminal.send("echo status $?; stty size\n");
+    terminal.wait_for_text("status 130");
+    terminal.wait_for_text("40 100");
+    terminal.send("exit 7\n");
+    assert_eq!(terminal.wait_exit().code(), Some(7));
+    assert_eq!(show(&terminal), before);
+}
+
 #[test]
 fn whoever_runs_a_container_sees_what_it_does() {
     require!(Userns, Overlay, Program("busybox"));
@@ -190,6 +243,27 @@ fn events_are_not_missed() {
     }
     events.signal(rustix::process::Signal::TERM);
     events.wait();
+}
+
+/// An image that is only in a registry, as `docker pull -- IMAGE` of Zed finds it.
+#[test]
+fn images_are_pulled() {
+    require!(Subuid, Userns, Overlay, Program("busybox"), Program("docker-registry"));
+    let (registry, test) = (Registry::start(), with_image());
+    let name = format!("{}/base:1", registry.name());
+    test.args(["docker", "tag", IMAGE, &name]).run();
+    test.args(["image", "push", &name]).any_stdout().any_stderr().run();
+    test.args(["docker", "rmi", &name]).any_stdout().run();
+    test.args(["docker", "inspect", "--type", "image", &name]).stdout("[]\n").any_stderr().status(1).run();
+    for words in [["pull", "--", &name], ["image", "pull", &name]] {
+        test.args([&["docker"][..], &words].concat()).any_stdout().any_stderr().run();
+        let image = &json(&test, &["inspect", "--type", "image", &name])[0];
+        assert_eq!(
+            (&image["RepoTags"][0], &image["Config"]["Labels"]["of.image"]),
+            (&name.as_str().into(), &"yes".into())
+        );
+        test.args(["docker", "rmi", &name]).any_stdout().run();
+    }
 }
 
 #[test]

@@ -90,14 +90,20 @@ fn a_root_may_be_read_only_and_memory_mounted() {
 }
 
 #[test]
-fn a_build_writes_the_id() {
+fn a_quiet_build_prints_the_id() {
     require!(Subuid, Userns, Overlay, Program("busybox"));
     let test = with_image();
     let (file, context) = (test.path("id"), test.path("image"));
     let build = test.args(["docker", "build", "-q", "-t", "again:1", "--iidfile"]).arg(&file).arg(context);
-    build.any_stdout().any_stderr().run();
+    let printed = build.any_stdout().stderr("").run().stdout;
     let written = std::fs::read_to_string(file).expect("a file");
+    assert_eq!(printed, format!("{written}\n"));
     assert_eq!(text(&test, &["inspect", "-f", "{{.Id}}", "again:1"]), format!("{written}\n"));
+
+    // And what a step said that fails.
+    test.file("Dockerfile", format!("FROM {IMAGE}\nRUN true\nRUN echo said; exit 3\n"));
+    let failed = test.args(["docker", "build", "-q", "."]).any_stderr().status(1).run().stderr;
+    assert!(failed.contains("said\n") && !failed.contains("RUN true"), "{failed}");
 }
 
 /// Opens a file of a container, adds a line and saves it. What the method says is what TRAMP has of its own since Emacs 29.

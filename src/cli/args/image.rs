@@ -121,6 +121,8 @@ pub enum BuildProgress {
     Tty,
     /// One JSON object a line
     Json,
+    /// Only what fails
+    Quiet,
 }
 
 /// `image pull`.

@@ -42,9 +42,10 @@ pub fn run(folder: &Path, args: Build) -> Outcome {
         }
     }
     let progress = match args.progress.as_deref() {
+        _ if args.quiet => BuildProgress::Quiet,
+        Some("quiet") => BuildProgress::Quiet,
         Some("plain" | "rawjson") => BuildProgress::Plain,
         Some("tty") => BuildProgress::Tty,
-        _ if args.quiet => BuildProgress::Plain,
         _ => BuildProgress::Auto,
     };
     let build = image::Build {

@@ -21,6 +21,7 @@ use crate::paths::{Paths, variable};
 use crate::profile::devcontainer::find;
 use crate::profile::user::{self, UserConfig};
 use crate::profile::{LoadedProfile, Profile};
+use crate::progress::{Progress, Silent};
 use crate::registry::Settings;
 use crate::text::sanitize;
 use crate::ui;
@@ -35,6 +36,7 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
         BuildProgress::Plain => Display::Plain,
         BuildProgress::Tty => Display::Screen,
         BuildProgress::Json => Display::Json,
+        BuildProgress::Quiet => Display::Failures,
         BuildProgress::Auto if std::io::stderr().is_terminal() => Display::Screen,
         BuildProgress::Auto => Display::Plain,
     };
@@ -42,7 +44,9 @@ pub fn run(folder: &Path, args: &Build) -> Outcome {
         let mut screen = Screen::new(display);
         let inputs = if args.pull == BuildPull::Always { Inputs::Newest } else { Inputs::Locked };
         build::profile::prepare(&paths, &loaded, inputs, &mut screen)?;
-        let built = install::image(&paths, &loaded, &names, &mut screen, &ui::Terminal::default());
+        let progress: &dyn Progress =
+            if args.progress == BuildProgress::Quiet { &Silent } else { &ui::Terminal::default() };
+        let built = install::image(&paths, &loaded, &names, &mut screen, progress);
         drop(screen);
         return built?.map_or(Ok(0), |manifest| show(folder, args, &manifest, &names));
     }
@@ -61,7 +65,7 @@ fn show(folder: &Path, args: &Build, manifest: &Descriptor, names: &[Reference])
         std::fs::write(folder.join(file), manifest.digest.to_string())
             .map_err(|error| Error::new(format!("cannot write `{}`: {error}", sanitize(&file.to_string_lossy()))))?;
     }
-    for name in names {
+    for name in names.iter().filter(|_| args.progress != BuildProgress::Quiet) {
         ui::say(&format!("{} is {}", name.familiar(), manifest.digest));
     }
     print(&format!("{}\n", manifest.digest))
