@@ -147,7 +147,7 @@ fn the_debian_package_is_the_same_each_time() {
     let field = |name: &str| run(Command::new("dpkg-deb").arg("--field").arg(&deb).arg(name));
     assert_eq!(field("Version"), format!("{}-1\n", env!("CARGO_PKG_VERSION")));
     assert!(field("Depends").contains("libc6 (>= 2."), "{}", field("Depends"));
-    assert_eq!(field("Recommends"), "passt, uidmap\n");
+    assert_eq!(field("Recommends"), "fuse-overlayfs, passt, uidmap\n");
 
     let contents = run(Command::new("dpkg-deb").arg("--contents").arg(&deb));
     for file in [
@@ -160,6 +160,7 @@ fn the_debian_package_is_the_same_each_time() {
         " ./usr/share/fish/vendor_completions.d/devbox.fish\n",
         " ./usr/share/bash-completion/completions/devbox\n",
         " ./usr/share/devbox/apparmor\n",
+        " ./etc/apparmor.d/abstractions/base.d/devbox\n",
     ] {
         assert!(contents.contains(file), "{file:?} is not in {contents}");
     }

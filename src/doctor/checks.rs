@@ -70,14 +70,24 @@ fn namespaces(machine: &Machine) -> Finding {
     blocker(format!("a user namespace cannot be made: {error}"))
 }
 
+/// What belongs to nearly all profiles, also to that of `pasta`, which would not let us end it otherwise.
+const ADDITIONS: &str = "/etc/apparmor.d/abstractions/base.d";
+
 fn apparmor(machine: &Machine) -> Finding {
+    if let (Some(profile), Some(_)) = (&machine.apparmor_profile, &machine.namespaces) {
+        let summary = format!("the AppArmor profile `{profile}` confines this program");
+        return Finding::new("apparmor", State::Blocker, summary)
+            .remedy("call devbox outside of it, or add the rules `userns,` and `capability,` to it");
+    }
     if machine.apparmor_restricts != Some(1) || machine.offer.uid == 0 {
         return Finding::new("apparmor", State::Ok, "AppArmor does not restrict user namespaces");
     }
     let program = machine.program.display();
     let profile = format!(
         "printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile devbox {program} flags=(unconfined) {{\\n  userns,\\n}}\\n' \
-         | sudo tee /etc/apparmor.d/devbox && sudo apparmor_parser -r /etc/apparmor.d/devbox"
+         | sudo tee /etc/apparmor.d/devbox && sudo mkdir -p {ADDITIONS} \
+         && echo 'signal (receive) peer={{devbox,usr.bin.devbox}},' | sudo tee {ADDITIONS}/devbox \
+         && sudo apparmor_parser -r /etc/apparmor.d/devbox /etc/apparmor.d/*pasta*"
     );
     if machine.namespaces.is_none() {
         return Finding::new("apparmor", State::Ok, "AppArmor allows this program user namespaces");

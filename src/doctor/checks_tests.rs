@@ -16,6 +16,7 @@ fn good() -> Machine {
         max_user_namespaces: Some(1000),
         unprivileged_userns_clone: None,
         apparmor_restricts: None,
+        apparmor_profile: None,
         seccomp: false,
         program: "/usr/bin/devbox".into(),
         offer: Offer {
@@ -68,7 +69,7 @@ type Case = (fn(&mut Machine), &'static str, State, &'static str);
 fn each_blocker_is_named_with_its_command() {
     use State::{Blocker, Warning};
     let refused = |machine: &mut Machine| machine.namespaces = Some("clone3: EPERM".into());
-    let cases: [Case; 18] = [
+    let cases: [Case; 19] = [
         (|m| m.kernel = "5.10.0-8".into(), "kernel", Blocker, "newer kernel"),
         (
             |m| (m.namespaces, m.max_user_namespaces) = (Some("ENOSPC".into()), Some(0)),
@@ -88,6 +89,12 @@ fn each_blocker_is_named_with_its_command() {
             "apparmor",
             Blocker,
             "profile devbox /usr/bin/devbox",
+        ),
+        (
+            |m| (m.namespaces, m.apparmor_profile) = (Some("EACCES".into()), Some("editor".into())),
+            "apparmor",
+            Blocker,
+            "`userns,`",
         ),
         (|m| m.offer.subuids.clear(), "subuids", Warning, "--add-subuids 231072-296607"),
         (|m| m.offer.subgids = vec![(1, 10)], "subuids", Warning, "alice"),

@@ -25,6 +25,8 @@ pub struct Machine {
     pub unprivileged_userns_clone: Option<u64>,
     /// `kernel.apparmor_restrict_unprivileged_userns`, where a distribution has it.
     pub apparmor_restricts: Option<u64>,
+    /// The AppArmor profile that confines this process.
+    pub apparmor_profile: Option<String>,
     /// This process runs under a seccomp filter already.
     pub seccomp: bool,
     /// This program.
@@ -84,6 +86,7 @@ impl Machine {
             max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
             unprivileged_userns_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restricts: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+            apparmor_profile: apparmor_profile(),
             seccomp: std::fs::read_to_string("/proc/self/status").is_ok_and(|text| text.contains("Seccomp:\t2")),
             user: name.map_or_else(|| offer.uid.to_string(), |user| user.name),
             free_range: free_range(),
@@ -102,6 +105,12 @@ impl Machine {
 
 fn number(path: &str) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The profile in `NAME (enforce)`; other modes, and other security modules, confine nothing or are not AppArmor's.
+fn apparmor_profile() -> Option<String> {
+    let label = std::fs::read_to_string("/proc/self/attr/apparmor/current").ok()?;
+    Some(label.trim_end().strip_suffix(" (enforce)")?.to_owned())
 }
 
 /// The call that a start makes.

@@ -78,11 +78,12 @@ pub fn report(findings: &[Finding]) -> String {
 pub fn explain(phase: Phase, _causes: &[String]) -> Vec<String> {
     let relevant: &[&str] = match phase {
         Phase::Namespaces => &["kernel", "namespaces", "apparmor"],
-        Phase::IdMap => &["subuids", "namespaces"],
+        // Where AppArmor takes the capabilities away, the first step that needs one fails.
+        Phase::IdMap => &["subuids", "namespaces", "apparmor"],
         Phase::Limits => &["cgroups"],
         Phase::Network => &["network"],
-        Phase::Overlay => &["overlay", "data directory", "host base"],
-        Phase::Mounts => &["namespaces", "overlay"],
+        Phase::Overlay => &["apparmor", "overlay", "data directory", "host base"],
+        Phase::Mounts => &["namespaces", "apparmor", "overlay"],
         Phase::Restrictions => &["kernel"],
     };
     let Ok(paths) = Paths::from_environment() else { return Vec::new() };
