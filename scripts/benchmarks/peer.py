@@ -61,12 +61,17 @@ def ask(address, port, *whats):
             print(statistics.median(times))
             continue
         with socket.create_connection(to) as stream:
+            stream.settimeout(SECONDS)
             stream.sendall(what[0].encode())
-            if what == "down":
-                print(receive(stream) / 1e9)
-            else:
-                send(stream)
-                print(int(stream.makefile().readline()) / 1e9)
+            try:
+                if what == "down":
+                    print(receive(stream) / 1e9)
+                else:
+                    send(stream)
+                    print(int(stream.makefile().readline()) / 1e9)
+            except TimeoutError:
+                # It stands still: nothing is what passes.
+                print(0)
 
 
 def status(runs):
