@@ -8,7 +8,6 @@ use crate::support::background::Background;
 use crate::support::devbox::Devbox;
 use crate::support::programs::output;
 use crate::support::registry::Registry;
-use crate::support::terminal::Terminal;
 use crate::verbs::wait_for_lines;
 
 /// The JSON that a command prints.
@@ -172,8 +171,6 @@ fn a_shell_of_a_container_has_the_terminal() {
     let test = with_image();
     start(&test, &["--name", "shop"], &[]);
     let mut terminal = test.terminal(["docker", "exec", "-it", "-e", "PS1=shop> ", "shop", "sh"], 24, 80);
-    let show = |terminal: &Terminal| format!("{:?}", terminal.settings());
-    let before = show(&terminal);
     terminal.wait_for_text("shop> ");
     terminal.send("tty; stty size; echo $GREETING\n");
     for text in ["/dev/pts/", "24 80", "hello"] {
@@ -188,7 +185,7 @@ fn a_shell_of_a_container_has_the_terminal() {
     terminal.wait_for_text("40 100");
     terminal.send("exit 7\n");
     assert_eq!(terminal.wait_exit().code(), Some(7));
-    assert_eq!(show(&terminal), before);
+    assert!(terminal.is_as_before());
 }
 
 #[test]

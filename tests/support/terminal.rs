@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 use super::PATIENCE;
 use super::processes::{remaining, wait_end, wait_fd};
@@ -21,9 +21,15 @@ use super::processes::{remaining, wait_end, wait_fd};
 pub struct Terminal {
     master: File,
     slave: OwnedFd,
+    first_settings: String,
     parser: vt100::Parser,
     written: Vec<u8>,
     child: Guard,
+}
+
+/// In a form that can be compared.
+fn settings(terminal: &OwnedFd) -> String {
+    format!("{:?}", tcgetattr(terminal).expect("read the settings"))
 }
 
 /// A child that does not outlive the test.
@@ -47,6 +53,7 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = rustix::fs::open(&path, flags, Mode::empty()).expect("open the terminal");
         tcsetwinsize(&master, size(rows, columns)).expect("set the size");
+        let first_settings = settings(&slave);
 
         // setsid execs in place, because a child that is no group leader need not be forked again: the pid stays.
         let mut wrapped = Command::new("setsid");
@@ -60,6 +67,7 @@ impl Terminal {
         Self {
             master: master.into(),
             slave,
+            first_settings,
             parser: vt100::Parser::new(cells(rows), cells(columns), 0),
             written: Vec::new(),
             child: Guard(child),
@@ -77,9 +85,9 @@ impl Terminal {
         self.parser.screen_mut().set_size(cells(rows), cells(columns));
     }
 
-    /// The settings of the terminal, to compare them before and after.
-    pub fn settings(&self) -> Termios {
-        tcgetattr(&self.slave).expect("read the settings")
+    /// Whether the settings of the terminal are those that it had before the program started.
+    pub fn is_as_before(&self) -> bool {
+        settings(&self.slave) == self.first_settings
     }
 
     /// The process in the terminal.
