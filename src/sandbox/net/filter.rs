@@ -30,7 +30,7 @@ pub const DENIED: &str = "d";
 /// The group that connections are told to that the agent refuses.
 pub const HELD_GROUP: u16 = 2;
 /// So many connections of each family are left to the agent in a second.
-pub const HELD: u32 = 50;
+pub const HELD_PER_SECOND: u32 = 50;
 /// So many addresses of one rule are valid at a time.
 pub const SET_SIZE: usize = 4096;
 
@@ -94,7 +94,8 @@ pub fn ruleset(egress: &Egress) -> String {
             // Who answers knows no link, and reads no headers that may stand before that of TCP.
             for packet in ["ip hdrlength 5", "ip6 nexthdr tcp ip6 saddr != fe80::/10"] {
                 let first = format!("{packet} tcp flags & (fin | syn | rst | ack) == syn");
-                add(&format!("{first} limit rate {HELD}/second burst {HELD} packets {} drop", log(HELD_GROUP, DENIED)));
+                let limit = format!("limit rate {HELD_PER_SECOND}/second burst {HELD_PER_SECOND} packets");
+                add(&format!("{first} {limit} {} drop", log(HELD_GROUP, DENIED)));
             }
             add(&log(LOG_GROUP, DENIED));
             add("meta l4proto tcp reject with tcp reset\nreject with icmpx admin-prohibited");

@@ -60,7 +60,7 @@ impl Init {
         let mut child = Command::new("unshare")
             .arg("--user")
             .args(map)
-            .args(["--net", "sh", "-c", "echo; exec sleep 1000"])
+            .args(["--net", "sh", "-c", "echo; exec tail -f /dev/null"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -7,7 +7,7 @@
 //! the box's user namespace may: a companion looks as that.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -25,24 +25,6 @@ const SEARCHES: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 /// So many of those that were found are asked first.
 const RECENT: usize = 8;
-
-/// What a look at all processes gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Process(u32),
-    /// Not those whose descriptors may be seen.
-    OutOfSight,
-    Nobody,
-}
-
-/// Whether a process has a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Has {
-    Yes,
-    No,
-    /// Its descriptors may not be seen.
-    OutOfSight,
-}
 
 /// The processes in a network namespace.
 #[derive(Debug)]
@@ -68,7 +50,7 @@ impl Owners {
     /// The process that has the socket with this number. `None`: it is gone, or there was too much to look for.
     pub fn find(&mut self, socket: u64) -> Option<Process> {
         let link = format!("socket:[{socket}]");
-        let recent = self.recent.iter().position(|pid| self.is_inside(*pid) && has(*pid, &link) == Has::Yes);
+        let recent = self.recent.iter().position(|pid| self.is_inside(*pid) && has(*pid, &link).unwrap_or(false));
         let pid = match recent {
             Some(at) => self.recent.remove(at),
             None => self.search_sometimes(&link)?,
@@ -85,22 +67,22 @@ impl Owners {
         }
         self.searches_left = self.searches_left.checked_sub(1)?;
         match (self.search(link), &self.user) {
-            (Found::Process(pid), _) => Some(pid),
-            (Found::OutOfSight, Some(user)) => self.search_as_root_of(user, link).ok().flatten(),
-            (Found::OutOfSight, None) | (Found::Nobody, _) => None,
+            (Err(error), Some(user)) if error.kind() == ErrorKind::PermissionDenied => {
+                self.search_as_root_of(user, link).ok().flatten()
+            }
+            (found, _) => found.ok().flatten(),
         }
     }
 
-    fn search(&self, link: &str) -> Found {
-        let Ok(entries) = fs::read_dir("/proc") else { return Found::Nobody };
-        let mut found = Found::Nobody;
-        for pid in entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
-            if self.is_inside(pid) {
-                match has(pid, link) {
-                    Has::Yes => return Found::Process(pid),
-                    Has::No => {}
-                    Has::OutOfSight => found = Found::OutOfSight,
-                }
+    /// `PermissionDenied`: it is none of those whose descriptors may be seen.
+    fn search(&self, link: &str) -> io::Result<Option<u32>> {
+        let mut found = Ok(None);
+        for pid in fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+            match if self.is_inside(pid) { has(pid, link) } else { Ok(false) } {
+                Ok(true) => return Ok(Some(pid)),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => found = Err(error),
+                // It is another's, or its process has ended.
+                Ok(false) | Err(_) => {}
             }
         }
         found
@@ -116,9 +98,9 @@ impl Owners {
                 move_into_link_name_space(user.as_fd(), Some(kind)).call(|| format!("setns `{kind:?}`"))?;
                 process::become_namespace_root(false)
             });
-            let found = if joined.is_ok() { self.search(link) } else { Found::Nobody };
-            let Found::Process(pid) = found else { return 1 };
-            i32::from(File::from(say).write_all(&pid.to_ne_bytes()).is_err())
+            let found = joined.ok().and_then(|()| self.search(link).ok().flatten());
+            let said = found.map(|pid| File::from(say).write_all(&pid.to_ne_bytes()));
+            i32::from(!matches!(said, Some(Ok(()))))
         })?;
         // Both sides have that end: this one's goes with the closure.
         let mut pid = [0; 4];
@@ -136,19 +118,9 @@ fn identity(file: &str) -> Option<(u64, u64)> {
     fs::metadata(format!("/proc/{file}")).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-fn has(pid: u32, link: &str) -> Has {
+fn has(pid: u32, link: &str) -> io::Result<bool> {
     let is_it = |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == link);
-    match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(mut entries) => {
-            if entries.any(|entry| entry.is_ok_and(is_it)) {
-                Has::Yes
-            } else {
-                Has::No
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Has::OutOfSight,
-        Err(_) => Has::No,
-    }
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.any(|entry| entry.is_ok_and(is_it)))
 }
 
 #[cfg(test)]

@@ -198,8 +198,9 @@ impl Gate {
 
     /// Tells everything that is known, the number of what there was no room for last.
     pub fn flush(&mut self, shared: &mut Shared) -> SysResult<()> {
-        while self.hold(shared)? {}
-        while self.read(shared)? {}
+        for key in [HELD, PACKETS] {
+            while self.read(key.id, shared)? {}
+        }
         match std::mem::take(&mut self.budget.more) {
             0 => Ok(()),
             count => shared.link.send(&Report::MoreTraffic { count }, Vec::new()),
@@ -208,7 +209,7 @@ impl Gate {
 
     /// Packets were told of.
     pub fn on_ready(&mut self, id: u32, shared: &mut Shared) -> SysResult<()> {
-        if id == HELD.id { self.hold(shared).map(drop) } else { self.read(shared).map(drop) }
+        self.read(id, shared).map(drop)
     }
 
     /// The sockets that speak for it.
@@ -222,33 +223,27 @@ impl Gate {
     }
 
     /// Returns whether there may be more.
-    fn read(&mut self, shared: &mut Shared) -> SysResult<bool> {
-        let mut packets = Vec::new();
-        let Some(lost) = self.packets.read(&mut packets)? else { return Ok(false) };
+    fn read(&mut self, id: u32, shared: &mut Shared) -> SysResult<bool> {
+        let waits = id == HELD.id;
+        let mut told = Vec::new();
+        let packets = if waits { &mut self.held } else { &mut self.packets };
+        let Some(lost) = packets.read(&mut told)? else { return Ok(false) };
         self.budget.more += lost;
-        for packet in packets {
+        for packet in told {
             let traffic = self.traffic(&packet);
-            self.write(traffic, shared)?;
+            if waits { self.refuse(packet, traffic, shared)? } else { self.write(traffic, shared)? }
         }
         Ok(true)
     }
 
-    /// The same, of connections that wait for their refusal: where a process can be found, that is done first.
-    fn hold(&mut self, shared: &mut Shared) -> SysResult<bool> {
-        let mut packets = Vec::new();
-        let Some(lost) = self.held.read(&mut packets)? else { return Ok(false) };
-        self.budget.more += lost;
-        for packet in packets {
-            let traffic = self.traffic(&packet);
-            if traffic.socket.is_some() && self.take_line(shared)? {
-                self.refusals.hold(packet);
-                shared.link.send(&Report::Held { traffic }, Vec::new())?;
-            } else {
-                self.refusals.refuse(&packet, &shared.dialer)?;
-                self.write(traffic, shared)?;
-            }
+    /// Refuses a connection; where its process can be found, that is done before.
+    fn refuse(&mut self, packet: Packet, traffic: Traffic, shared: &mut Shared) -> SysResult<()> {
+        if traffic.socket.is_some() && self.take_line(shared)? {
+            self.refusals.hold(packet);
+            return shared.link.send(&Report::Held { traffic }, Vec::new());
         }
-        Ok(true)
+        self.refusals.refuse(&packet, &shared.dialer)?;
+        self.write(traffic, shared)
     }
 
     fn traffic(&mut self, packet: &Packet) -> Traffic {
