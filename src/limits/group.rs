@@ -1,9 +1,11 @@
 //! The cgroup of a box: made, written, read, removed.
 
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -15,8 +17,8 @@ use crate::sys::{Context, SysError, SysResult};
 
 /// Writing `cpu.max` means so many microseconds of each of these.
 const PERIOD_US: u64 = 100_000;
-/// A group whose processes were just killed may be busy for so many milliseconds.
-const REMOVAL_PATIENCE_MS: u32 = 2_000;
+/// Processes that were just killed may take so long to end.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// A box's group could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -224,15 +226,29 @@ fn remove_tree(path: &Path) -> SysResult<()> {
     }
     // Linux 5.14; before, init's end has killed everything.
     write(&path.join("cgroup.kill"), "1").ok();
-    let mut waited = 0;
+    wait_until_empty(path).ok();
+    match remove_once(path) {
+        Err(error) if error.errno == Errno::NOENT => Ok(()),
+        result => result,
+    }
+}
+
+/// Waits, for a time, until no process is in the group or in one below. An error says that the group is gone.
+fn wait_until_empty(path: &Path) -> std::io::Result<()> {
+    let mut events = std::fs::File::open(path.join("cgroup.events"))?;
+    let deadline = Instant::now() + ENDING;
     loop {
-        match remove_once(path) {
-            Err(error) if error.errno == Errno::BUSY && waited < REMOVAL_PATIENCE_MS => {
-                std::thread::sleep(std::time::Duration::from_millis(2));
-                waited += 2;
-            }
-            Err(error) if error.errno == Errno::NOENT => return Ok(()),
-            result => return result,
+        let mut text = String::new();
+        events.rewind()?;
+        events.read_to_string(&mut text)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if text.lines().any(|line| line == "populated 0") || left.is_zero() {
+            return Ok(());
+        }
+        // The kernel tells of a change by an exceptional condition.
+        match poll(&mut [PollFd::new(&events, PollFlags::PRI)], Timespec::try_from(left).ok().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
