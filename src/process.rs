@@ -449,13 +449,13 @@ mod tests {
 
     #[test]
     fn readiness_by_line_end_and_time() {
-        let mut running = shell("echo one >&2; echo two >&2; exec sleep 100").start().unwrap();
+        let mut running = shell("echo one >&2; echo two >&2; exec tail -f /dev/null").start().unwrap();
         running.wait_for_line(Duration::from_secs(10), |line| line == "two").unwrap();
         running.stop().unwrap();
         let mut running = shell("echo broken >&2; exit 1").start().unwrap();
         let error = running.wait_for_line(Duration::from_secs(10), |line| line == "two").unwrap_err();
         assert_eq!(error.to_string(), "`/bin/sh` ended with exit status: 1: broken");
-        let mut running = shell("exec sleep 100").start().unwrap();
+        let mut running = shell("exec tail -f /dev/null").start().unwrap();
         let error = running.wait_for_line(Duration::from_millis(20), |line| line == "two").unwrap_err();
         assert_eq!(error.to_string(), "`/bin/sh` was not ready after 20 ms");
     }
