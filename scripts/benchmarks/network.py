@@ -11,7 +11,10 @@ from .measure import Unmeasured, processes, pss_kib
 
 # Of nobody (RFC 5737): given to the host's loopback meanwhile, for a box cannot reach an address that it has itself.
 ADDRESS = "198.51.100.77"
-PORT, INBOUND = "47001", "47002"
+# Of nobody too: the links into two boxes.
+LINKS = "203.0.113"
+# Below what the kernel gives to clients, one of which would have it now and then.
+PORT, INBOUND = "27001", "27002"
 
 
 @contextlib.contextmanager
@@ -30,12 +33,26 @@ def server(bench):
 
 
 def project(bench, name, network):
-    """A running box on the host's base, which has python3 and git."""
+    """A running box on the host's base, which has python3 and git; and the pid of a process in it."""
     folder = bench.project(name, f'base = "host"\n[network]\nmode = "private"\n{network}')
     bench.devbox(folder, "profile", "trust")
     bench.user.time(["cp", bench.scratch / "peer.py", folder / "peer.py"])
-    bench.keep(bench.user, [bench.binary, "run", "--"], bench.sleep(len(bench.boxes)), folder)
-    return folder
+    return folder, bench.keep(bench.user, [bench.binary, "run", "--"], bench.sleep(len(bench.boxes)), folder)
+
+
+@contextlib.contextmanager
+def link(number, pid):
+    """A link of the host's root into the network of a box, as fast as the kernel; the host's address on it."""
+    name, inside = f"devbox-bench{number}", ["nsenter", f"--net=/proc/{pid}/ns/net", "ip"]
+    host, box = (f"{LINKS}.{4 * number + end}" for end in [1, 2])
+    subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", name, "netns", str(pid)], check=True)
+    try:
+        for ip, address in [(["ip"], host), (inside, box)]:
+            subprocess.run([*ip, "address", "add", f"{address}/30", "dev", name], check=True)
+            subprocess.run([*ip, "link", "set", name, "up"], check=True)
+        yield host
+    finally:
+        subprocess.run(["ip", "link", "del", name], check=True)
 
 
 def numbers(bench, argv, cwd=None):
@@ -63,40 +80,39 @@ def network(bench):
     if not shutil.which("pasta"):
         raise Unmeasured("pasta is not installed")
     with server(bench):
-        plain, listed = project(bench, "network", ""), project(bench, "egress", f'egress = ["{ADDRESS}"]')
-
-        def contestants(*whats):
-            ask = ["python3", "peer.py", "ask", ADDRESS, PORT, *whats]
-            inside = [bench.binary, "run", "--", *ask]
-            return {
-                "pasta": lambda: numbers(bench, ["pasta", "--config-net", "--", *ask], plain),
-                "box": lambda: numbers(bench, inside, plain),
-                "egress": lambda: numbers(bench, inside, listed),
-            }
-
+        folder, pid = project(bench, "network", "")
+        ask = ["python3", "peer.py", "ask", ADDRESS, PORT, "up", "down"]
         # Connections through the pasta of Debian 12 stall at random, whoever starts it: what it does at best can be compared.
-        best = in_turns(bench, contestants("up", "down"), of_the_best, 25)
-        medians = in_turns(bench, contestants("connect"))
-        # Loopback passes the same filter, many times as fast as pasta.
-        alone = [bench.binary, "run", "--", "python3", "peer.py", "within", PORT, *["down"] * 4]
-        loopback = in_turns(bench, {
-            "box": lambda: [max(numbers(bench, alone, plain))],
-            "egress": lambda: [max(numbers(bench, alone, listed))],
-        }, rounds=15)
-    for number, way in enumerate(["sent", "received"]):
-        pasta, box, egress = (best[name][number] for name in ["pasta", "box", "egress"])
-        if 0 in [pasta, box, egress]:
-            bench.table.missing(f"private network, {way}", "every connection through pasta stood still")
-            continue
-        bench.table.add(f"private network, {way}, at best", box, "Gbit/s", "pasta", pasta, ">= 0.9 x pasta", box >= 0.9 * pasta)
-        bench.table.add(f"egress list, {way}, at best", egress, "Gbit/s", "none", box, ">= 0.95 x none", egress >= 0.95 * box)
-    box, egress = loopback["box"][0], loopback["egress"][0]
-    bench.table.add("egress list, within the box", egress, "Gbit/s", "none", box, ">= 0.95 x none", egress >= 0.95 * box)
-    box, egress = medians["box"][0], medians["egress"][0]
-    bench.table.add("egress list, a connection", egress, "us", "none", box, f"<= 1000 us more ({egress - box:+.0f})",
-                   egress - box <= 1000)
+        best = in_turns(bench, {
+            "pasta": lambda: numbers(bench, ["pasta", "--config-net", "--", *ask], folder),
+            "box": lambda: numbers(bench, [bench.binary, "run", "--", *ask], folder),
+        }, of_the_best, 25)
+        for number, way in enumerate(["sent", "received"]):
+            pasta, box = (best[name][number] for name in ["pasta", "box"])
+            if 0 in [pasta, box]:
+                bench.table.missing(f"private network, {way}", "every connection through pasta stood still")
+                continue
+            bench.table.add(f"private network, {way}, at best", box, "Gbit/s", "pasta", pasta, ">= 0.9 x pasta", box >= 0.9 * pasta)
+        egress(bench, folder, pid)
     agent(bench)
     inbound(bench)
+
+
+def egress(bench, folder, pid):
+    """The box beside one with a list, where no pasta is in the way."""
+    listed_folder, listed_pid = project(bench, "egress", f'egress = ["{LINKS}.0/24"]')
+    with link(0, pid) as plain, link(1, listed_pid) as listed:
+
+        def ask(folder, address, *whats):
+            return lambda: numbers(bench, [bench.binary, "run", "--", "python3", "peer.py", "ask", address, PORT, *whats], folder)
+
+        flow = in_turns(bench, {"box": ask(folder, plain, "up", "down"), "egress": ask(listed_folder, listed, "up", "down")}, rounds=15)
+        connection = in_turns(bench, {"box": ask(folder, plain, "connect"), "egress": ask(listed_folder, listed, "connect")})
+    for number, way in enumerate(["sent", "received"]):
+        box, listed = (flow[name][number] for name in ["box", "egress"])
+        bench.table.add(f"egress list, {way}", listed, "Gbit/s", "none", box, ">= 0.95 x none", listed >= 0.95 * box)
+    box, listed = (connection[name][0] for name in ["box", "egress"])
+    bench.table.add("egress list, a connection", listed, "us", "none", box, f"<= 1000 us more ({listed - box:+.0f})", listed - box <= 1000)
 
 
 def agent(bench):
@@ -110,7 +126,7 @@ def agent(bench):
 
 
 def inbound(bench):
-    folder = project(bench, "ports", f'ports = ["{INBOUND}:{INBOUND}"]\nforward = "off"')
+    folder, _ = project(bench, "ports", f'ports = ["{INBOUND}:{INBOUND}"]\nforward = "off"')
     inside = bench.user.start([bench.binary, "run", "--", "python3", "peer.py", "serve", INBOUND], folder)
     bench.started.append(inside)
     host = subprocess.Popen(["python3", bench.scratch / "peer.py", "serve", PORT], stdout=subprocess.PIPE)
@@ -135,7 +151,7 @@ def filter_cost(bench):
     """`git status` in a large tree, which is the same below `bwrap`, where there is no filter."""
     if not shutil.which("bwrap") or not shutil.which("git"):
         raise Unmeasured("bwrap or git is not installed")
-    folder = project(bench, "large", "")
+    folder, _ = project(bench, "large", "")
     files = 5_000 if bench.quick else 50_000
     make = f"git init -q && mkdir d && cd d && seq {files} | xargs touch && git add . 2>&1"
     bench.user.time(["sh", "-c", make], folder)

@@ -1,7 +1,7 @@
 """peer.py serve PORT | ask ADDRESS PORT WHAT..: a server and its client, on either side of what is measured.
 
-The client prints a number for each WHAT: `up` and `down` in Gbit/s, `connect` in µs for each connection. Or: peer.py within PORT
-WHAT..: both here, over loopback; peer.py status RUNS: the median time of `git status` here, in ms.
+The client prints a number for each WHAT: `up` and `down` in Gbit/s, `connect` in µs for each connection. Or: peer.py status RUNS:
+the median time of `git status` here, in ms.
 """
 
 import socket
@@ -74,16 +74,6 @@ def ask(address, port, *whats):
                 print(0)
 
 
-def within(port, *whats):
-    server = subprocess.Popen([sys.executable, sys.argv[0], "serve", port], stdout=subprocess.PIPE)
-    try:
-        server.stdout.readline()
-        ask("127.0.0.1", port, *whats)
-    finally:
-        server.kill()
-        server.wait()
-
-
 def status(runs):
     times = []
     for _ in range(int(runs)):
@@ -93,4 +83,4 @@ def status(runs):
     print(statistics.median(times))
 
 
-{"serve": serve, "ask": ask, "within": within, "status": status}[sys.argv[1]](*sys.argv[2:])
+{"serve": serve, "ask": ask, "status": status}[sys.argv[1]](*sys.argv[2:])

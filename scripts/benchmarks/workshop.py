@@ -119,7 +119,9 @@ class Bench:
             try:
                 return find_process(command)
             except Unmeasured:
-                if process.poll() is not None or time.monotonic() > deadline:
+                if process.poll() is not None:
+                    raise Unmeasured(f"`{argv[0]} {argv[1]} .. {command}` ended with status {process.returncode}") from None
+                if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 
