@@ -6,7 +6,7 @@ datadir = $(DESTDIR)$(PREFIX)/share
 # Where zsh looks; distributions have a place of their own for what packages bring.
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 
-.PHONY: build test test-unit test-cli test-kernel test-images test-build test-security test-ssh test-docker test-vm lint bench fuzz install deb completions clean
+.PHONY: build test test-unit test-cli test-kernel test-egress test-images test-build test-security test-ssh test-docker test-vm lint bench fuzz install deb completions clean
 
 build:
 	$(CARGO) build --release --locked
@@ -23,6 +23,10 @@ test-cli:
 
 test-kernel:
 	scripts/test-run kernel
+
+# On a host of their own in a network namespace; as root.
+test-egress:
+	scripts/test-run egress
 
 test-images:
 	scripts/test-run images

@@ -9,7 +9,6 @@ mod capture;
 mod denied;
 mod disk;
 mod editors;
-mod egress;
 mod fuse;
 mod hardening;
 mod install;

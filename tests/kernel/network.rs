@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -433,4 +434,26 @@ fn a_box_in_the_network_of_another() {
         "{}",
         output.stderr
     );
+}
+
+#[test]
+fn a_list_that_names_the_mirror_is_enough_for_apt() {
+    require!(Userns, Overlay, Pasta, Mirror, Program("/usr/sbin/nft"), Program("apt-get"));
+    let sources =
+        Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"]).output().expect("apt's sources");
+    let sources = String::from_utf8_lossy(&sources.stdout);
+    let mut entries: Vec<String> = sources.lines().filter_map(entry_of).collect();
+    entries.sort();
+    entries.dedup();
+    let test = with_network(&format!("egress = [{}]", entries.join(", ")));
+    let output = test.sh("apt-get update && ! curl -sS -m 300 https://example.com").any_stdout().any_stderr().run();
+    assert!(output.stdout.contains("Reading package lists"), "{}{}", output.stdout, output.stderr);
+}
+
+/// `"host:port"` of the URL of a mirror.
+fn entry_of(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split('/').next()?;
+    let port = if scheme == "https" { 443 } else { 80 };
+    Some(if host.contains(':') { format!("\"{host}\"") } else { format!("\"{host}:{port}\"") })
 }

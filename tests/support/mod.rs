@@ -3,7 +3,8 @@
 //! `scripts/test-run` sets the environment read here:
 //! `DEVBOX_BIN` (the binary; cargo's own build otherwise), `DEVBOX_TEST_AS` (`root`, `range` or `plain`),
 //! `DEVBOX_TEST_REQUIRE` (`all`: a skip is a failure), `DEVBOX_TEST_FIXTURES` (a copy of `tests/fixtures`),
-//! `DEVBOX_TEST_STORE` (where what takes long to make is kept for all tests of one user).
+//! `DEVBOX_TEST_STORE` (where what takes long to make is kept for all tests of one user), `DEVBOX_TEST_LAB` (what the servers
+//! around the host of `tests/egress` saw, and its `resolv.conf`).
 
 pub mod background;
 pub mod devbox;

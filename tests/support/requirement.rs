@@ -38,6 +38,8 @@ pub enum Requirement {
     Mirror,
     /// The machine of `scripts/test-vm`.
     Vm,
+    /// The host of `tests/fixtures/egress/lab.sh`.
+    Lab,
     /// A program on `PATH`.
     Program(&'static str),
     /// A module of the distribution's own Python.
@@ -117,6 +119,8 @@ impl Requirement {
     fn probe(self) -> Result<(), String> {
         match self {
             Self::Root | Self::Ordinary | Self::NoSubuid | Self::Vm => Ok(()),
+            Self::Lab if environment("DEVBOX_TEST_LAB").is_some() => Ok(()),
+            Self::Lab => Err("it runs on the host that `scripts/test-run` makes as root".to_owned()),
             Self::Subuid => {
                 shell("unshare --user --map-auto --map-root-user true || { echo no subuid range; exit 1; }")
             }
