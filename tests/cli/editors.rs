@@ -72,6 +72,17 @@ fn settings_of_others_stay_as_they_are() {
 }
 
 #[test]
+fn a_program_that_editors_will_not_find_is_said() {
+    let mut test = project();
+    let warning = "devbox: `devbox` is not in your PATH, where editors look for it\n";
+    for (place, expected) in [("home", true), ("", false)] {
+        test.env("PATH", test.path(place));
+        let said = test.args(["editor", "setup", "vscode"]).any_stderr().run().stderr;
+        assert_eq!(said.ends_with(warning), expected, "{said}");
+    }
+}
+
+#[test]
 fn shells_offer_the_box_and_start_nothing() {
     require!(Program("zsh"), Program("fish"));
     let test = project();

@@ -26,3 +26,4 @@ mod shells;
 mod state;
 mod terminal;
 mod upkeep;
+mod vscode;

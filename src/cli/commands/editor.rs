@@ -32,6 +32,10 @@ pub fn run(folder: &Path, command: &EditorCommand) -> Outcome {
                 ui::say("devbox: everything is there already");
             }
             changed.iter().for_each(|path| ui::say(&format!("devbox: wrote `{}`", sanitize(&path.to_string_lossy()))));
+            // Some fall back to a shell of the host's without a word.
+            if which::which("devbox").is_err() {
+                ui::say("devbox: `devbox` is not in your PATH, where editors look for it");
+            }
             Ok(0)
         }
         EditorCommand::Unset { editor } => {
