@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::require;
 use crate::support::devbox::Devbox;
-use crate::support::devcontainer::faults;
+use crate::support::devcontainer::{SCHEMA, faults, refused};
 
 /// What is exported for the project in `folder`: the lines of its comments, and the file below them.
 fn export(test: &Devbox, folder: &Path) -> (Vec<String>, Value) {
@@ -138,6 +139,24 @@ fn what_is_exported_is_imported_as_the_same() {
     let build = "[build]\ncontext = \"ci\"\ntarget = \"dev\"\nargs = { V = \"1 2\" }\n";
     let built = serde_json::json!({"dockerfile": "../ci/Containerfile", "context": "../ci", "target": "dev", "args": {"V": "1 2"}});
     check(build, "/build", built, &[]);
+}
+
+#[test]
+fn the_specification_accepts_what_is_exported() {
+    require!(Python("jsonschema"), Node(SCHEMA));
+    let test = Devbox::new();
+    let exported = |(rest, ..): &Exported| {
+        test.profile(&format!("image = \"debian:12\"\n{rest}\n"));
+        export(&test, &test.project()).1
+    };
+    let files: Vec<Value> = EXPORTED.iter().map(exported).collect();
+    assert_eq!(refused(&files), "");
+    // It does not accept everything.
+    let wrong = [
+        serde_json::json!({"image": "debian:12", "capAdd": "SYS_NICE"}),
+        serde_json::json!({"image": "debian:12", "imagge": 1}),
+    ];
+    assert_eq!(refused(&wrong).lines().count(), 2);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::image::{IMAGE, with_image};
 use crate::require;
 use crate::support::devbox::Devbox;
-use crate::support::devcontainer::faults;
+use crate::support::devcontainer::{SCHEMA, faults, refused};
 use crate::support::programs::ended;
 
 /// A configuration, what it comes to, and what a command in it prints.
@@ -275,7 +275,9 @@ fn what_is_refused() {
 
 #[test]
 fn these_configurations_are_ones_that_editors_write() {
+    require!(Python("jsonschema"), Node(SCHEMA));
     let test = Devbox::new();
+    let mut configs = Vec::new();
     for case in CASES {
         let folder = test.project().join(case.name);
         write(&folder, &case);
@@ -284,5 +286,7 @@ fn these_configurations_are_ones_that_editors_write() {
         let config = serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{}: {error}", case.name));
         assert_eq!(faults(&config), Vec::<String>::new(), "{}", case.name);
         test.args(["import", "--print"]).current_dir(&folder).any_stdout().run();
+        configs.push(config);
     }
+    assert_eq!(refused(&configs), "");
 }

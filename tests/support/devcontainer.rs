@@ -1,7 +1,27 @@
 //! What a `devcontainer.json` may say, key by key: names and types of the development-container reference, in a table of our
 //! own. devbox itself is more lenient: what it does not know it says, and goes on.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use serde_json::Value;
+
+use super::programs::ended;
+use super::{fixture, node_modules};
+
+/// Where `scripts/test-setup` keeps the specification's own schema, beside the packages of npm's. It is older than the table.
+pub const SCHEMA: &str = "../schemas/devcontainer.json";
+
+/// What is wrong with configurations by the specification's own schema: nothing, usually.
+pub fn refused(configs: &[Value]) -> String {
+    let schema: PathBuf = node_modules().expect("packages").join(SCHEMA);
+    let mut validator = Command::new("/usr/bin/python3");
+    validator.arg(fixture("schema.py")).arg(schema);
+    let lines: String = configs.iter().map(|config| format!("{config}\n")).collect();
+    let (status, said, errors) = ended(validator, lines.as_bytes());
+    assert_eq!(status, 0, "{errors}");
+    said
+}
 
 /// What a value may be.
 #[derive(Clone, Copy)]

@@ -141,8 +141,8 @@ impl Requirement {
             .map_err(|error| format!("the distribution's mirror does not answer: {error}")),
             Self::Program(name) => program(name),
             Self::Node(name) => match super::node_modules().map(|place| place.join(name)) {
-                Some(place) if place.is_dir() => Ok(()),
-                _ => Err(format!("the package `{name}` of npm is not installed")),
+                Some(place) if place.exists() => Ok(()),
+                _ => Err(format!("`{name}` of npm's packages is not installed")),
             },
             Self::Python(module) => shell(&format!("/usr/bin/python3 -c 'import {module}'")),
         }
