@@ -261,6 +261,7 @@ fn images_are_pulled() {
         );
         test.args(["docker", "rmi", &name]).any_stdout().run();
     }
+    test.args(["docker", "pull", "-q", &name]).stdout(format!("{name}\n")).run();
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct Request {
     pub headers: Headers,
     /// Its body, if the proxy answered itself.
     pub body: String,
-    /// Bytes of the body that were sent back.
+    /// Bytes of the body that are sent back, those on their way included.
     pub sent: u64,
 }
 
@@ -204,16 +204,17 @@ fn answer(
             }
             _ => {}
         }
-        client.write_all(&buffer[..count])?;
+        // Before: who has read the last of it may ask at once.
         sent += count as u64;
         note(sent);
+        client.write_all(&buffer[..count])?;
         match fault {
             Some(Fault::Cut(after)) if sent >= *after => return Ok(()),
             Some(Fault::Hold(after)) if sent >= *after => return client.read(&mut buffer).map(drop),
             Some(Fault::Endless) => loop {
-                client.write_all(&buffer[..count])?;
                 sent += count as u64;
                 note(sent);
+                client.write_all(&buffer[..count])?;
             },
             _ => {}
         }

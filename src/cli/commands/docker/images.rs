@@ -14,6 +14,7 @@ use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
 use crate::profile::registries;
+use crate::progress::Silent;
 use crate::text::sanitize;
 use crate::ui;
 use crate::upkeep::gc::{Options, gc};
@@ -77,7 +78,12 @@ fn row(store: &Store, record: &ImageRecord, args: &ListImages, now: Timestamp) -
 
 /// `docker pull`.
 pub fn pull(args: Pull) -> Outcome {
-    own::pull::run(&image::Pull { image: args.image, platform: args.platform })
+    let wanted = image::Pull { image: args.image, platform: args.platform };
+    if !args.quiet {
+        return own::pull::run(&wanted);
+    }
+    let (reference, _) = own::pull::fetch(&wanted, &Silent)?;
+    print(&format!("{reference}\n"))
 }
 
 /// `docker tag`: a name or an id gets another name.
