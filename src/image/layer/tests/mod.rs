@@ -132,13 +132,18 @@ impl Place {
     }
 
     fn unpack_with(&self, archive: &[u8], whiteouts: Whiteouts) -> Result<UnpackReport, UnpackError> {
+        self.unpack_from(archive, UnpackOptions { whiteouts, names_blob: true, ..UnpackOptions::default() })
+    }
+
+    /// With the owners that this user may give.
+    fn unpack_from(
+        &self,
+        archive: impl std::io::Read + Send,
+        options: UnpackOptions,
+    ) -> Result<UnpackReport, UnpackError> {
         let owners = if rustix::process::getuid().is_root() { Owners::Keep } else { Owners::Squash };
         let root = crate::sys::fs::open_directory(&self.root()).unwrap();
-        unpack_layer(
-            archive,
-            root.as_fd(),
-            UnpackOptions { owners, whiteouts, names_blob: true, ..UnpackOptions::default() },
-        )
+        unpack_layer(archive, root.as_fd(), UnpackOptions { owners, ..options })
     }
 
     fn unpack(&self, tar: Tar) -> Result<UnpackReport, UnpackError> {
