@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use crate::require;
 use crate::support::devbox::Devbox;
+use crate::support::shared;
 
 /// The host's own distribution and release, for which it has package sources: `debian:bookworm`.
 fn distribution() -> String {
@@ -25,19 +26,18 @@ fn on_distribution() -> Devbox {
 
 /// A tar archive of a root file system, made once.
 fn archive() -> PathBuf {
-    static MADE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = MADE.get_or_init(|| {
-        let directory = tempfile::Builder::new().prefix("devbox-root.").tempdir().expect("a temporary directory");
-        let path = directory.path().join("root.tar");
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let path = shared().join("root.tar");
         let test = on_distribution();
         let tar = ["run", "--", "tar", "-C", "/", "--one-file-system", "--exclude=./tmp/*", "-c", "."];
         let mut command = test.command(tar);
         let file = File::create(&path).expect("create a file");
         let output = command.stdin(Stdio::null()).stdout(file).output().expect("start the binary");
         assert!(output.status.success(), "{output:?}");
-        (directory, path)
+        path
     });
-    path.clone()
+    made.clone()
 }
 
 /// Works as a system of its own, and not as the host.

@@ -17,7 +17,7 @@ use super::PATIENCE;
 use super::background::Background;
 use super::processes::{wait_end, wait_until_none};
 use super::terminal::Terminal;
-use super::{binary, environment, shared};
+use super::{Identity, binary, environment, identity, shared};
 
 /// A user's directories for one test: `home`, `run` and `project` below one directory. Its boxes are removed at the end.
 pub struct Devbox {
@@ -249,6 +249,12 @@ impl Drop for Devbox {
         let cleaned = self.clean();
         // Overlay leaves a `work/work` of mode 0 behind, which its owner may open up and remove.
         make_removable(self.root.path());
+        // Layers of a user with subordinate ids belong to those.
+        if identity() == Identity::Range && fs::remove_dir_all(self.root.path()).is_err() {
+            let mut remove = Command::new("unshare");
+            remove.args(["--user", "--map-auto", "--map-root-user", "rm", "-rf"]).arg(self.root.path());
+            remove.status().ok();
+        }
         if !thread::panicking() {
             cleaned.expect("the test leaves nothing behind");
         }
