@@ -3,6 +3,7 @@ use std::process::Command;
 
 use super::*;
 use crate::base::tests::paths_below;
+use crate::sys::testing::only_for_root;
 use crate::userns::mapper::Offer;
 
 /// Remembers what was begun.
@@ -27,10 +28,10 @@ struct Machine {
 impl Machine {
     /// `None` for a user for whom a namespace is needed: tests run in threads. `tests/` covers that.
     fn new() -> Option<Self> {
-        let map = Offer::probe().map(0);
-        if map.mode != IdMode::Root {
+        if !only_for_root() {
             return None;
         }
+        let map = Offer::probe().map(0);
         let machine = Self { directory: tempfile::tempdir().unwrap(), map };
         std::fs::create_dir_all(machine.path("root/etc")).unwrap();
         std::fs::write(machine.path("root/etc/hostname"), "one\n").unwrap();

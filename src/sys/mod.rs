@@ -17,5 +17,7 @@ pub mod socket;
 pub mod spawn;
 pub mod stat;
 pub mod terminal;
+#[cfg(test)]
+pub mod testing;
 
 pub use error::{Context, SysError, SysResult};
