@@ -167,9 +167,19 @@ fn a_silent_name_server_is_passed_over_and_holds_nobody_up() {
 fn the_bandwidth_is_what_was_set() {
     require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
     let lab = Lab::new("bandwidth = { up = \"40mbit\", down = \"80mbit\" }");
-    let rates = lab.probe(&["rate:198.51.100.10:9"]).remove(0);
-    let rates: Vec<f64> = rates.split(' ').take(2).map(|rate| rate.parse().expect("a number")).collect();
-    assert!((36.0..=44.0).contains(&rates[0]) && (72.0..=88.0).contains(&rates[1]), "{rates:?} Mbit/s");
+    // A limit that is wrong is wrong each time. What a machine with other work does to a transfer of a second is not, nor are
+    // the pauses of some versions of `pasta`.
+    let mut measured = Vec::new();
+    for _ in 0..20 {
+        let rates = lab.probe(&["rate:198.51.100.10:9"]).remove(0);
+        let rates: Vec<f64> = rates.split(' ').take(2).map(|rate| rate.parse().expect("a number")).collect();
+        let within = |rate: f64, set: f64| (0.9 * set..=1.1 * set).contains(&rate);
+        if within(rates[0], 40.0) && within(rates[1], 80.0) {
+            return;
+        }
+        measured.push(rates);
+    }
+    panic!("{measured:?} Mbit/s");
 }
 
 #[test]
