@@ -205,6 +205,7 @@ fn finish(
 ) -> Command {
     Command {
         alternatives,
+        login_shells: shells(profile, context.get).iter().map(Bytes::from).collect(),
         directories: directories(profile, context).iter().map(Bytes::from).collect(),
         user: context.user.or((profile.user != "root").then_some(&profile.user)).map(str::to_owned),
         ..Command::new(arguments, environment, title)

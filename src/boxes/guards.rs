@@ -4,11 +4,12 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::directory::BoxDir;
+use super::repositories;
 use super::session::SessionError;
 use crate::profile::LoadedProfile;
 use crate::progress::Progress;
 use crate::sandbox::guard::placeholder::{self, Placeholders};
-use crate::sandbox::guard::{Guarded, Protection};
+use crate::sandbox::guard::{Guarded, Guards, Protection};
 use crate::sys::fs::open_directory;
 use crate::sys::{SysError, SysResult};
 
@@ -18,25 +19,34 @@ pub(super) fn guarded(loaded: &LoadedProfile) -> Vec<Guarded> {
     let guarded = |protection| move |path: &PathBuf| Guarded { path: path.clone(), protection };
     // What is hidden in a directory that is protected is mounted along with it.
     let hidden = project.mask.iter().map(guarded(Protection::Hidden));
-    hidden.chain(project.protect.iter().map(guarded(Protection::ReadOnly))).collect()
+    let nested = if repositories::is_guarded(project.protect.iter()) {
+        repositories::nested(&loaded.project)
+    } else {
+        Vec::new()
+    };
+    let mut all: Vec<Guarded> = hidden.chain(project.protect.iter().map(guarded(Protection::ReadOnly))).collect();
+    all.extend(nested.iter().map(guarded(Protection::ReadOnly)));
+    // The next start of the box does what it says.
+    if !all.is_empty() || loaded.profile.network.egress.is_some() {
+        all.extend(crate::build::profile::containerfile(loaded).as_ref().map(guarded(Protection::ReadOnly)));
+    }
+    all
 }
 
 /// Makes what is missing of that. What cannot be made is said: the host could make it nevertheless.
 pub(super) fn placeholders(
     loaded: &LoadedProfile,
     directory: &BoxDir,
+    guards: Option<&Guards>,
     progress: &dyn Progress,
 ) -> Result<Option<(Placeholders, PathBuf)>, SessionError> {
     let failed = |source: SysError| SessionError::Placeholders { path: loaded.project.clone(), source };
     // What a killed supervisor left.
     placeholder::sweep(directory.path(), &loaded.project).map_err(failed)?;
-    let guarded = guarded(loaded);
-    if guarded.is_empty() {
-        return Ok(None);
-    }
+    let Some(guards) = guards else { return Ok(None) };
     let project = open_directory(&loaded.project).map_err(failed)?;
     let mut placeholders = Placeholders::new(directory.path()).map_err(failed)?;
-    for guarded in &guarded {
+    for guarded in &guards.paths {
         if let Err(error) = placeholders.reserve(project.as_fd(), guarded) {
             let path = guarded.path.display();
             progress.note(&format!("`{path}` cannot be reserved, and will be guarded only once it is there: {error}"));

@@ -53,6 +53,7 @@ pub mod path_text;
 pub mod pool;
 pub mod ports;
 pub mod remove;
+mod repositories;
 pub mod review;
 pub mod running;
 mod scratch;

@@ -4,7 +4,7 @@ use super::directory::BoxDir;
 use super::session::{Options, SessionError, io};
 use super::{list, running};
 use crate::paths::{self, Paths};
-use crate::profile::{self, LoadedProfile};
+use crate::profile::{self, LoadedProfile, egress};
 use crate::sandbox::control;
 use crate::sandbox::net::filter::Egress;
 use crate::sandbox::net::plan::{Driver, Filter, Mode, NetPlan, Tasks, plan as plan_network};
@@ -19,7 +19,6 @@ pub(super) fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPl
         profile::NetworkMode::Host => Mode::Host,
         profile::NetworkMode::None => Mode::None,
     };
-    let path = paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default();
     let network = &loaded.profile.network;
     let egress = match &network.egress {
         _ if options.learn => Some(Egress::Learn),
@@ -29,7 +28,7 @@ pub(super) fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPl
         if egress.is_some() {
             return Err(NetError::EgressInHostNetwork.into());
         }
-        return Ok(plan_network(mode, &net::probe(&path))?.joined());
+        return Ok(plan_network(mode, &net::probe(&search_path()))?.joined());
     }
     let mode = match (mode, &egress) {
         // Fallbacks are for who does not mind.
@@ -37,7 +36,7 @@ pub(super) fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPl
         (Mode::Host, Some(_)) => return Err(NetError::EgressInHostNetwork.into()),
         _ => mode,
     };
-    let found = net::probe(&path);
+    let found = net::probe(&search_path());
     let mut plan = plan_network(mode, &found)?;
     let filter = match egress {
         Some(egress) if mode == Mode::Private => Some(Filter { egress, nft: found.nft.ok_or(NetError::NoNft)? }),
@@ -53,6 +52,21 @@ pub(super) fn network(loaded: &LoadedProfile, options: &Options) -> Result<NetPl
         filter,
     });
     Ok(plan)
+}
+
+/// That of a command of a build.
+pub fn of_a_build(mode: Mode, egress: Option<Vec<egress::Rule>>) -> Result<NetPlan, NetError> {
+    let found = net::probe(&search_path());
+    let Some(rules) = egress.filter(|_| mode != Mode::None) else { return plan_network(mode, &found) };
+    let mut plan = plan_network(Mode::Private, &found)?;
+    let filter = Filter { egress: Egress::Only(rules), nft: found.nft.ok_or(NetError::NoNft)? };
+    plan.assign(Tasks { resolver: true, filter: Some(filter), ..Tasks::default() });
+    Ok(plan)
+}
+
+/// Where helpers are looked for.
+fn search_path() -> String {
+    paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default()
 }
 
 /// The namespaces and ids of the box whose network is shared, if one is.

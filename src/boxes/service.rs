@@ -54,6 +54,8 @@ impl Service<'_> {
         };
         let mut command = environment::command(&loaded.profile, &What::Command(self.arguments.to_vec()), &context);
         command.user = self.user.clone().filter(|user| !matches!(user.as_str(), "root" | "0"));
+        // A container's variables are its image's.
+        command.login_shells.clear();
         command.directories = vec![Bytes::from(self.directory)];
         for (name, value) in &self.variables {
             command.environment.retain(|(known, _)| known.0 != name.as_bytes());

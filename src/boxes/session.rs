@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::directory::BoxDir;
 use super::environment::{self, Context};
@@ -35,8 +35,9 @@ pub use error::SessionError;
 pub(super) use error::io;
 use sandbox::{make_generated, sandbox};
 
-/// A box that stops between two looks at it is started anew, this often at most.
-const MAX_ATTEMPTS: u32 = 10;
+/// A box that stops between two looks at it is started anew. Each time that happens somebody else's session was run: of many
+/// that begin at once the last one has to try as often as there are.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long a box that refused a session may take to stop before it is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -103,7 +104,8 @@ pub(super) fn fulfil(
         locking::require(loaded, Vec::new())?;
     }
     let begun = jiff::Timestamp::now();
-    for _ in 0..MAX_ATTEMPTS {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
         let outcome = match join(paths, loaded, wish, options)? {
             Some(outcome) => outcome,
             None => start(paths, loaded, wish, options, progress)?,
@@ -125,7 +127,7 @@ pub(super) fn fulfil(
             Outcome::Late(patience) => Err(SessionError::Late { patience }),
         };
     }
-    Err(SessionError::Lost)
+    Err(SessionError::Unsettled { patience: PATIENCE })
 }
 
 /// Waits for a box that is stopping. One that somebody started anew meanwhile goes on.
@@ -323,7 +325,7 @@ fn launch_box(
         runtime,
         running: directory.running(),
         events: Some(directory.events()),
-        placeholders: guards::placeholders(loaded, &directory, progress)?,
+        placeholders: guards::placeholders(loaded, &directory, spec.guards.as_ref(), progress)?,
         join,
         denied: Some(directory.denied()),
     };

@@ -26,6 +26,8 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 pub struct Context {
     root: PathBuf,
     ignore: IgnorePatterns,
+    /// What nobody may see of it, relative to the root.
+    masked: Vec<PathBuf>,
     /// The Containerfile's name in messages, and its text.
     pub file: (PathBuf, String),
     /// The directories of named contexts that are no images.
@@ -56,6 +58,7 @@ impl Context {
                 root
             }
         };
+        let masked = masked_below(&root, request)?;
         let mut named = BTreeMap::new();
         for (name, value) in request.contexts.iter().filter(|(_, value)| !value.starts_with(IMAGE_CONTEXT)) {
             let directory = match Remote::parse(value) {
@@ -73,17 +76,19 @@ impl Context {
                 // A name may also be one of a context that was fetched.
                 let inside = root.join(path.file_name().unwrap_or_default());
                 let path = if !path.exists() && inside.exists() { &inside } else { path };
+                require_visible(path, request)?;
                 (path.clone(), read_file(path)?)
             }
             (None, None) => {
                 let found = FILES.iter().map(|name| root.join(name)).find(|path| path.exists());
                 let path = found.ok_or_else(|| BuildError::NoFile { context: root.clone() })?;
+                require_visible(&path, request)?;
                 let text = read_file(&path)?;
                 (path, text)
             }
         };
         let ignore = ignore_file(&root, &file.0)?;
-        Ok(Self { root, ignore, file, named, _temporary: temporary })
+        Ok(Self { root, ignore, masked, file, named, _temporary: temporary })
     }
 
     /// The directory.
@@ -98,16 +103,23 @@ impl Context {
         self.named.get(name).map(PathBuf::as_path)
     }
 
-    /// What the ignore file says about `path`, relative to the root.
+    /// What the ignore file says about `path`, relative to the root; what nobody may see is dropped.
     #[must_use]
     pub fn fate(&self, path: &Path) -> Fate {
-        fate_of(self.ignore.verdict(path))
+        if self.is_masked(path) { Fate::Dropped } else { fate_of(self.ignore.verdict(path)) }
     }
 
-    /// Whether there is an ignore file with something in it.
+    /// Whether nobody may see `path`, without symlinks beneath the root.
+    #[must_use]
+    pub fn is_masked(&self, path: &Path) -> bool {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        self.masked.iter().any(|masked| path.starts_with(masked))
+    }
+
+    /// Whether something of the directory is left out.
     #[must_use]
     pub fn ignores_anything(&self) -> bool {
-        !self.ignore.is_empty()
+        !self.ignore.is_empty() || !self.masked.is_empty()
     }
 }
 
@@ -119,6 +131,27 @@ pub fn fate_of(verdict: Verdict) -> Fate {
         Verdict::Skip => Fate::Searched,
         Verdict::SkipTree => Fate::Dropped,
     }
+}
+
+/// What of `request.masked` lies below `root`, which has no symlinks: by the names that were given, and where they lead.
+fn masked_below(root: &Path, request: &Request) -> Result<Vec<PathBuf>, BuildError> {
+    require_visible(root, request)?;
+    let below = places(&request.masked).filter_map(|path| path.strip_prefix(root).ok().map(Path::to_owned));
+    Ok(below.collect())
+}
+
+/// Refuses `path` if it lies in what nobody may see.
+fn require_visible(path: &Path, request: &Request) -> Result<(), BuildError> {
+    let real = std::fs::canonicalize(path).at("open", path)?;
+    match places(&request.masked).any(|masked| real.starts_with(masked)) {
+        true => Err(BuildError::Masked { path: path.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// Paths, and where they lead.
+fn places(paths: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+    paths.iter().flat_map(|path| [Some(path.clone()), std::fs::canonicalize(path).ok()]).flatten()
 }
 
 /// Fetches a context, a repository or an archive, into the empty directory `place`; returns its root.

@@ -188,6 +188,15 @@ pub enum BuildError {
         /// The path.
         path: PathBuf,
     },
+    /// What is to be read is masked in the profile.
+    #[error("`{}` is masked in the profile, and not seen by its build either", path.display())]
+    Masked {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A command asks for more of the network than its box has.
+    #[error("`RUN --network=host` would reach every service of this machine, which the profile does not permit")]
+    HostNetwork,
     /// The context is none.
     #[error("`{}` is no build context", crate::text::sanitize(text))]
     NoContext {

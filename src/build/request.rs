@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::OverlayDriver;
 use crate::image::platform::Platform;
+use crate::profile;
 use crate::profile::lock::BuildInputs;
 
 /// How a named context says that it is an image.
@@ -42,6 +43,10 @@ pub struct Request {
     pub driver: OverlayDriver,
     /// What the image is for.
     pub platform: Platform,
+    /// Files and directories of the host that no instruction sees. Absolute.
+    pub masked: Vec<PathBuf>,
+    /// What commands reach of the network, where the profile of a box says it. Their own `--network` goes no further.
+    pub network: Option<profile::Network>,
     /// Seconds since 1970 that take the place of the current time (`SOURCE_DATE_EPOCH`).
     pub epoch_seconds: Option<i64>,
 }
@@ -89,6 +94,8 @@ impl Request {
             no_cache: false,
             driver,
             platform,
+            masked: Vec::new(),
+            network: None,
             epoch_seconds: None,
         }
     }

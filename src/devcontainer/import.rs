@@ -246,6 +246,14 @@ mod tests {
     }
 
     #[test]
+    fn hooks_keep_the_order_in_which_they_run() {
+        let (_, toml) = import(
+            r#"{"image": "debian:12", "postCreateCommand": "3", "updateContentCommand": "2", "onCreateCommand": "1"}"#,
+        );
+        assert!(toml.ends_with("[hooks]\ncreate = [\"1\", \"2\", \"3\"]\n"), "{toml}");
+    }
+
+    #[test]
     fn what_it_cannot_say_is_a_comment() {
         let (_, toml) = import(
             r#"{"image": "debian:12", "initializeCommand": "make", "features": {"ghcr.io/x/go:1": {}},

@@ -103,6 +103,7 @@ pub fn image(
         file: Some(file),
         contexts: contexts.collect(),
         labels: vec![(LABEL.to_owned(), carried.label_with(&entries))],
+        network: Some(loaded.profile.network.clone()),
         ..Request::new(source, loaded.driver.unwrap_or_default(), Platform::host())
     };
     Ok(Some(build(paths, &loaded.registries, &request, names, listener)?))

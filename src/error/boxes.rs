@@ -80,6 +80,9 @@ impl From<SessionError> for Error {
             SessionError::Late { .. } => {
                 Self::chain(&error).hint("see what `devbox run -- rpm -qa` does in the box; `devbox reset` begins anew")
             }
+            SessionError::Unsettled { .. } => {
+                Self::chain(&error).hint("`lifetime = \"keep\"` in the profile lets it run on between sessions")
+            }
             SessionError::Placeholders { .. } => {
                 Self::chain(&error).hint("what `mask` in `[project]` lists must be yours to create").explain_full_disk()
             }

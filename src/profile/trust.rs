@@ -100,6 +100,11 @@ pub enum HostWish {
         /// On the host, symlinks resolved.
         path: PathBuf,
     },
+    /// A root file system that is fetched, or built on such, where the user's own configuration limits the network.
+    Fetch {
+        /// Which.
+        base: String,
+    },
     /// A profile from outside the project.
     Extends {
         /// On the host, symlinks resolved.
@@ -166,6 +171,7 @@ impl std::fmt::Display for HostWish {
             }
             Self::Variable { name } => write!(f, "read the environment variable `{}`", sanitize(name)),
             Self::Rootfs { path } => write!(f, "use `{}` as its root file system", clean(path)),
+            Self::Fetch { base } => write!(f, "fetch {}, beyond your own list", sanitize(base)),
             Self::Extends { path } => write!(f, "build on the profile `{}`, outside the project", clean(path)),
             Self::ChangeProject => f.write_str("change the project, which is set to be read-only"),
             Self::Unmask { path } => write!(f, "see `{}`, which is set to be hidden", clean(path)),
@@ -239,9 +245,16 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
     }
     if let BaseSpec::Directory(path) | BaseSpec::Archive(path) = &profile.base {
         let own = matches!(&baseline.base, Some(BaseChoice::Rootfs(rootfs)) if resolve_links(rootfs) == *path);
-        if !own && !path.starts_with(project) {
+        let hides = |mask: &PathBuf| {
+            let hidden = project.join(mask);
+            path.starts_with(&hidden) || hidden.starts_with(path)
+        };
+        if !own && (!path.starts_with(project) || baseline.mask.iter().any(hides)) {
             wants.push(HostWish::Rootfs { path: path.clone() });
         }
+    }
+    if baseline.network.egress.is_some() || baseline.network_mode == Some(NetworkMode::None) {
+        wants.extend(fetched(profile, baseline).map(|base| HostWish::Fetch { base }));
     }
     mounts(project, profile, baseline, &mut wants);
     let mut wish = |wanted: bool, wish: HostWish| {
@@ -311,6 +324,22 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
     }
     wish(granted.no_new_privileges == Some(true) && !security.no_new_privileges, HostWish::NewPrivileges);
     wants
+}
+
+/// What is fetched for the base, unless the user's own configuration names it.
+fn fetched(profile: &Profile, baseline: &Layer) -> Option<String> {
+    let (base, own) = match (&profile.build, &profile.base) {
+        (Some(_), _) => ("what its Containerfile names with `FROM` and `ADD`".to_owned(), false),
+        (None, BaseSpec::Image(image)) => {
+            let own = matches!(&baseline.base, Some(BaseChoice::Image(own)) if own.parse() == Ok(image.clone()));
+            (format!("the image `{}`", image.familiar()), own)
+        }
+        (None, BaseSpec::Distro(distro)) => {
+            (format!("`{distro}`"), matches!(&baseline.base, Some(BaseChoice::Distro(own)) if own == distro))
+        }
+        _ => return None,
+    };
+    (!own).then_some(base)
 }
 
 /// Another user may put a `devbox.toml` into a folder above, such as `/tmp`. The host's root is nobody's enemy; and root

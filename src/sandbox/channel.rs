@@ -74,6 +74,9 @@ pub struct Command {
     /// What is added for a program of one of these names.
     #[serde(default)]
     pub shells: Vec<Shell>,
+    /// Which program `SHELL` names where the environment has none: the first that is there.
+    #[serde(default)]
+    pub login_shells: Vec<Bytes>,
     /// The whole environment.
     pub environment: Vec<(Bytes, Bytes)>,
     /// The working directory; the first that exists is taken.
@@ -110,6 +113,7 @@ impl Command {
             arguments,
             alternatives: Vec::new(),
             shells: Vec::new(),
+            login_shells: Vec::new(),
             environment,
             directories: vec![Bytes::from("/")],
             user: None,
@@ -340,6 +344,7 @@ mod tests {
             arguments: vec![Bytes(vec![0xff, b'a']), Bytes::from("b")],
             alternatives: vec![],
             shells: vec![],
+            login_shells: vec![Bytes::from("/bin/sh")],
             environment: vec![(Bytes::from("A"), Bytes::from("x".repeat(300_000)))],
             directories: vec![],
             user: None,

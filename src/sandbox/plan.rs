@@ -9,18 +9,25 @@ use crate::limits::{self, Key};
 use crate::profile::Security;
 use crate::userns::idmap::IdMap;
 
-/// Kernel interfaces that are hidden: they tell of the host, or reach its hardware (the OCI runtime's default list).
-pub const MASKED: [&str; 13] = [
+/// Kernel interfaces that are hidden: they tell of the host, or reach its hardware (the OCI runtime's default list, and what is
+/// the host's root's alone, who a box of the host's root is).
+pub const MASKED: [&str; 19] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
     "/proc/latency_stats",
+    "/proc/pagetypeinfo",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/proc/slabinfo",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/proc/vmallocinfo",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/fs/selinux",

@@ -324,6 +324,12 @@ fn prepare(
 
     let mut environment = command.environment.clone();
     account.complete(&mut environment);
+    if !environment.iter().any(|(key, _)| key.0 == b"SHELL") {
+        let is_there =
+            |shell: &&Bytes| rustix::fs::access(Path::new(shell.as_os_str()), rustix::fs::Access::EXEC_OK).is_ok();
+        let shell = command.login_shells.iter().find(is_there);
+        environment.extend(shell.map(|shell| (Bytes::from("SHELL"), shell.clone())));
+    }
     let variable = |name: &str| {
         environment.iter().find(|(key, _)| key.0 == name.as_bytes()).map(|(_, value)| value.as_os_str().to_owned())
     };

@@ -161,3 +161,18 @@ fn refusals_come_at_once_for_everybody() {
     assert!(log.contains("denied   dns  example.com  not in the egress list"), "{log}");
     assert_eq!(log.matches("denied   tcp  203.0.113.9:80").count(), 2, "{log}");
 }
+
+#[test]
+fn a_build_reaches_no_more_than_its_box() {
+    require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("busybox"));
+    let lab = Lab::new("");
+    lab.test.root_with_busybox("root");
+    lab.test.profile("[build]\n[network]\nmode = \"private\"\negress = [\"allowed.test:80\"]\n");
+    let get =
+        "for host in allowed.test 203.0.113.9 forbidden.test; do busybox wget -q -T 3 -O - http://$host/ 2>&1; done";
+    lab.test.file("Containerfile", format!("FROM scratch\nCOPY root /\nENV PATH=/bin\nRUN ({get}) >/got; true\n"));
+    let got = lab.devbox(["run", "--", "cat", "/got"]);
+    let got = &got[got.find("hello\n").unwrap_or_else(|| panic!("{got}"))..];
+    assert!(got.contains("Connection refused") || got.contains("No route"), "{got}");
+    assert!(got.contains("bad address") && !got["hello".len()..].contains("hello"), "{got}");
+}

@@ -78,3 +78,102 @@ fn devboxs_own_files_in_the_project() {
     let output = test.sh("true").status(125).any_stderr().run();
     assert!(output.stderr.contains("holds your home directory"), "{}", output.stderr);
 }
+
+#[test]
+fn a_build_that_reads_what_is_masked() {
+    require!(Userns, Overlay);
+    let test = Devbox::new();
+    test.root_with_busybox("root");
+    test.file(".env", "SECRET").file("keys/a", "SECRET").file("seen", "seen");
+    symlink(".env", test.project().join("link")).expect("a symlink");
+    let mask = "[project]\nmask = [\".env\", \"keys/\"]\n[network]\nmode = \"none\"\n";
+    let lines = "FROM scratch\nCOPY root /\nENV PATH=/bin\n";
+    let everything =
+        "COPY . /all\nCOPY .e* s* /some/\nRUN --mount=type=bind,target=/context busybox cp -R /context /mounted\n";
+    test.profile(&format!("[build]\n{mask}")).file("Containerfile", format!("{lines}{everything}"));
+    let found = test.args([
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "cat /some/seen; busybox grep -r SECRET /all /some /mounted; ls /all; true",
+    ]);
+    let found = found.any_stdout().any_stderr().run().stdout;
+    assert!(found.starts_with("seen") && !found.contains("SECRET") && !found.contains("keys"), "{found}");
+    for (line, name) in [("COPY .env /x", ".env"), ("COPY link /x", "link"), ("COPY keys/a /x", "keys/a")] {
+        test.file("Containerfile", format!("{lines}{line}\n"));
+        let said = test.args(["run", "--", "true"]).status(125).any_stderr().run().stderr;
+        assert!(said.contains(&format!("`{name}` does not exist")), "{said}");
+    }
+    for build in ["context = \"keys\"", "containerfile = \".env\"", "containerfile = \"link\""] {
+        test.profile(&format!("[build]\n{build}\n{mask}"));
+        let said = test.args(["run", "--", "true"]).status(125).any_stderr().run().stderr;
+        assert!(said.contains("is masked in the profile"), "{said}");
+    }
+}
+
+#[test]
+fn a_build_that_asks_for_the_hosts_network() {
+    require!(Userns, Overlay);
+    let test = Devbox::new();
+    test.root_with_busybox("root").profile("[build]\n");
+    test.file("Containerfile", "FROM scratch\nCOPY root /\nENV PATH=/bin\nRUN --network=host true\n");
+    let said = test.args(["run", "--", "true"]).status(125).any_stderr().run().stderr;
+    assert!(said.contains("`RUN --network=host` would reach every service of this machine"), "{said}");
+}
+
+#[test]
+fn changing_the_containerfile_from_inside() {
+    require!(Userns, Overlay);
+    let test = Devbox::new();
+    let lines = "FROM scratch\nCOPY root /\nENV PATH=/bin\n";
+    test.root_with_busybox("root").file("image/Containerfile", lines).file(".env", "");
+    symlink("../root", test.project().join("image/root")).expect("a symlink");
+    test.profile(
+        "[build]\ncontainerfile = \"image/Containerfile\"\n[project]\nmask = [\".env\"]\n[network]\nmode = \"none\"\n",
+    );
+    let script = "echo >> image/Containerfile; rm -f image/Containerfile; mv image x; echo end";
+    test.args(["run", "--", "sh", "-c", script]).stdout("end\n").any_stderr().run();
+    assert_eq!(fs::read_to_string(test.project().join("image/Containerfile")).expect("it is still there"), lines);
+}
+
+/// `git status` at the top runs git in each submodule, with what is configured where its `.git` says.
+#[test]
+fn another_repository_for_a_submodule() {
+    require!(Userns, Overlay, Program("git"));
+    let test = Devbox::host();
+    let project = test.project().to_owned();
+    let git = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).current_dir(&project).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        for (number, (key, value)) in [("protocol.file.allow", "always"), ("safe.directory", "*")].iter().enumerate() {
+            command.env(format!("GIT_CONFIG_KEY_{number}"), key).env(format!("GIT_CONFIG_VALUE_{number}"), value);
+        }
+        for who in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{who}_NAME"), "a").env(format!("GIT_{who}_EMAIL"), "a@example.com");
+        }
+        let output = command.env("GIT_CONFIG_COUNT", "2").output().expect("run a program");
+        assert!(output.status.success(), "{output:?}");
+    };
+    let upstream = test.path("upstream");
+    let upstream = upstream.display();
+    git(&format!(
+        "git init -q {upstream}; git -C {upstream} commit -q --allow-empty -m 1; git init -q .
+        git submodule --quiet add {upstream} here; git submodule --quiet add {upstream} gone
+        git commit -q -m 1; rm -r gone; mkdir gone; git clone -q {upstream} clone"
+    ));
+    test.profile("base = \"host\"\n[project]\nprotect = [\".git/\"]\n[network]\nmode = \"none\"\n");
+    let mark = test.path("mark");
+    let script = format!(
+        "mkdir -p x/objects x/refs; echo 'ref: refs/heads/main' >x/HEAD
+        printf '[core]\\nrepositoryformatversion=0\\nbare=false\\nworktree=../here\\nfsmonitor=touch {}; false\\n' >x/config
+        for name in here gone; do
+            mv $name moved; rm -rf $name/.git $name; mkdir -p $name; echo 'gitdir: ../x' >$name/.git
+        done
+        echo evil >>clone/.git/config; git -C clone config core.fsmonitor evil; echo end",
+        mark.display()
+    );
+    test.sh(&script).stdout("end\n").any_stderr().run();
+    git("git status --short; git diff; ! grep evil clone/.git/config");
+    assert!(!mark.exists(), "git ran what the box named");
+}

@@ -73,6 +73,12 @@ pub enum SessionError {
     /// The box stopped while the command ran.
     #[error("the box stopped before the command ended")]
     Lost,
+    /// The box was started and stopped by others all the time.
+    #[error("the box stopped again and again for {} s before the command could begin", patience.as_secs())]
+    Unsettled {
+        /// How long it was tried.
+        patience: Duration,
+    },
     /// Limits that the profile requires do not hold.
     #[error("the limits of the profile do not hold: {}", crate::boxes::limits::sentence(.unheld))]
     Limits {

@@ -147,7 +147,7 @@ mod tests {
         let store = Store::open(&directory.path().join("store")).unwrap();
         let digest = |settled_ns: i128| {
             let root = crate::sys::fs::open_path(&context).unwrap();
-            let all = select(Mounted(root.as_fd()), ".", &|_, _| false).unwrap();
+            let all = select(Mounted(root.as_fd()), ".", &|_| false).unwrap();
             let mut known = KnownFiles { settled_ns, ..KnownFiles::load(&store, &context) };
             let fate = |_: &_, _: &std::path::Path, _: bool| Fate::Kept;
             let digest = of_selected(Mounted(root.as_fd()), &all, &fate, Owner::Set(0, 0), &mut known).unwrap();

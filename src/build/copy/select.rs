@@ -91,7 +91,7 @@ pub enum SelectError {
 pub fn select(
     root: Mounted<'_>,
     source: &str,
-    hidden: &dyn Fn(&Path, bool) -> bool,
+    hidden: &dyn Fn(&Selected) -> bool,
 ) -> Result<Vec<Selected>, SelectError> {
     let (before, _) = source.split_once("/./").unwrap_or(("", source));
     let pivot = clean(before).components().count();
@@ -99,7 +99,7 @@ pub fn select(
     if !has_wildcard(source) {
         let missing = |ignored| SelectError::Missing { written: source.to_owned(), ignored };
         let selected = look(root, &path, pivot)?.ok_or_else(|| missing(false))?;
-        if !path.as_os_str().is_empty() && hidden(&path, selected.is_directory) {
+        if !path.as_os_str().is_empty() && hidden(&selected) {
             return Err(missing(true));
         }
         return Ok(vec![selected]);
@@ -128,7 +128,7 @@ pub fn select(
     found.dedup();
     let mut selected = Vec::new();
     for path in found {
-        if let Some(one) = look(root, &path, pivot)?.filter(|one| !hidden(&path, one.is_directory)) {
+        if let Some(one) = look(root, &path, pivot)?.filter(|one| !hidden(one)) {
             selected.push(one);
         }
     }
@@ -312,7 +312,7 @@ mod tests {
         std::os::unix::fs::symlink("../secret", root.join("out")).unwrap();
         std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
         let handle = open_path(&root).unwrap();
-        let hidden = |path: &Path, _: bool| path == Path::new("b.txt");
+        let hidden = |one: &Selected| one.called == Path::new("b.txt");
         let found = |source: &str| -> Result<Vec<String>, String> {
             select(Mounted(handle.as_fd()), source, &hidden)
                 .map(|all| all.iter().map(|one| one.path.to_string_lossy().into_owned()).collect())

@@ -34,7 +34,7 @@ impl Place {
     fn copy(&self, sources: &[&str], to: &str, options: &Options) -> Result<(), CopyError> {
         let (from, target) = (open_path(&self.at("from")).unwrap(), open_path(&self.at("to")).unwrap());
         let selected: Vec<_> =
-            sources.iter().flat_map(|source| select(Mounted(from.as_fd()), source, &|_, _| false).unwrap()).collect();
+            sources.iter().flat_map(|source| select(Mounted(from.as_fd()), source, &|_| false).unwrap()).collect();
         let destination = Destination {
             path: Path::new("/").join(to.trim_matches('/')),
             is_directory: to.ends_with('/') || selected.len() > 1,
@@ -47,7 +47,7 @@ impl Place {
 
     fn digest(&self, source: &str) -> String {
         let from = open_path(&self.at("from")).unwrap();
-        let selected = select(Mounted(from.as_fd()), source, &|_, _| false).unwrap();
+        let selected = select(Mounted(from.as_fd()), source, &|_| false).unwrap();
         of_selected(Mounted(from.as_fd()), &selected, &|_, _, _| Fate::Kept, Owner::Set(0, 0), &mut Reading).unwrap()
     }
 }

@@ -190,7 +190,7 @@ mod tests {
             _ if is_directory => Fate::Searched,
             _ => Fate::Kept,
         };
-        let all = select(Mounted(handle.as_fd()), ".", &|_, _| false).unwrap();
+        let all = select(Mounted(handle.as_fd()), ".", &|_| false).unwrap();
         let mut log = Log::default();
         walk(Root::new(handle.as_fd()), &all[0], &fate, &mut log).unwrap();
         assert_eq!(log.0, ["a/", "a/b/", "a/b/keep", "..", "..", "d"]);

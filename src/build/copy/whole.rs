@@ -20,7 +20,7 @@ pub fn copy_whole(
     fate: &dyn Fn(&Path) -> Fate,
 ) -> Result<(), BuildError> {
     let target = open_path(target)?;
-    let selected = select(root, &source.to_string_lossy(), &|_, _| false)?;
+    let selected = select(root, &source.to_string_lossy(), &|_| false)?;
     let fate = |_: &Selected, path: &Path, _: bool| fate(path);
     let options = Options { owner: Owner::Kept, mode: None, single_owner, parents: false };
     copy(root, &selected, &fate, Mounted(target.as_fd()), destination, &options)?;

@@ -17,17 +17,16 @@ use super::layer::StepLayer;
 use crate::base::driver::find_fuse_overlayfs;
 use crate::base::{OverlayDriver, RootLayers};
 use crate::boxes::generated::host_trust;
-use crate::boxes::transient;
 use crate::boxes::view::View;
+use crate::boxes::{network, transient};
 use crate::limits::Plan;
 use crate::paths::{self, Paths};
-use crate::profile::Security;
+use crate::profile::{Security, egress};
 use crate::progress::Progress;
 use crate::sandbox::attach::Purpose;
 use crate::sandbox::channel::{Bytes, Command};
 use crate::sandbox::etc::{ca, hosts, proxy::proxy_environment, resolv, resolve};
-use crate::sandbox::net;
-use crate::sandbox::net::plan::{Mode, NetPlan, plan as plan_network};
+use crate::sandbox::net::plan::{Mode, NetPlan};
 use crate::sandbox::plan::{MASKED, READ_ONLY};
 use crate::sandbox::spec::{Lifetime, MountOp, Network, Rlimits, RootSpec, SandboxSpec};
 use crate::sys::process::Ended;
@@ -62,9 +61,18 @@ pub struct Run {
     /// What is mounted.
     pub mounts: Vec<Mount>,
     /// Its network.
-    pub network: Mode,
+    pub network: Reach,
     /// A script of its own: where it appears, and what it holds.
     pub script: Option<(PathBuf, String)>,
+}
+
+/// What a command reaches of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// Which network it is in.
+    pub mode: Mode,
+    /// What it reaches there; `None`: everything.
+    pub egress: Option<Vec<egress::Rule>>,
 }
 
 /// Runs the command; its output goes to this process' standard output and error. The caller must be single-threaded.
@@ -75,8 +83,7 @@ pub fn run(
     run: &Run,
     progress: &dyn Progress,
 ) -> Result<Ended, BuildError> {
-    let path = paths::variable("PATH").and_then(|path| path.into_string().ok()).unwrap_or_default();
-    let net = plan_network(run.network, &net::probe(&path))?;
+    let net = network::of_a_build(run.network.mode, run.network.egress.clone())?;
     let view = View::new(layer.lower(), &RootLayers::default());
     paths::create_private(&paths.runtime).map_err(crate::boxes::BoxesError::from)?;
     let fuse_overlayfs = match layer.driver() {

@@ -259,7 +259,7 @@ impl StageBuilder<'_> {
         let scratch = self.temporary()?;
         Trees::new(request.driver, map, &scratch)?.read(std::slice::from_ref(&part.tree), |trees| {
             let root = trees[0];
-            let selected = all(root, &part.patterns, &|_, _| false).map_err(|error| error.to_string())?;
+            let selected = all(root, &part.patterns, &|_| false).map_err(|error| error.to_string())?;
             let fate = |one: &Selected, path: &Path, _: bool| exclude.fate(one, path);
             of_selected(root, &selected, &fate, owner, &mut Reading).map_err(|error| error.to_string())
         })
@@ -276,24 +276,29 @@ impl StageBuilder<'_> {
     ) -> Result<String, BuildError> {
         let handle = crate::sys::fs::open_path(root)?;
         let root = Mounted(handle.as_fd());
-        let selected = all(root, patterns, &|path, is_directory| self.is_hidden(origin, path, is_directory))?;
-        let fate = |one: &Selected, path: &Path, _: bool| {
-            self.fate(origin, &one.called.join(path)).min_with(exclude.fate(one, path))
-        };
+        let selected = all(root, patterns, &|one| self.is_hidden(origin, one))?;
+        let fate =
+            |one: &Selected, path: &Path, _: bool| self.fate(origin, one, path).min_with(exclude.fate(one, path));
         Ok(of_selected(root, &selected, &fate, Owner::Set(0, 0), files)?)
     }
 
-    /// What the ignore file says, where it holds.
-    fn fate(&self, origin: &Origin, path: &Path) -> Fate {
-        if *origin == Origin::Context { self.build.context.fate(path) } else { Fate::Kept }
+    /// What the ignore file says of `path` in `one`, where it holds. It knows files by what they are called; what nobody may
+    /// see is not seen by other names either.
+    fn fate(&self, origin: &Origin, one: &Selected, path: &Path) -> Fate {
+        let context = self.build.context;
+        match origin {
+            Origin::Context if context.is_masked(&one.path.join(path)) => Fate::Dropped,
+            Origin::Context => context.fate(&one.called.join(path)),
+            _ => Fate::Kept,
+        }
     }
 
     /// Whether a source that was named is left out; of a directory something may be kept.
-    fn is_hidden(&self, origin: &Origin, path: &Path, is_directory: bool) -> bool {
-        match self.fate(origin, path) {
+    fn is_hidden(&self, origin: &Origin, one: &Selected) -> bool {
+        match self.fate(origin, one, Path::new("")) {
             Fate::Kept => false,
             Fate::Dropped => true,
-            Fate::Searched => !is_directory,
+            Fate::Searched => !one.is_directory,
         }
     }
 
@@ -304,10 +309,10 @@ impl StageBuilder<'_> {
         layer.in_trees(&trees, |target, sources| {
             let text = |error: &dyn std::error::Error| error.to_string();
             for (part, source) in plan.parts.iter().zip(sources) {
-                let hidden = |path: &Path, is_directory: bool| self.is_hidden(&part.origin, path, is_directory);
+                let hidden = |one: &Selected| self.is_hidden(&part.origin, one);
                 let selected = all(*source, &part.patterns, &hidden).map_err(|error| text(&error))?;
                 let fate = |one: &Selected, path: &Path, _: bool| {
-                    self.fate(&part.origin, &one.called.join(path)).min_with(plan.exclude.fate(one, path))
+                    self.fate(&part.origin, one, path).min_with(plan.exclude.fate(one, path))
                 };
                 let mut plain = Vec::new();
                 for one in selected {
@@ -395,7 +400,7 @@ fn pin(pins: &BuildInputs, input: Input, name: &str) -> Option<String> {
 fn all(
     root: Mounted<'_>,
     patterns: &[String],
-    hidden: &dyn Fn(&Path, bool) -> bool,
+    hidden: &dyn Fn(&Selected) -> bool,
 ) -> Result<Vec<Selected>, SelectError> {
     let mut selected = Vec::new();
     for pattern in patterns {

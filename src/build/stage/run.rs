@@ -13,6 +13,7 @@ use crate::build::language::{self, Command, Network, RunCommand, Step};
 use crate::build::run::{self, MountKind, Sharing};
 use crate::build::trees::Tree;
 use crate::limits;
+use crate::profile::NetworkMode;
 use crate::sandbox::net::plan::Mode;
 
 /// Where a script of a heredoc appears.
@@ -47,11 +48,7 @@ impl StageBuilder<'_> {
             directory: Path::new("/").join(&config.working_dir),
             user: config.user.clone(),
             mounts,
-            network: match run.network {
-                Network::Default => Mode::Auto,
-                Network::None => Mode::None,
-                Network::Host => Mode::Host,
-            },
+            network: self.network(run.network)?,
             script,
         };
         let key = self.state.key.then(
@@ -59,7 +56,7 @@ impl StageBuilder<'_> {
             &[
                 &format!("{:?} {:?}", whole.arguments, whole.script),
                 &format!("{:?}", whole.environment),
-                &format!("{} {} {:?}", whole.directory.display(), whole.user, whole.network),
+                &format!("{} {} {:?}", whole.directory.display(), whole.user, whole.network.mode),
                 &inputs.join("\n"),
             ],
         );
@@ -78,6 +75,20 @@ impl StageBuilder<'_> {
                 status => Err(BuildError::Failed { status }),
             }
         })
+    }
+
+    /// What the command reaches: what it asks for, and no more than the box of the profile does.
+    fn network(&self, wanted: Network) -> Result<run::Reach, BuildError> {
+        let limit = self.build.request.network.as_ref();
+        let limited = limit.map_or(NetworkMode::Host, |limit| limit.mode);
+        let mode = match wanted {
+            Network::None => Mode::None,
+            _ if limited == NetworkMode::None => Mode::None,
+            Network::Default => Mode::Auto,
+            Network::Host if limited == NetworkMode::Host => Mode::Host,
+            Network::Host => return Err(BuildError::HostNetwork),
+        };
+        Ok(run::Reach { mode, egress: limit.and_then(|limit| limit.egress.clone()) })
     }
 
     /// What is executed, and the script that has to be there for it.

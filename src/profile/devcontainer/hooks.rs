@@ -41,13 +41,18 @@ impl Moment {
     }
 }
 
+/// Where `name` is among those that [`waitable`] gives. What has no place there comes first: entry points, and hooks of the
+/// user's own files.
+#[must_use]
+pub fn position(name: &str) -> Option<usize> {
+    waitable().position(|key| key == name)
+}
+
 /// Puts hooks of several files into their order: all of one kind before those of the next. What comes after `wait_for` needs
 /// nobody to wait for it.
 pub fn arrange(hooks: &mut Hooks, wait_for: Option<&str>) {
-    let position = |name: &str| waitable().position(|key| key == name);
     let last = wait_for.and_then(position);
     for list in [&mut hooks.create, &mut hooks.start, &mut hooks.enter] {
-        // What has no place among them comes first: entry points, and hooks of the user's own files.
         list.sort_by_key(|hook| position(&hook.name));
         for hook in list {
             hook.background = last.is_some_and(|last| position(&hook.name).is_some_and(|own| own > last));

@@ -513,6 +513,8 @@ impl<'a> Reader<'a> {
         }
         self.extra.variables = self.variables.asked.into_inner().into_iter().collect();
         let mut layer = origin.check(self.raw)?;
+        // They run in their own order, however the file lists them.
+        self.hooks.sort_by_key(|hook| hooks::position(&hook.name));
         for hook in self.hooks {
             match Moment::of(&hook.name) {
                 Moment::Create => layer.create.push(hook),

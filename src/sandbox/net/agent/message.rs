@@ -55,6 +55,8 @@ pub enum Order {
     Resolver {
         /// The agent's number for it.
         ticket: u32,
+        /// The addresses of the host, where the box may not reach everything: no answer may lead there.
+        host: Vec<IpAddr>,
     },
 }
 

@@ -222,10 +222,17 @@ impl Agent {
                 }
                 shared.link.send(&Report::Flushed, Vec::new())
             }
-            Order::Resolver { ticket } => match &mut self.resolver {
-                Some(resolver) => resolver.connected(ticket, descriptors.into_iter().next(), &mut self.gate, shared),
-                None => Ok(()),
-            },
+            Order::Resolver { ticket, host } => {
+                if let Some(gate) = &mut self.gate {
+                    gate.know_host(host);
+                }
+                match &mut self.resolver {
+                    Some(resolver) => {
+                        resolver.connected(ticket, descriptors.into_iter().next(), &mut self.gate, shared)
+                    }
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

@@ -30,8 +30,8 @@ use crate::sandbox::companion::Companion;
 use crate::sandbox::control::{Answer, Request};
 use crate::sandbox::init::EventLog;
 use crate::sandbox::journal::Journal;
-use crate::sys::SysResult;
 use crate::sys::socket::MAX_DESCRIPTORS;
+use crate::sys::{SysResult, net};
 
 /// How many messages of the agent are read before others get their turn.
 const TURN: usize = 64;
@@ -220,10 +220,12 @@ impl<'a> HostSide<'a> {
                 }
             },
             Report::Resolve { .. } if !tasks.resolver => return beyond(),
-            Report::Resolve { ticket, protocol, attempt } => self
-                .servers
-                .connect(protocol, attempt)
-                .and_then(|socket| self.order(Order::Resolver { ticket }, socket.into_iter().collect())),
+            Report::Resolve { ticket, protocol, attempt } => {
+                self.servers.connect(protocol, attempt).and_then(|socket| {
+                    let host = if tasks.filter.is_some() { net::own_addresses() } else { Vec::new() };
+                    self.order(Order::Resolver { ticket, host }, socket.into_iter().collect())
+                })
+            }
             Report::Traffic { .. } | Report::Held { .. } | Report::MoreTraffic { .. } if tasks.filter.is_none() => {
                 return beyond();
             }

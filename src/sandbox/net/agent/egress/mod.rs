@@ -65,6 +65,8 @@ pub struct Gate {
     sockets: Sockets,
     /// Whether the sockets are registered.
     registered: bool,
+    /// The addresses of the machine, as they were when a name was last asked for.
+    host: Vec<IpAddr>,
     /// By which name the box knows an address.
     names: HashMap<IpAddr, String>,
     /// Names that a permitted name is an alias of, the rules of that, and until when.
@@ -98,6 +100,7 @@ impl Gate {
             refusals: Refusals::new(voice)?,
             sockets: Sockets::new()?,
             registered: false,
+            host: Vec::new(),
             names: HashMap::new(),
             aliases: HashMap::new(),
             budget: Budget { each_second: lines, left: lines, more: 0, until: Instant::now() + SECOND },
@@ -120,6 +123,11 @@ impl Gate {
         (!found.is_empty()).then_some(found)
     }
 
+    /// Takes down which addresses the machine has.
+    pub fn know_host(&mut self, addresses: Vec<IpAddr>) {
+        self.host = addresses;
+    }
+
     /// Looks at an answer to a question that `rules` permit. Its addresses are reachable when this returns; an error of the second kind tells
     /// why the box must not see the answer.
     pub fn accept(&mut self, answer: &Answer, rules: &[usize]) -> SysResult<Result<(), Reason>> {
@@ -127,8 +135,9 @@ impl Gate {
         let lasts = |ttl: u32| Duration::from_secs(ttl.into()).clamp(SHORTEST, LONGEST);
         if let Some(list) = &self.rules {
             // Nobody but the user says which local addresses the box reaches: a name's owner could say anything.
-            let (public, local): (Vec<_>, Vec<_>) =
-                addresses.iter().partition(|(address, _)| Reach::of(*address) == Reach::Public);
+            let is_public =
+                |address: &IpAddr| Reach::of(*address) == Reach::Public && !self.host.contains(&address.to_canonical());
+            let (public, local): (Vec<_>, Vec<_>) = addresses.iter().partition(|(address, _)| is_public(address));
             let listed = |address: IpAddr| list.iter().any(|rule| rule.target.contains(address.to_canonical()));
             if !local.into_iter().all(|(address, _)| listed(address)) {
                 return Ok(Err(Reason::LocalAddress));
