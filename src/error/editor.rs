@@ -22,8 +22,12 @@ impl From<ShimError> for Error {
 impl From<SettingsError> for Error {
     fn from(error: SettingsError) -> Self {
         match error {
-            SettingsError::Text(error) => Self::from(error)
-                .hint("nothing was changed; `devbox editor setup --print` shows what there is to write"),
+            SettingsError::Text(error) => {
+                Self::from(error).hint("nothing was changed; `--print` shows what there is to write")
+            }
+            SettingsError::Damaged(error) => {
+                Self::from(error).hint("nothing was taken back: mend the file, and try again")
+            }
             SettingsError::Directory(error) => error.into(),
             SettingsError::InTheWay { .. } => {
                 Self::chain(&error).hint("move the file away, or copy what `--print` shows")

@@ -72,6 +72,43 @@ fn settings_of_others_stay_as_they_are() {
 }
 
 #[test]
+fn settings_that_are_no_toml_or_say_something_else_are_left_alone() {
+    let test = project();
+    for (text, place) in [
+        ("[language-server\n", "languages.toml:1:"),
+        ("[language-server.clangd]\ncommand = \"clangd\"\n", "languages.toml:2:11"),
+    ] {
+        test.file(".helix/languages.toml", text);
+        let before = tree(&test.project());
+        let failed = test.args(["editor", "setup", "helix"]).status(1).any_stderr().run().stderr;
+        assert!(failed.contains(place) && failed.contains("`--print` shows"), "{failed}");
+        assert!(tree(&test.project()) == before);
+        let shown = test.args(["editor", "setup", "helix", "--print"]).any_stdout().run().stdout;
+        assert!(shown.contains("command = \"devbox\""), "{shown}");
+    }
+}
+
+#[test]
+fn settings_are_taken_out_of_what_was_written_since() {
+    let test = project();
+    test.args(["editor", "setup", "vscode"]).any_stderr().run();
+    let path = test.project().join(".vscode/tasks.json");
+    let set = fs::read_to_string(&path).unwrap();
+    fs::write(&path, set.replace("\"tasks\": [", "\"tasks\":")).unwrap();
+    // It has a place, and nothing is forgotten.
+    let failed = test.args(["editor", "unset", "vscode"]).status(1).any_stderr().run().stderr;
+    assert!(failed.contains("tasks.json:") && failed.contains("mend the file"), "{failed}");
+    let mine = "\"tasks\": [\n        // mine\n        { \"label\": \"mine\" },";
+    fs::write(&path, set.replace("\"tasks\": [", mine).replace("  ", "    ")).unwrap();
+    test.args(["editor", "unset", "vscode"]).any_stderr().run();
+    let left = fs::read_to_string(&path).unwrap();
+    assert!(left.contains("// mine") && left.contains("\"mine\"") && !left.contains("devbox"), "{left}");
+    assert!(!test.project().join(".vscode/settings.json").exists());
+    let none = test.args(["editor", "unset", "vscode"]).status(1).any_stderr().run().stderr;
+    assert!(none.contains("there are no settings of devbox"), "{none}");
+}
+
+#[test]
 fn a_program_that_editors_will_not_find_is_said() {
     let mut test = project();
     let warning = "devbox: `devbox` is not in your PATH, where editors look for it\n";
