@@ -124,12 +124,13 @@ fn quoted(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| format!("\"{name}\"")).collect()
 }
 
-fn line_end(text: &str) -> &'static str {
+/// How lines of `text` end.
+pub(crate) fn line_end(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
 
 /// The beginning of the line with the byte `at`, and its end, before the line end.
-fn line_around(text: &str, at: usize) -> Range<usize> {
+pub(crate) fn line_around(text: &str, at: usize) -> Range<usize> {
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
     start..if text[start..end].ends_with('\r') { end - 1 } else { end }

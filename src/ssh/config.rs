@@ -106,10 +106,19 @@ pub fn install(paths: &Paths, program: &Path) -> Result<PathBuf, SshError> {
 pub fn remove(paths: &Paths) -> Result<bool, SshError> {
     let ours = KeyFiles::new(paths).config();
     let line = include_line(&ours);
-    let edited = edit(&paths.home.join(".ssh/config"), |text| {
+    let theirs = paths.home.join(".ssh/config");
+    let edited = edit(&theirs, |text| {
         let rest: String = text.split_inclusive('\n').filter(|known| known.trim() != line).collect();
         (rest != text).then_some(rest)
     })?;
+    // An empty file says what none says; a symlink to one is somebody's.
+    if edited && theirs.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
+        std::fs::remove_file(&theirs).map_err(|source| SshError::File {
+            operation: "remove",
+            path: theirs.clone(),
+            source,
+        })?;
+    }
     match std::fs::remove_file(&ours) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(edited),
@@ -194,6 +203,10 @@ mod tests {
         remove(&paths).unwrap();
         assert!(std::fs::symlink_metadata(&theirs).unwrap().is_symlink());
         assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "");
+        // One that has nothing else goes.
+        std::fs::remove_file(&theirs).unwrap();
+        install(&paths, Path::new("/devbox")).unwrap();
+        assert!(remove(&paths).unwrap() && !theirs.exists());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -72,6 +73,60 @@ fn settings_of_others_stay_as_they_are() {
 }
 
 #[test]
+fn settings_that_are_no_toml_or_say_something_else_are_left_alone() {
+    let test = project();
+    for (text, place) in [
+        ("[language-server\n", "languages.toml:1:"),
+        ("[language-server.clangd]\ncommand = \"clangd\"\n", "languages.toml:2:11"),
+    ] {
+        test.file(".helix/languages.toml", text);
+        let before = tree(&test.project());
+        let failed = test.args(["editor", "setup", "helix"]).status(1).any_stderr().run().stderr;
+        assert!(failed.contains(place) && failed.contains("`--print` shows"), "{failed}");
+        assert!(tree(&test.project()) == before);
+        let shown = test.args(["editor", "setup", "helix", "--print"]).any_stdout().run().stdout;
+        assert!(shown.contains("command = \"devbox\""), "{shown}");
+    }
+}
+
+#[test]
+fn settings_are_taken_out_of_what_was_written_since() {
+    let test = project();
+    test.args(["editor", "setup", "vscode"]).any_stderr().run();
+    let path = test.project().join(".vscode/tasks.json");
+    let set = fs::read_to_string(&path).unwrap();
+    fs::write(&path, set.replace("\"tasks\": [", "\"tasks\":")).unwrap();
+    // It has a place, and nothing is forgotten.
+    let failed = test.args(["editor", "unset", "vscode"]).status(1).any_stderr().run().stderr;
+    assert!(failed.contains("tasks.json:") && failed.contains("mend the file"), "{failed}");
+    let mine = "\"tasks\": [\n        // mine\n        { \"label\": \"mine\" },";
+    fs::write(&path, set.replace("\"tasks\": [", mine).replace("  ", "    ")).unwrap();
+    test.args(["editor", "unset", "vscode"]).any_stderr().run();
+    let left = fs::read_to_string(&path).unwrap();
+    assert!(left.contains("// mine") && left.contains("\"mine\"") && !left.contains("devbox"), "{left}");
+    assert!(!test.project().join(".vscode/settings.json").exists());
+    let none = test.args(["editor", "unset", "vscode"]).status(1).any_stderr().run().stderr;
+    assert!(none.contains("there are no settings of devbox"), "{none}");
+}
+
+#[test]
+fn hints_fit_what_is_in_the_way() {
+    let test = project();
+    test.file(".vscode", "");
+    let failed = test.args(["editor", "setup", "vscode"]).status(1).any_stderr().run().stderr;
+    assert!(failed.contains("is none: move it away"), "{failed}");
+    fs::remove_file(test.project().join(".vscode")).unwrap();
+    symlink(".", test.project().join(".vscode")).unwrap();
+    let failed = test.args(["editor", "setup", "vscode"]).status(1).any_stderr().run().stderr;
+    assert!(failed.contains("may be a symlink"), "{failed}");
+    test.file(".zed/settings.json", "[]");
+    let failed = test.args(["editor", "setup", "zed"]).status(1).any_stderr().run().stderr;
+    assert!(failed.contains("the file's top level is no table"), "{failed}");
+    let none = test.args(["editor", "unset", "emacs"]).status(1).any_stderr().run().stderr;
+    assert!(none.contains("a folder that was moved"), "{none}");
+}
+
+#[test]
 fn a_program_that_editors_will_not_find_is_said() {
     let mut test = project();
     let warning = "devbox: `devbox` is not in your PATH, where editors look for it\n";
@@ -89,8 +144,11 @@ fn shells_offer_the_box_and_start_nothing() {
     fs::create_dir_all(test.project().join("below")).unwrap();
     fs::create_dir_all(test.path("a b/.devcontainer")).unwrap();
     fs::write(test.path("a b/.devcontainer/devcontainer.json"), "{}").unwrap();
+    fs::create_dir_all(test.path("named/.devcontainer/a [b]")).unwrap();
+    fs::write(test.path("named/.devcontainer/a [b]/devcontainer.json"), "{}").unwrap();
+    fs::create_dir_all(test.path("none/.devcontainer/empty")).unwrap();
     let visits = format!(
-        "cd {root}/project\ncd below\ncd /\n\ncd {root}/project/below\ncd '{root}/a b'\nexit 0\n",
+        "cd {root}/project\ncd below\ncd /\n\ncd {root}/project/below\ncd '{root}/a b'\ncd ../none\ncd ../named\nexit 0\n",
         root = test.path("").display()
     );
     let shells: [(&str, &[&str], &str, &str); 3] = [
@@ -111,7 +169,7 @@ fn shells_offer_the_box_and_start_nothing() {
         // An interactive bash writes its prompt there as well.
         let offers: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once("devbox: ")?.1)).collect();
         let offer = |name: &str| format!("{name} has a box; `devbox enter` opens a shell in it");
-        assert_eq!(offers, [offer("project"), offer("project"), offer(quoted)], "{shell}: {said}");
+        assert_eq!(offers, [offer("project"), offer("project"), offer(quoted), offer("named")], "{shell}: {said}");
     }
     assert!(test.boxes().is_empty());
 }

@@ -1,16 +1,22 @@
 # devbox: says so when the folder that was entered has a box. Nothing is started, and nothing forked.
 __devbox_offer() {
-    local status=$? folder=$PWD
+    local status=$? folder=$PWD file files
     if [ "$PWD" = "${__devbox_seen-}" ] || [ "${container-}" = devbox ]; then return "$status"; fi
     __devbox_seen=$PWD
     while [ -n "$folder" ] && [ "$folder" != "$HOME" ]; do
-        if [ -e "$folder/devbox.toml" ] || [ -e "$folder/.devcontainer/devcontainer.json" ] || [ -e "$folder/.devcontainer.json" ]; then
+        files=("$folder"/{devbox.toml,.devcontainer/devcontainer.json,.devcontainer.json})
+        # With `failglob`, a pattern that nothing matches would end this.
+        if [ -d "$folder/.devcontainer" ] && ! shopt -q failglob; then
+            files+=("$folder"/.devcontainer/*/devcontainer.json)
+        fi
+        for file in "${files[@]}"; do
+            if [ ! -e "$file" ]; then continue; fi
             if [ "$folder" != "${__devbox_offered-}" ]; then
                 printf 'devbox: %q has a box; `devbox enter` opens a shell in it\n' "${folder##*/}" >&2
             fi
             __devbox_offered=$folder
             return "$status"
-        fi
+        done
         folder=${folder%/*}
     done
     __devbox_offered=''

@@ -4,8 +4,8 @@ function __devbox_offer --on-variable PWD
     test "$container" = devbox; and return
     set -l folder $PWD
     while test -n "$folder"; and test "$folder" != "$HOME"
-        for file in devbox.toml .devcontainer/devcontainer.json .devcontainer.json
-            if test -e "$folder/$file"
+        for file in $folder/{devbox.toml,.devcontainer/devcontainer.json,.devcontainer.json} $folder/.devcontainer/*/devcontainer.json
+            if test -e "$file"
                 if test "$folder" != "$__devbox_offered"
                     set -l name (string split / -- $folder)[-1]
                     printf 'devbox: %s has a box; `devbox enter` opens a shell in it\n' (string escape -- $name) >&2

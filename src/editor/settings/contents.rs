@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::Editor;
-use super::json::Entry;
+use super::splice::Entry;
 
 /// What the settings depend on.
 #[derive(Debug, Clone)]
@@ -25,8 +25,10 @@ pub struct Facts {
 pub enum Content {
     /// JSON with comments, which may have anything else; begins as this text if it is not there.
     Json(&'static str, Vec<Entry>),
-    /// Lines at the end of a file that may have anything else.
-    Lines(String),
+    /// TOML, which may have anything else.
+    Toml(Vec<Entry>),
+    /// Lines at the head of a file that may have anything else: its end may be a statement that nothing can follow.
+    Head(String),
     /// A file that is devbox's alone.
     Own(String),
 }
@@ -38,14 +40,14 @@ pub fn files(editor: Editor, facts: &Facts) -> Vec<(PathBuf, Content)> {
         Editor::Vscode | Editor::Cursor => vscode(facts),
         Editor::Zed => zed(facts),
         Editor::Jetbrains => jetbrains(facts),
-        Editor::Helix => vec![(".helix/languages.toml".into(), Content::Lines(helix(facts)))],
-        Editor::Neovim => vec![(".nvim.lua".into(), Content::Lines(neovim(facts)))],
+        Editor::Helix => vec![(".helix/languages.toml".into(), Content::Toml(helix(facts)))],
+        Editor::Neovim => vec![(".nvim.lua".into(), Content::Head(neovim(facts)))],
         Editor::Emacs => vec![(".dir-locals-2.el".into(), Content::Own(emacs(facts)))],
         Editor::Sublime => vec![(format!("{}.sublime-project", facts.name).into(), sublime(facts))],
     };
     let is_empty = |content: &Content| match content {
-        Content::Json(_, entries) => entries.is_empty(),
-        Content::Lines(text) | Content::Own(text) => text.is_empty(),
+        Content::Json(_, entries) | Content::Toml(entries) => entries.is_empty(),
+        Content::Head(text) | Content::Own(text) => text.is_empty(),
     };
     files.into_iter().filter(|(_, content)| !is_empty(content)).collect()
 }
@@ -158,15 +160,11 @@ fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-fn helix(facts: &Facts) -> String {
-    let table = |name: &String| {
-        let key = Value::from(name.as_str());
-        format!("[language-server.{key}]\ncommand = \"devbox\"\nargs = [\"run\", \"--lsp\", \"--\", {key}]\n")
-    };
-    if facts.servers.is_empty() {
-        return String::new();
-    }
-    format!("# devbox: language servers of the box\n{}", facts.servers.iter().map(table).collect::<String>())
+/// Each new key of a table goes first.
+fn helix(facts: &Facts) -> Vec<Entry> {
+    let place = |name: &str, key: &str, value: Value| entry(&["language-server", name, key], value);
+    let keys = |name: &String| [place(name, "args", server(name)), place(name, "command", json!("devbox"))];
+    facts.servers.iter().flat_map(keys).collect()
 }
 
 fn neovim(facts: &Facts) -> String {
@@ -191,6 +189,7 @@ fn emacs(facts: &Facts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{json, splice};
     use super::*;
 
     #[test]
@@ -207,9 +206,10 @@ mod tests {
             for (path, content) in files {
                 assert!(path.is_relative());
                 if let Content::Json(empty, entries) = &content {
-                    let (text, splices) = super::super::json::add(&path, empty, entries).unwrap();
+                    let (text, splices) = json::add(&path, empty, empty, entries).unwrap();
                     assert!(text.contains("devbox"), "{text}");
-                    assert_eq!(super::super::json::take_back(&text, &splices, true), ((*empty).to_owned(), 0));
+                    let taken = splice::take_back(&path, &text, &splices, splice::Format::Json).unwrap();
+                    assert_eq!(taken, ((*empty).to_owned(), Vec::new()));
                 }
             }
         }
@@ -219,9 +219,10 @@ mod tests {
     fn helix_gets_toml() {
         let facts =
             Facts { name: "shop".into(), tasks: vec![], servers: vec!["clangd".into()], shims: "/data/bin".into() };
-        let text = helix(&facts);
-        let table: toml::Table = text.parse().unwrap();
-        assert_eq!(table["language-server"]["clangd"]["command"].as_str(), Some("devbox"));
-        assert_eq!(helix(&Facts { servers: vec![], ..facts }), "");
+        let (text, _) = super::super::toml::add(Path::new("languages.toml"), "", &helix(&facts)).unwrap();
+        let expected =
+            "[language-server.clangd]\ncommand = \"devbox\"\nargs = [\"run\", \"--lsp\", \"--\", \"clangd\"]\n";
+        assert!(text.ends_with(expected), "{text}");
+        assert_eq!(files(Editor::Helix, &Facts { servers: vec![], ..facts }), []);
     }
 }

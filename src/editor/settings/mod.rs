@@ -2,25 +2,30 @@
 //!
 //! ```text
 //! <data>/editors/<digest of the folder>-<editor>.json     what was changed: files, splices, folders that were made
+//!               /lock                                     held by whoever changes any of it
 //! ```
 //!
 //! What was changed is written down outside the project, before the project's files are touched: a box may write to these, and
-//! they are read as hostile text. [`contents`] says what each editor is told, [`json`] changes texts, [`folder`] reaches files.
+//! they are read as hostile text. [`contents`] says what each editor is told, [`json`] and [`toml`] change texts, [`splice`] takes back, [`folder`] reaches files.
 
 pub mod contents;
 pub mod folder;
 pub mod json;
+pub mod splice;
+pub mod toml;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use self::contents::Content;
 use self::folder::Folder;
-use self::json::Splice;
+use self::splice::{Format, Splice};
 use crate::image::digest;
 use crate::paths::{Paths, PathsError, create_private};
 use crate::profile::ProfileError;
+use crate::profile::edit::line_end;
 use crate::sys::SysError;
 
 /// An editor.
@@ -65,6 +70,9 @@ pub enum SettingsError {
     /// A file of the project is not what it should be. It is left as it is.
     #[error(transparent)]
     Text(#[from] ProfileError),
+    /// What devbox wrote before is in a file that is not what it should be. Nothing is taken back.
+    #[error(transparent)]
+    Damaged(ProfileError),
     /// It is no regular file.
     #[error("`{}` is no regular file", path.display())]
     NotAFile {
@@ -128,18 +136,22 @@ struct Change {
     created: Option<String>,
     /// The topmost folder that was made for it.
     made: Option<PathBuf>,
-    is_json: bool,
+    #[serde(default)]
+    format: Format,
     splices: Vec<Splice>,
 }
 
 /// A file that was changed, and how much of what was written is not there any more as it was.
 pub type Undone = (PathBuf, usize);
 
-/// The files as they would be: for `--print`.
+/// The files as they would be: for `--print`. Beside one that cannot be changed, what would be written if it were not there.
 pub fn preview(project: &Path, files: &[(PathBuf, Content)]) -> Result<Vec<(PathBuf, String)>, SettingsError> {
     let folder = Folder::open(project)?;
-    let texts = files.iter().map(|(path, content)| Ok((path.clone(), changed(&folder, path, content)?.0)));
-    texts.collect()
+    let text = |(path, content): &(PathBuf, Content)| {
+        let changed = changed(folder.read(path)?, path, content).or_else(|_| changed(None, path, content))?;
+        Ok((path.clone(), changed.0))
+    };
+    files.iter().map(text).collect()
 }
 
 /// Writes the settings; returns the files that were changed. What was written before is taken back first. Either every file can be
@@ -150,14 +162,15 @@ pub fn set_up(
     editor: Editor,
     files: &[(PathBuf, Content)],
 ) -> Result<Vec<PathBuf>, SettingsError> {
-    match unset(paths, project, editor) {
+    let _lock = lock(paths)?;
+    match take_back(paths, project, editor) {
         Ok(_) | Err(SettingsError::NotSet { .. }) => {}
         Err(error) => return Err(error),
     }
     let folder = Folder::open(project)?;
     let mut planned = Vec::new();
     for (path, content) in files {
-        let (text, change) = changed(&folder, path, content)?;
+        let (text, change) = changed(folder.read(path)?, path, content)?;
         if !change.splices.is_empty() || change.created.is_some() {
             planned.push((text, change));
         }
@@ -172,8 +185,14 @@ pub fn set_up(
     Ok(changes.into_iter().map(|change| change.path).collect())
 }
 
-/// Takes back what [`set_up`] wrote.
+/// Takes back what [`set_up`] wrote. What somebody changed of it stays, and is remembered as long as it does. Either every file can be
+/// read or none is changed.
 pub fn unset(paths: &Paths, project: &Path, editor: Editor) -> Result<Vec<Undone>, SettingsError> {
+    let _lock = lock(paths)?;
+    take_back(paths, project, editor)
+}
+
+fn take_back(paths: &Paths, project: &Path, editor: Editor) -> Result<Vec<Undone>, SettingsError> {
     let ledger = ledger(paths, project, editor);
     let at = |action, source| SettingsError::Ledger { action, path: ledger.clone(), source };
     let text = match std::fs::read(&ledger) {
@@ -184,59 +203,73 @@ pub fn unset(paths: &Paths, project: &Path, editor: Editor) -> Result<Vec<Undone
     };
     let changes: Vec<Change> = serde_json::from_slice(&text).map_err(|source| at("read", source.into()))?;
     let folder = Folder::open(project)?;
-    let mut undone = Vec::new();
+    let mut planned = Vec::new();
     // The folder that was made for the first file is removed with the last one.
-    for change in changes.iter().rev() {
+    for change in changes.into_iter().rev() {
         let Some(text) = folder.read(&change.path)? else { continue };
-        let (text, lost) = json::take_back(&text, &change.splices, change.is_json);
-        let nothing = |text: &str| text.split_whitespace().collect::<String>();
+        let taken = splice::take_back(&change.path, &text, &change.splices, change.format);
+        let (text, splices) = taken.map_err(SettingsError::Damaged)?;
+        planned.push((text, Change { splices, ..change }));
+    }
+    let nothing = |text: &str| text.split_whitespace().collect::<String>();
+    for (text, change) in &planned {
         match &change.created {
-            Some(first) if nothing(&text) == nothing(first) => folder.remove(&change.path, change.made.as_deref())?,
+            Some(first) if nothing(text) == nothing(first) => folder.remove(&change.path, change.made.as_deref())?,
             _ => {
-                folder.write(&change.path, &text)?;
+                folder.write(&change.path, text)?;
             }
         }
-        undone.push((change.path.clone(), lost));
     }
-    std::fs::remove_file(&ledger).map_err(|source| at("remove", source))?;
+    let undone = planned.iter().map(|(_, change)| (change.path.clone(), change.splices.len())).collect();
+    let stay = planned.into_iter().rev().map(|(_, change)| change).filter(|change| !change.splices.is_empty());
+    match stay.collect::<Vec<_>>() {
+        stay if stay.is_empty() => std::fs::remove_file(&ledger).map_err(|source| at("remove", source))?,
+        stay => save(paths, project, editor, &stay)?,
+    }
     Ok(undone)
 }
 
-/// The file's new text, and what changes.
-fn changed(folder: &Folder, path: &Path, content: &Content) -> Result<(String, Change), SettingsError> {
-    let found = folder.read(path)?;
-    let base = |empty: &str| found.clone().unwrap_or_else(|| empty.to_owned());
-    let (empty, text, splices) = match content {
+/// The new text of a file, of which `found` was found, and what changes.
+fn changed(found: Option<String>, path: &Path, content: &Content) -> Result<(String, Change), SettingsError> {
+    let created = |empty: &str| found.is_none().then(|| empty.to_owned());
+    let old = found.as_deref().unwrap_or_default();
+    let (created, format, (text, splices)) = match content {
         Content::Json(empty, entries) => {
-            let (text, splices) = json::add(path, &base(empty), entries)?;
-            (*empty, text, splices)
+            let text = found.as_deref().unwrap_or(empty);
+            (created(empty), Format::Json, json::add(path, text, empty, entries)?)
         }
-        Content::Lines(lines) => {
-            let old = base("");
-            let gap = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
-            let after = format!("{gap}{lines}");
-            let splices = if old.contains(lines.as_str()) {
-                Vec::new()
-            } else {
-                vec![Splice { before: String::new(), after: after.clone() }]
-            };
-            let text = if splices.is_empty() { old } else { format!("{old}{after}") };
-            ("", text, splices)
-        }
+        Content::Toml(entries) => (created(""), Format::Toml, toml::add(path, old, entries)?),
+        Content::Head(lines) => (created(""), Format::Text, head(old, lines)),
         Content::Own(own) => {
             if found.as_ref().is_some_and(|found| found != own) {
                 return Err(SettingsError::InTheWay { path: path.to_owned() });
             }
-            let splices = match found {
-                Some(_) => Vec::new(),
-                None => vec![Splice { before: String::new(), after: own.clone() }],
-            };
-            ("", own.clone(), splices)
+            let splices = found.is_none().then(|| Splice::plain(own)).into_iter().collect();
+            (created(""), Format::Text, (own.clone(), splices))
         }
     };
-    let created = found.is_none().then(|| empty.to_owned());
-    let is_json = matches!(content, Content::Json(..));
-    Ok((text, Change { path: path.to_owned(), created, made: None, is_json, splices }))
+    Ok((text, Change { path: path.to_owned(), created, made: None, format, splices }))
+}
+
+/// `text` with `lines` before all but what has to be first: a byte order mark, and the line that names an interpreter.
+fn head(text: &str, lines: &str) -> (String, Vec<Splice>) {
+    let lines = lines.replace('\n', line_end(text));
+    if text.contains(&lines) {
+        return (text.to_owned(), Vec::new());
+    }
+    let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let first = text[mark..].split_inclusive('\n').next().filter(|line| line.starts_with("#!") && line.ends_with('\n'));
+    let place = mark + first.map_or(0, str::len);
+    (format!("{}{lines}{}", &text[..place], &text[place..]), vec![Splice::plain(&lines)])
+}
+
+/// Held while settings come or go: two commands may mean the same files.
+fn lock(paths: &Paths) -> Result<File, SettingsError> {
+    create_private(&paths.data.join("editors"))?;
+    let path = paths.data.join("editors/lock");
+    let file = File::options().create(true).append(true).open(&path);
+    let locked = file.and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|source| SettingsError::Ledger { action: "lock", path, source })
 }
 
 fn ledger(paths: &Paths, project: &Path, editor: Editor) -> PathBuf {
@@ -247,7 +280,6 @@ fn ledger(paths: &Paths, project: &Path, editor: Editor) -> PathBuf {
 
 fn save(paths: &Paths, project: &Path, editor: Editor, changes: &[Change]) -> Result<(), SettingsError> {
     let path = ledger(paths, project, editor);
-    create_private(&paths.data.join("editors"))?;
     let at = |action, source| SettingsError::Ledger { action, path: path.clone(), source };
     let text = serde_json::to_vec(changes).map_err(|source| at("write", source.into()))?;
     let fresh = path.with_extension("new");
@@ -331,6 +363,65 @@ mod tests {
         assert!(!scratch.project().join(".vscode/settings.json").exists());
         std::fs::write(scratch.project().join(".dir-locals-2.el"), "mine").unwrap();
         assert!(matches!(scratch.set_up(Editor::Emacs), Err(SettingsError::InTheWay { .. })));
+    }
+
+    #[test]
+    fn what_others_wrote_into_settings_stays_readable() {
+        let cases = [
+            (Editor::Helix, ".helix/languages.toml", "# mine\n[language-server.clangd] # here\nconfig = {}\n"),
+            (Editor::Neovim, ".nvim.lua", "#!/usr/bin/lua\r\nreturn {}"),
+            (Editor::Neovim, ".nvim.lua", "return {}\n"),
+            (Editor::Vscode, ".vscode/settings.json", ""),
+            (Editor::Zed, ".zed/tasks.json", "// mine"),
+        ];
+        for (editor, path, text) in cases {
+            let scratch = Scratch::new();
+            let file = scratch.project().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+            scratch.set_up(editor).unwrap();
+            let set = std::fs::read_to_string(&file).unwrap();
+            let is_head = editor != Editor::Neovim || set.trim_end().ends_with("return {}");
+            assert!(set.contains("devbox") && is_head, "{set}");
+            assert!(scratch.unset(editor).unwrap().iter().all(|(_, lost)| *lost == 0));
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_stays_is_remembered() {
+        let scratch = Scratch::new();
+        scratch.set_up(Editor::Vscode).unwrap();
+        let file = scratch.project().join(".vscode/settings.json");
+        let set = std::fs::read_to_string(&file).unwrap();
+        // Nothing is taken back as long as one file cannot be read.
+        std::fs::write(&file, set.replace(':', "")).unwrap();
+        assert!(matches!(scratch.unset(Editor::Vscode), Err(SettingsError::Damaged(_))));
+        assert!(scratch.project().join(".vscode/tasks.json").exists());
+        // Beside ours, and in another layout.
+        let table: serde_json::Value = serde_json::from_str(&set).unwrap();
+        let table = table.to_string().replace("\"devbox\":{", "\"mine\":{},\"devbox\":{").replace("/clangd", "/mine");
+        std::fs::write(&file, table).unwrap();
+        for _ in 0..2 {
+            let undone = scratch.unset(Editor::Vscode).unwrap();
+            assert!(undone.contains(&(".vscode/settings.json".into(), 1)), "{undone:?}");
+        }
+        let expected = "{\"clangd.path\":\"/data/bin/mine\",\"terminal.integrated.profiles.linux\":{\"mine\":{}}}";
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
+        std::fs::write(&file, expected.replace("clangd", "other")).unwrap();
+        assert_eq!(scratch.unset(Editor::Vscode).unwrap(), [(".vscode/settings.json".into(), 0)]);
+        assert!(matches!(scratch.unset(Editor::Vscode), Err(SettingsError::NotSet { .. })));
+    }
+
+    #[test]
+    fn commands_wait_for_each_other() {
+        let scratch = Scratch::new();
+        std::thread::scope(|scope| {
+            let commands: Vec<_> = (0..6).map(|_| scope.spawn(|| scratch.set_up(Editor::Vscode))).collect();
+            commands.into_iter().for_each(|command| drop(command.join().unwrap().unwrap()));
+        });
+        scratch.unset(Editor::Vscode).unwrap();
+        assert_eq!(std::fs::read_dir(scratch.project()).unwrap().count(), 0);
     }
 
     #[test]

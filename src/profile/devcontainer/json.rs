@@ -91,6 +91,11 @@ pub struct Source<'a> {
 impl Source<'_> {
     /// Parses the whole text: comments and commas at the end of lists are welcome, other liberties are not.
     pub fn parse(&self) -> Checked<Node> {
+        self.parse_any()?.ok_or_else(|| self.wrong(&(0..0), "this is no JSON: the file is empty").into())
+    }
+
+    /// The same, where a text without a value is good as well: `None`.
+    pub fn parse_any(&self) -> Checked<Option<Node>> {
         let options = ParseOptions {
             allow_comments: true,
             allow_trailing_commas: true,
@@ -110,10 +115,7 @@ impl Source<'_> {
             let message = lower(&error.kind().to_string());
             Diagnostic::new(self.file, self.text, range.start..range.end, format!("this is no JSON: {message}"))
         })?;
-        match parsed.value {
-            Some(value) => self.node(value, 0),
-            None => Err(self.wrong(&(0..0), "this is no JSON: the file is empty").into()),
-        }
+        parsed.value.map(|value| self.node(value, 0)).transpose()
     }
 
     /// A mistake at `span`.
