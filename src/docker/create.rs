@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::command::check_directory;
 use super::container::{Container, check_name, fresh_id, list, lock_names, root};
 use super::error::{DockerError, DockerResult};
 use super::options::Options;
@@ -87,6 +88,7 @@ pub fn create(
     progress: &dyn Progress,
 ) -> DockerResult<(Container, Vec<String>)> {
     let mut wanted = request.options.check(&request.folder)?;
+    check_directory(request.working_dir.as_deref())?;
     let label = request.labels.iter().find(|(key, _)| key == trust::FOLDER_LABEL).map(|(_, value)| value.as_str());
     let workspace = trust::workspace(paths, label, &request.folder);
     for mount in wanted.mounts.iter().filter(|mount| mount.volume.is_none()) {

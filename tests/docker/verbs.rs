@@ -65,6 +65,21 @@ fn commands_run_in_the_background() {
 }
 
 #[test]
+fn a_command_starts_in_the_folder_that_was_named() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let run = |folder: &str| test.args(["docker", "run", "--rm", "-w", folder, IMAGE, "pwd"]);
+    run("/made/dir").stdout("/made/dir\n").run();
+    let refused = run("rel").any_stderr().status(125).run().stderr;
+    assert!(refused.contains("`--workdir rel`: the working directory needs to be an absolute path"), "{refused}");
+    start(&test, &["--name", "shop", "-w", "/made"], &[]);
+    test.args(["docker", "exec", "shop", "pwd"]).stdout("/made\n").run();
+    test.args(["docker", "exec", "-w", "rel", "shop", "pwd"]).any_stderr().status(125).run();
+    let refused = test.args(["docker", "exec", "-w", "/nope", "shop", "pwd"]).any_stderr().status(126).run().stderr;
+    assert!(refused.contains("cannot run `pwd`: chdir `/nope`"), "{refused}");
+}
+
+#[test]
 fn a_root_may_be_read_only_and_memory_mounted() {
     require!(Userns, Overlay, Program("busybox"));
     let test = with_image();

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::cli::Outcome;
 use crate::cli::args::docker::Exec;
-use crate::docker::command::Command;
+use crate::docker::command::{Command, check_directory};
 use crate::docker::monitor::Failed;
 use crate::docker::{Container, DockerError, container};
 use crate::error::{Error, FAILED};
@@ -27,6 +27,7 @@ pub fn run(paths: &Paths, args: Exec) -> Outcome {
     if args.tty && args.interactive && !std::io::stdin().is_terminal() {
         return Err(Error::new("standard input is not a terminal").hint("leave `-t` out"));
     }
+    check_directory(args.workdir.as_deref())?;
     let typed = super::variables(&args.environment, &args.environment_files)?;
     let command = Command {
         arguments: &arguments,
