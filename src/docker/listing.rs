@@ -59,7 +59,7 @@ impl Wanted {
     }
 }
 
-/// One row, as `{{json .}}` prints it: every value is text.
+/// One row, as `{{json .}}` prints it: every value is text, but that under `Label`, which is for `{{.Label "x"}}`.
 #[must_use]
 pub fn row(container: &Container, status: Status, state: &State, now: Timestamp, digits: Digits) -> Value {
     let created = ago(now, container.created) + " ago";
@@ -87,6 +87,7 @@ pub fn row(container: &Container, status: Status, state: &State, now: Timestamp,
         "CreatedAt": listed(container.created),
         "ID": container.listed_id(digits),
         "Image": container.image,
+        "Label": container.labels,
         "Labels": labels.join(","),
         "LocalVolumes": container.mounts.iter().filter(|mount| mount.volume.is_some()).count().to_string(),
         "Mounts": mounts.join(","),

@@ -45,6 +45,8 @@ fn without_anything_there() {
     ] {
         test.args([&["docker"], words].concat()).stdout(expected).run();
     }
+    let refused = test.args(["docker", "info", "-f", "{{nope .ID}}"]).any_stderr().status(1).run().stderr;
+    assert!(refused.contains("the function `nope` at 3 is not defined"), "{refused}");
     assert!(text(&test, &["-v"]).starts_with("Docker version 28.0.0, devbox "));
     assert!(text(&test, &["--version"]).starts_with("Docker version 28.0.0, devbox "));
     assert!(text(&test, &["network", "ls"]).contains("bridge"));
@@ -97,6 +99,11 @@ fn a_container_lives_and_ends() {
     assert_eq!(text(&test, &["ps", "-q", "--filter", "label=folder=/a"]), "");
     assert_eq!(text(&test, &["ps", "--format", "{{.ID}}\\t{{.Names}}"]), format!("{}\tshop\n", &id[..12]));
     assert_eq!(json(&test, &["ps", "--format={{ json . }}"])["Labels"], "folder=/a b=c,of.image=yes");
+
+    assert_eq!(text(&test, &["ps", "--format", "{{.Label \"folder\"}} {{printf \"%.5s\" .Names}}"]), "/a b=c shop\n");
+    let bound =
+        text(&test, &["inspect", "-f", "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostIp}}", "shop"]);
+    assert_eq!(bound, "127.0.0.1\n");
 
     let list = json(&test, &["inspect", "--type", "container", &id[..12]]);
     let one = &list[0];

@@ -1,62 +1,55 @@
-//! The part of Go's templates that `--format` is used with: fields, `json`, `index`, `if`, `range` and a few functions. Pure.
+//! The part of Go's templates that `--format` is used with: fields, variables, `if`, `with`, `range` and functions. Pure.
 //!
 //! A field that is not there prints `<no value>`, and is no error: whoever asks for a field of another program gets an answer.
+//! Everything else that is not known is refused.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::{DockerError, DockerResult};
+
+mod evaluate;
+mod functions;
+mod parse;
+mod words;
+
+use evaluate::Evaluator;
+use parse::{Call, Node, Word};
 
 /// A template that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
+    text: String,
     nodes: Vec<Node>,
     /// It began with `table `: a heading is to be printed.
     pub is_table: bool,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Node {
-    Text(String),
-    Print(Vec<Call>),
-    If(Vec<Call>, Vec<Node>, Vec<Node>),
-    Range(Vec<Call>, Vec<Node>, Vec<Node>),
-}
-
-/// A function or a value with its arguments; several in a row are a pipeline.
-type Call = Vec<Word>;
-
-#[derive(Debug, Clone, PartialEq)]
-enum Word {
-    /// `.A.B`; `.` alone is empty.
-    Field(Vec<String>),
-    Literal(Value),
-    Name(String),
-    Group(Vec<Call>),
-}
-
 impl Template {
     /// Reads `text`. `json` stands for `{{json .}}`.
     pub fn parse(text: &str) -> DockerResult<Self> {
-        let failed = |reason: String| DockerError::Template { text: text.to_owned(), reason };
         let (body, is_table) = match text.trim() {
             "json" => ("{{json .}}", false),
             "table" => ("", true),
             _ => text.strip_prefix("table ").map_or((text, false), |rest| (rest.trim_start(), true)),
         };
-        let mut rest = body;
-        let (nodes, end) = nodes(&mut rest).map_err(failed)?;
-        match end {
-            None => Ok(Self { nodes, is_table }),
-            Some(word) => Err(failed(format!("`{word}` without a beginning"))),
+        match parse::parse(body) {
+            Ok(nodes) => Ok(Self { text: body.to_owned(), nodes, is_table }),
+            Err(reason) => Err(DockerError::Template { text: body.to_owned(), reason }),
         }
     }
 
     /// What it prints for `value`.
-    #[must_use]
-    pub fn render(&self, value: &Value) -> String {
-        let mut text = String::new();
-        write(&self.nodes, value, &mut text);
-        text
+    pub fn render(&self, value: &Value) -> DockerResult<String> {
+        self.render_labelled(value, None)
+    }
+
+    /// What it prints for `value`, which has `labels`.
+    pub fn render_labelled(&self, value: &Value, labels: Option<&Map<String, Value>>) -> DockerResult<String> {
+        let mut evaluator = Evaluator::new(value, labels);
+        match evaluator.write(&self.nodes, value) {
+            Ok(()) => Ok(evaluator.text()),
+            Err(reason) => Err(DockerError::Template { text: self.text.clone(), reason }),
+        }
     }
 
     /// The last names of its fields, in capitals: the heading of a table.
@@ -66,257 +59,26 @@ impl Template {
         for node in &self.nodes {
             match node {
                 Node::Text(part) => text.push_str(part),
-                Node::Print(calls) => {
-                    if let Some(Word::Field(path)) = calls.first().and_then(|call| call.first()) {
-                        text.push_str(&path.last().map_or(String::new(), |name| name.to_uppercase()));
-                    }
-                }
-                _ => {}
+                Node::Print(calls) => text.push_str(&calls.first().map(heading).unwrap_or_default()),
+                Node::Set { .. } | Node::Block(_) => {}
             }
         }
         text
     }
 }
 
-/// Nodes up to the end, or to an `end` or `else`, which is returned.
-fn nodes(rest: &mut &str) -> Result<(Vec<Node>, Option<String>), String> {
-    let mut found = Vec::new();
-    loop {
-        let Some(start) = rest.find("{{") else {
-            found.push(Node::Text(unescape(rest)));
-            *rest = "";
-            return Ok((found, None));
-        };
-        let (text, action) = rest.split_at(start);
-        let end = action.find("}}").ok_or("`{{` without `}}`")?;
-        let (mut inner, mut text) = (&action[2..end], text);
-        *rest = &action[end + 2..];
-        if let Some(trimmed) = inner.strip_prefix("- ") {
-            (inner, text) = (trimmed, text.trim_end());
-        }
-        if let Some(trimmed) = inner.strip_suffix(" -") {
-            inner = trimmed;
-            *rest = rest.trim_start();
-        }
-        found.push(Node::Text(unescape(text)));
-        let inner = inner.trim();
-        let (keyword, arguments) = inner.split_once(char::is_whitespace).unwrap_or((inner, ""));
-        match keyword {
-            "end" | "else" => return Ok((found, Some(keyword.to_owned()))),
-            "if" | "range" => {
-                let calls = pipeline(arguments)?;
-                let (yes, end) = nodes(rest)?;
-                let (no, end) = if end.as_deref() == Some("else") { nodes(rest)? } else { (Vec::new(), end) };
-                if end.as_deref() != Some("end") {
-                    return Err(format!("`{keyword}` without `end`"));
-                }
-                found.push(if keyword == "if" { Node::If(calls, yes, no) } else { Node::Range(calls, yes, no) });
-            }
-            _ => found.push(Node::Print(pipeline(inner)?)),
-        }
-    }
-}
-
-/// A shell passes `\t` and `\n` on as they were typed.
-fn unescape(text: &str) -> String {
-    text.replace("\\t", "\t").replace("\\n", "\n")
-}
-
-fn pipeline(text: &str) -> Result<Vec<Call>, String> {
-    let mut words = words(text)?.into_iter().peekable();
-    let calls = calls(&mut words)?;
-    match words.next() {
-        None => Ok(calls),
-        Some(token) => Err(format!("`{token}` is not expected")),
-    }
-}
-
-fn calls(tokens: &mut std::iter::Peekable<std::vec::IntoIter<String>>) -> Result<Vec<Call>, String> {
-    let mut calls = vec![Vec::new()];
-    while let Some(token) = tokens.next_if(|token| token != ")") {
-        let word = match token.as_str() {
-            "|" => {
-                calls.push(Vec::new());
-                continue;
-            }
-            "(" => {
-                let group = self::calls(tokens)?;
-                if tokens.next().as_deref() != Some(")") {
-                    return Err("`(` without `)`".to_owned());
-                }
-                Word::Group(group)
-            }
-            _ => word(&token)?,
-        };
-        if let Some(last) = calls.last_mut() {
-            last.push(word);
-        }
-    }
-    if calls.iter().any(Vec::is_empty) {
-        return Err("nothing to print".to_owned());
-    }
-    Ok(calls)
-}
-
-fn word(token: &str) -> Result<Word, String> {
-    if let Some(path) = token.strip_prefix('.') {
-        return Ok(Word::Field(path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect()));
-    }
-    if let Some(raw) = token.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
-        return Ok(Word::Literal(raw.into()));
-    }
-    match serde_json::from_str::<Value>(token) {
-        Ok(value) => Ok(Word::Literal(value)),
-        Err(_) if token.starts_with('"') => Err(format!("{token} is no string")),
-        Err(_) => Ok(Word::Name(token.to_owned())),
-    }
-}
-
-/// Words, strings in quotes, parentheses and bars.
-fn words(text: &str) -> Result<Vec<String>, String> {
-    let mut found: Vec<String> = Vec::new();
-    let mut characters = text.chars().peekable();
-    while let Some(first) = characters.next() {
-        match first {
-            c if c.is_whitespace() => {}
-            '(' | ')' | '|' => found.push(first.to_string()),
-            '"' | '`' => {
-                let mut token = first.to_string();
-                loop {
-                    let next = characters.next().ok_or("a string without an end")?;
-                    token.push(next);
-                    if next == '\\' && first == '"' {
-                        token.extend(characters.next());
-                    } else if next == first {
-                        break;
-                    }
-                }
-                found.push(token);
-            }
-            _ => {
-                let mut token = first.to_string();
-                while let Some(next) = characters.next_if(|c| !c.is_whitespace() && !"()|".contains(*c)) {
-                    token.push(next);
-                }
-                found.push(token);
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn write(nodes: &[Node], value: &Value, text: &mut String) {
-    for node in nodes {
-        match node {
-            Node::Text(part) => text.push_str(part),
-            Node::Print(calls) => text.push_str(&evaluate(calls, value).map_or(NO_VALUE.to_owned(), |it| show(&it))),
-            Node::If(calls, yes, no) => {
-                let chosen = if evaluate(calls, value).is_some_and(|found| is_true(&found)) { yes } else { no };
-                write(chosen, value, text);
-            }
-            Node::Range(calls, each, none) => match evaluate(calls, value) {
-                Some(Value::Array(list)) if !list.is_empty() => list.iter().for_each(|one| write(each, one, text)),
-                Some(Value::Object(map)) if !map.is_empty() => map.values().for_each(|one| write(each, one, text)),
-                _ => write(none, value, text),
-            },
-        }
-    }
-}
-
-const NO_VALUE: &str = "<no value>";
-
-/// `None`: there is no such field.
-fn evaluate(calls: &[Call], value: &Value) -> Option<Value> {
-    let mut piped: Option<Value> = None;
-    for (at, call) in calls.iter().enumerate() {
-        let mut arguments: Vec<Option<Value>> = Vec::new();
-        let name = match &call[0] {
-            Word::Name(name) => name.as_str(),
-            _ => "",
-        };
-        for word in call.iter().skip(usize::from(!name.is_empty())) {
-            arguments.push(match word {
-                Word::Field(path) => path.iter().try_fold(value, |value, name| value.get(name)).cloned(),
-                Word::Literal(literal) => Some(literal.clone()),
-                Word::Group(calls) => evaluate(calls, value),
-                Word::Name(_) => None,
-            });
-        }
-        if at > 0 {
-            arguments.push(piped.take());
-        }
-        piped = apply(name, arguments);
-    }
-    piped
-}
-
-fn apply(name: &str, mut arguments: Vec<Option<Value>>) -> Option<Value> {
-    let truth = |value: &Option<Value>| value.as_ref().is_some_and(is_true);
-    let text = |value: Option<&Option<Value>>| value.and_then(Option::as_ref).map(show).unwrap_or_default();
-    match name {
-        "" => arguments.into_iter().next()?,
-        "json" => Some(Value::String(serde_json::to_string(&arguments.pop()?.unwrap_or(Value::Null)).ok()?)),
-        "index" => {
-            let mut arguments = arguments.into_iter();
-            let first = arguments.next()??;
-            arguments.try_fold(first, |value, key| match key? {
-                Value::String(name) => match value.get(&name) {
-                    // A map of strings has an empty one under every other key; labels are such a map.
-                    None => value.as_object()?.values().all(Value::is_string).then(|| Value::String(String::new())),
-                    found => found.cloned(),
-                },
-                Value::Number(number) => value.get(usize::try_from(number.as_u64()?).ok()?).cloned(),
+fn heading(call: &Call) -> String {
+    match call {
+        Call::Label(Word::Literal(Value::String(name))) => name.clone(),
+        Call::Value(Word::Field(path)) => path.last().map_or(String::new(), |name| name.to_uppercase()),
+        Call::Function(_, words) => words
+            .iter()
+            .find_map(|word| match word {
+                Word::Field(path) => path.last().map(|name| name.to_uppercase()),
                 _ => None,
             })
-        }
-        "len" => Some(match arguments.pop()?? {
-            Value::Array(list) => list.len().into(),
-            Value::Object(map) => map.len().into(),
-            Value::String(text) => text.len().into(),
-            _ => return None,
-        }),
-        "eq" => Some((arguments.len() == 2 && arguments[0] == arguments[1]).into()),
-        "ne" => Some((arguments.len() == 2 && arguments[0] != arguments[1]).into()),
-        "not" => Some((!truth(arguments.first()?)).into()),
-        "and" => arguments.iter().find(|one| !truth(one)).or(arguments.last())?.clone(),
-        "or" => arguments.iter().find(|one| truth(one)).or(arguments.last())?.clone(),
-        "upper" => Some(text(arguments.last()).to_uppercase().into()),
-        "lower" => Some(text(arguments.last()).to_lowercase().into()),
-        "join" => match arguments.first()? {
-            Some(Value::Array(list)) => {
-                Some(list.iter().map(show).collect::<Vec<_>>().join(&text(arguments.get(1))).into())
-            }
-            _ => None,
-        },
-        "print" => Some(arguments.iter().map(|one| text(Some(one))).collect::<String>().into()),
-        "println" => Some((arguments.iter().map(|one| text(Some(one))).collect::<Vec<_>>().join(" ") + "\n").into()),
-        _ => None,
-    }
-}
-
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(on) => *on,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(map) => !map.is_empty(),
-    }
-}
-
-/// As Go prints it.
-fn show(value: &Value) -> String {
-    match value {
-        Value::Null => NO_VALUE.to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => format!("[{}]", list.iter().map(show).collect::<Vec<_>>().join(" ")),
-        Value::Object(map) => {
-            let mut pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", show(value))).collect();
-            pairs.sort();
-            format!("map[{}]", pairs.join(" "))
-        }
-        other => other.to_string(),
+            .unwrap_or_default(),
+        _ => String::new(),
     }
 }
 
@@ -332,6 +94,7 @@ mod tests {
             "ID": "abc", "Names": "shop", "RepoTags": ["a:1", "a:2"], "Empty": [], "Runtimes": {"runc": {}},
             "Server": {"Version": "28.0"}, "Config": {"Labels": {"manager": "x", "a b": "y"}, "Tty": false},
             "Mounts": [{"Source": "/a"}, {"Source": "/b"}], "Size": 3,
+            "Ports": {"80/tcp": [{"HostIp": "::", "HostPort": "8080"}]},
         });
         for (template, expected) in [
             ("{{.ID}}\t{{.Names}}", "abc\tshop"),
@@ -356,23 +119,95 @@ mod tests {
             ("{{if eq .ID \"abc\"}}same{{end}}", "same"),
             ("{{join .RepoTags \", \"}} {{upper .ID}}", "a:1, a:2 ABC"),
             ("{{.RepoTags}} {{.Config.Labels}}", "[a:1 a:2] map[a b:y manager:x]"),
-            ("{{index .RepoTags 7}}", "<no value>"),
-            ("{{nothing .ID}}", "<no value>"),
+            ("{{(index (index .Ports \"80/tcp\") 0).HostPort}}", "8080"),
+            ("{{index .Ports \"80/tcp\" 0 \"HostIp\"}}", "::"),
+            ("{{range $p, $c := .Ports}}{{$p}}={{(index $c 0).HostPort}} {{end}}", "80/tcp=8080 "),
+            ("{{range $i, $t := .RepoTags}}{{if $i}}, {{end}}{{$i}}{{$t}}{{end}}", "0a:1, 1a:2"),
+            ("{{range $t := .RepoTags}}{{$t}}{{$.ID}}{{end}}", "a:1abca:2abc"),
+            ("{{$x := .Names}}{{$x}}{{if .ID}}{{$x = \"y\"}}{{end}}{{$x}}", "shopy"),
+            ("{{with .Server}}{{.Version}}{{else}}none{{end}}", "28.0"),
+            ("{{with $s := .Empty}}x{{else with .ID}}{{.}}{{end}}", "abc"),
+            ("{{if .Empty}}a{{else if eq .ID \"x\" \"abc\"}}b{{else}}c{{end}}", "b"),
+            ("{{if and .Empty (index .Empty 0)}}x{{else}}y{{end}}", "y"),
+            ("{{or .Empty .ID}} {{.ID | eq \"abc\"}} {{ne .Size 3}}", "abc true false"),
+            ("{{lt .Size 4}} {{le .Size 3}} {{gt .Size 3}} {{ge \"b\" \"a\"}}", "true true false true"),
+            (
+                "{{printf \"%.2s|%-4s|%5s|%03d|%q|%x|%v|%%\" .ID .ID .ID .Size .ID .ID .Size}}",
+                "ab|abc |  abc|003|\"abc\"|616263|3|%",
+            ),
+            ("{{slice .ID 1}}{{slice .ID 0 2}}{{.ID | printf \"%s\"}}", "bcababc"),
+            ("{{index (split \"a/b c\" \"/\") 1 | title}} {{lower \"AB\"}}", "B C ab"),
+            ("{{pad .ID 1 2}}|{{truncate .ID 2}}|{{truncate .ID 9}}", " abc  |ab|abc"),
+            ("{{println .ID 1}}{{print \"}}\"}}{{/* nothing */}}", "abc 1\n}}"),
+            ("a {{- .ID -}} b", "aabcb"),
+            ("{{.Config.Nothing | len}}", "0"),
             ("plain", "plain"),
             ("", ""),
         ] {
-            assert_eq!(Template::parse(template).unwrap().render(&value), expected, "{template}");
+            assert_eq!(Template::parse(template).unwrap().render(&value).unwrap(), expected, "{template}");
         }
         let table = Template::parse("table {{.ID}}\t{{.Names}}").unwrap();
         assert!(table.is_table);
-        assert_eq!((table.heading().as_str(), table.render(&value).as_str()), ("ID\tNAMES", "abc\tshop"));
-        assert_eq!(Template::parse("json").unwrap().render(&json!({"a": 1})), "{\"a\":1}");
+        assert_eq!((table.heading().as_str(), table.render(&value).unwrap().as_str()), ("ID\tNAMES", "abc\tshop"));
+        assert_eq!(Template::parse("json").unwrap().render(&json!({"a": 1})).unwrap(), "{\"a\":1}");
+    }
+
+    #[test]
+    fn labels_are_a_method() {
+        let labels = json!({"a": "b,c=d"});
+        let row = json!({"Names": "shop", "Labels": "a=b,c=d"});
+        let template = Template::parse("{{.Names}} {{.Label \"a\"}}{{.Label \"b\"}}").unwrap();
+        assert_eq!(template.render_labelled(&row, labels.as_object()).unwrap(), "shop b,c=d");
+        assert!(template.render(&row).is_err());
     }
 
     #[test]
     fn what_cannot_be_read() {
-        for template in ["{{", "{{.A", "{{if .A}}x", "{{end}}", "{{}}", "{{(.A}}", "{{\"x}}", "{{.A | }}", "{{.A)}}"] {
-            assert!(Template::parse(template).is_err(), "{template}");
+        let deep = format!("{{{{{}.A{}}}}}", "(".repeat(200), ")".repeat(200));
+        for (template, reason) in [
+            ("{{", "`{{` at 1 has no `}}`"),
+            ("x{{.A", "`{{` at 2 has no `}}`"),
+            ("{{if .A}}x", "`if` at 3 without `end`"),
+            ("{{end}}", "`end` at 3 without a beginning"),
+            ("{{}}", "nothing to print"),
+            ("{{(.A}}", "`(` at 3 has no `)`"),
+            ("{{\"x}}", "`{{` at 1 has no `}}`"),
+            ("{{.A | }}", "nothing to print"),
+            ("{{.A)}}", "`)` at 5 is not expected"),
+            ("{{.A .B}}", "`.A` at 3 is no function, and takes no arguments"),
+            ("{{.A-b}}", "`.A-b` at 3 cannot be read"),
+            ("a {{nope .ID}}", "the function `nope` at 5 is not defined"),
+            ("{{len nope}}", "the function `nope` at 7 is not defined"),
+            ("{{$x}}", "the variable `$x` at 3 is not set"),
+            ("{{if $x := .A}}{{end}}{{$x}}", "the variable `$x` at 25 is not set"),
+            ("{{range $a, $b, $c := .A}}{{end}}", "`range` at 3 sets variables that it cannot"),
+            ("{{eq .A}}", "`eq` at 3 needs 2 arguments, and has 1"),
+            ("{{not .A .B}}", "`not` at 3 takes 1 arguments, and has 2"),
+            (deep.as_str(), "`(` at 103 lies too deep"),
+        ] {
+            match Template::parse(template) {
+                Err(DockerError::Template { reason: found, .. }) => assert_eq!(found, reason, "{template}"),
+                other => panic!("{template}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_answer() {
+        for (template, reason) in [
+            ("{{index .L 1}}", "`index`: 1 is out of range: there are 1"),
+            ("{{index .None 0}}", "`index`: there is no list"),
+            ("{{slice .S 0 9}}", "`slice`: 0 to 9 is out of range: there are 2"),
+            ("{{lt .S 1}}", "`lt`: \"ab\" and 1 cannot be compared"),
+            ("{{printf \"%d\" .S}}", "`printf`: `%d` cannot show `ab`"),
+            ("{{printf \"%s\"}}", "`printf`: `%s` has no argument"),
+            ("{{printf \"%99999s\" .S}}", "`printf`: 99999 is too wide"),
+            ("{{range .S}}{{end}}", "`range`: \"ab\" is no list"),
+        ] {
+            match Template::parse(template).unwrap().render(&json!({"L": ["a"], "S": "ab"})) {
+                Err(DockerError::Template { reason: found, .. }) => assert_eq!(found, reason, "{template}"),
+                other => panic!("{template}: {other:?}"),
+            }
         }
     }
 }

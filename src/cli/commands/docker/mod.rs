@@ -135,6 +135,9 @@ fn show(text: &str) -> Outcome {
     if std::io::stdout().is_terminal() { print(&ui::foreign_text(text)) } else { print(text) }
 }
 
+/// Under it a row has the labels that `{{.Label "x"}}` asks for; it is not printed.
+const LABELS: &str = "Label";
+
 /// Prints each row by a template, one a line, or as a table of `columns`: heading and key.
 fn rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Outcome {
     let Some(text) = format.format.as_deref().filter(|text| *text != "table") else {
@@ -146,7 +149,13 @@ fn rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Outcome
         return print(&ui::table(&table));
     };
     let template = Template::parse(text)?;
-    let lines = rows.iter().map(|row| template.render(row));
+    let mut lines = Vec::new();
+    for row in rows {
+        let mut row = row.clone();
+        let labels = row.as_object_mut().and_then(|row| row.remove(LABELS));
+        lines.push(template.render_labelled(&row, labels.as_ref().and_then(Value::as_object))?);
+    }
+    let lines = lines.into_iter();
     if template.is_table {
         let cells = |line: String| line.split('\t').map(|cell| sanitize(cell).into_owned()).collect::<Vec<_>>();
         let table: Vec<_> = std::iter::once(template.heading()).chain(lines).map(cells).collect();

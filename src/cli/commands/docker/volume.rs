@@ -88,7 +88,7 @@ fn is_wanted(volume: &volumes::Volume, filters: &[String], used: &BTreeSet<Strin
 fn row(volume: &volumes::Volume) -> Value {
     let labels: Vec<String> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     json!({
-        "Availability": "N/A", "Driver": "local", "Group": "N/A", "Labels": labels.join(","), "Links": "N/A",
+        "Availability": "N/A", "Driver": "local", "Group": "N/A", "Label": volume.labels, "Labels": labels.join(","), "Links": "N/A",
         "Mountpoint": "", "Name": volume.name, "Scope": "local", "Size": "N/A", "Status": "N/A",
     })
 }
