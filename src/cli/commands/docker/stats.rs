@@ -7,11 +7,11 @@ use serde_json::json;
 use crate::cli::Outcome;
 use crate::cli::args::docker::Stats;
 use crate::docker::container::{self, Container, Digits};
+use crate::docker::size;
 use crate::error::Error;
 use crate::limits::state::State;
 use crate::limits::stats::{Sample, sample};
 use crate::paths::Paths;
-use crate::ui;
 
 /// Two looks are needed to tell a rate.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -52,7 +52,7 @@ pub fn run(paths: &Paths, args: &Stats) -> Outcome {
             _ => 0,
         };
         let cpu = used as f64 * 100.0 / begun.elapsed().as_micros().max(1) as f64;
-        let number = |value: Option<u64>| value.map_or("--".to_owned(), ui::size);
+        let number = |value: Option<u64>| value.map_or("--".to_owned(), size::in_memory);
         let memory = number(now.as_ref().and_then(|now| now.memory_bytes));
         let pids = now.as_ref().map_or("--".to_owned(), |now| now.pids.to_string());
         let id = container.listed_id(Digits::all_if(args.no_trunc));
