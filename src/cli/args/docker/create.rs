@@ -163,7 +163,7 @@ pub struct Other {
     #[arg(long, hide = true)]
     log_opt: Vec<String>,
     #[arg(long, hide = true)]
-    platform: Option<String>,
+    pub platform: Option<String>,
     #[arg(long, hide = true)]
     runtime: Option<String>,
     #[arg(long, hide = true)]

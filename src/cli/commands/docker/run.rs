@@ -101,6 +101,7 @@ fn request(folder: &Path, args: Run) -> Result<Request, Error> {
             meaningless: args.other.meaningless(),
         },
         folder: folder.to_owned(),
+        platform: args.other.platform,
         fetch: match args.pull.as_str() {
             "always" => Fetch::Always,
             "never" => Fetch::Never,
