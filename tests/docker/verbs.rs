@@ -80,6 +80,37 @@ fn a_command_starts_in_the_folder_that_was_named() {
 }
 
 #[test]
+fn what_is_wrong_is_named() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    start(&test, &["--name", "shop"], &[]);
+    let foreign = if cfg!(target_arch = "aarch64") { "linux/amd64" } else { "linux/arm64" };
+    for (words, status, sentence) in [
+        (&["build", "--bogus", "."][..], 125, "'--bogus'"),
+        (&["build", "--squash", "-q", "."], 125, "'--squash'"),
+        (&["cp", "-L", "a", "shop:/b"], 125, "'-L'"),
+        (&["cp", "shop:/nope", "x"], 1, "no such file in the container: /nope"),
+        (&["run", "--rm", IMAGE, "nosuch"], 127, "hint: the program must be in the image"),
+        (&["run", "--cap-add", "NOSUCH", IMAGE], 125, "`--cap-add NOSUCH`: there is no such capability"),
+        (&["run", "-p", "abc", IMAGE], 125, "`--publish abc`: "),
+        (&["run", "--platform", foreign, IMAGE, "true"], 125, "the image is for linux/"),
+        (&["ps", "--filter", "name=("], 125, "`--filter name=(`: this is no regular expression"),
+    ] {
+        let said = test.args([&["docker"], words].concat()).any_stderr().status(status).run().stderr;
+        assert!(said.contains(sentence) && !said.contains("[tasks]") && !said.contains("archive"), "{words:?}: {said}");
+    }
+    assert_eq!(text(&test, &["ps", "--filter", "name=^/?sh.p$", "--format", "{{.Names}}"]), "shop\n");
+    assert_eq!(text(&test, &["ps", "--filter", "name=^hop", "--format", "{{.Names}}"]), "");
+    assert_eq!(
+        text(&test, &["ps", "--filter", &format!("ancestor={IMAGE}:latest"), "--format", "{{.Names}}"]),
+        "shop\n"
+    );
+    test.args(["docker", "stop", "-t", "0", "shop"]).stdout("shop\n").run();
+    let said = test.args(["docker", "cp", "shop:/bin", "x"]).any_stderr().status(1).run().stderr;
+    assert!(said.contains("is not running") && !said.contains("archive"), "{said}");
+}
+
+#[test]
 fn a_root_may_be_read_only_and_memory_mounted() {
     require!(Userns, Overlay, Program("busybox"));
     let test = with_image();

@@ -341,10 +341,10 @@ pub struct Copy {
     #[arg(short, long, hide = true)]
     pub quiet: bool,
     /// CONTAINER:PATH, a path of the host, or `-` for an archive
-    #[arg(value_name = "SOURCE", allow_hyphen_values = true)]
+    #[arg(value_name = "SOURCE")]
     pub source: String,
     /// The same
-    #[arg(value_name = "TARGET", allow_hyphen_values = true)]
+    #[arg(value_name = "TARGET")]
     pub target: String,
 }
 
