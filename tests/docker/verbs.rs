@@ -28,6 +28,16 @@ fn containers_are_made_signalled_and_started_again() {
         id.replace('\n', " created\n")
     );
     test.args(["docker", "port", "shop"]).stdout("80/tcp -> 127.0.0.1:8080\n").run();
+    test.args(["docker", "port", "shop", "80"]).stdout("127.0.0.1:8080\n").run();
+    test.args(["docker", "port", "shop", "80/tcp"]).stdout("127.0.0.1:8080\n").run();
+    let missing = "error: the port `80/udp` of `shop` is not published\n";
+    test.args(["docker", "port", "shop", "80/udp"]).stderr(missing).status(1).run();
+    for option in [&["-t"][..], &["--since", "1m"], &["--until=1"]] {
+        let words = [&["docker", "logs"], option, &["shop"]].concat();
+        let refused = test.args(words).any_stderr().status(125).run().stderr;
+        assert!(refused.contains("is not supported: when a line was written is not kept"), "{refused}");
+    }
+    test.args(["docker", "logs", "--details", "shop"]).run();
     test.args(["docker", "kill", "shop"]).any_stderr().status(1).run();
     test.args(["docker", "rm", "shop"]).stdout("shop\n").run();
 
@@ -46,7 +56,10 @@ fn containers_are_made_signalled_and_started_again() {
     let shown = text(&test, &["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]);
     let pids = shown.strip_prefix("shop ").and_then(|pids| pids.trim_end().parse::<u32>().ok());
     assert!(pids.is_some_and(|pids| pids > 0), "{shown:?}");
+    let mut shown = Background::start(test.command(["docker", "stats", "--format", "{{.Name}}"]));
+    (0..2).for_each(|_| assert_eq!(shown.line(), "shop"));
     test.args(["docker", "kill", "shop"]).stdout("shop\n").run();
+    assert!(shown.wait().success(), "it ends when nothing runs");
     let state = &json(&test, &["inspect", "shop"])[0]["State"];
     assert_eq!((&state["Status"], &state["ExitCode"]), (&"exited".into(), &137.into()));
     test.args(["docker", "wait", "shop"]).stdout("137\n").run();

@@ -172,7 +172,7 @@ pub struct Other {
     mac_address: Option<String>,
     #[arg(long, hide = true)]
     network_alias: Vec<String>,
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, allow_negative_numbers = true)]
     memory_swap: Option<String>,
     #[arg(long, hide = true)]
     memory_reservation: Option<String>,

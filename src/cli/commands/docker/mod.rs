@@ -115,7 +115,7 @@ fn container(paths: &Paths, folder: &dyn Fn() -> Result<PathBuf, Error>, command
         ContainerCommand::Cp(args) => copy::run(paths, &folder()?, &args),
         ContainerCommand::Wait { names } => lifecycle::wait(paths, &names),
         ContainerCommand::Stats(args) => stats::run(paths, &args),
-        ContainerCommand::Port { name } => ps::port(paths, &name),
+        ContainerCommand::Port { name, port } => ps::port(paths, &name, port.as_deref()),
     }
 }
 
@@ -130,9 +130,14 @@ fn unsupported(what: &str) -> Error {
         .with_status(COULD_NOT_RUN)
 }
 
-/// Prints text that may hold others' words: as it is for programs, and made fit for a terminal.
+/// Text that may hold others' words: as it is for programs, and made fit for a terminal.
+fn fit(text: String) -> String {
+    if std::io::stdout().is_terminal() { ui::foreign_text(&text) } else { text }
+}
+
+/// Prints such text.
 fn show(text: &str) -> Outcome {
-    if std::io::stdout().is_terminal() { print(&ui::foreign_text(text)) } else { print(text) }
+    print(&fit(text.to_owned()))
 }
 
 /// Under it a row has the labels that `{{.Label "x"}}` asks for; it is not printed.
@@ -140,13 +145,18 @@ const LABELS: &str = "Label";
 
 /// Prints each row by a template, one a line, or as a table of `columns`: heading and key.
 fn rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Outcome {
+    print(&text_of_rows(format, rows, columns)?)
+}
+
+/// What that prints.
+fn text_of_rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Result<String, Error> {
     let Some(text) = format.format.as_deref().filter(|text| *text != "table") else {
         let mut table = vec![columns.iter().map(|(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
         table.extend(rows.iter().map(|row| {
             let cell = |(_, key): &(&str, &str)| sanitize(row[*key].as_str().unwrap_or_default()).into_owned();
             columns.iter().map(cell).collect()
         }));
-        return print(&ui::table(&table));
+        return Ok(ui::table(&table));
     };
     let template = Template::parse(text)?;
     let mut lines = Vec::new();
@@ -159,9 +169,9 @@ fn rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Outcome
     if template.is_table {
         let cells = |line: String| line.split('\t').map(|cell| sanitize(cell).into_owned()).collect::<Vec<_>>();
         let table: Vec<_> = std::iter::once(template.heading()).chain(lines).map(cells).collect();
-        return print(&ui::table(&table));
+        return Ok(ui::table(&table));
     }
-    show(&lines.map(|line| line + "\n").collect::<String>())
+    Ok(fit(lines.map(|line| line + "\n").collect()))
 }
 
 /// Prints the value that each row has under `key`, one a line.
