@@ -203,6 +203,13 @@ fn whoever_runs_a_container_sees_what_it_does() {
         test.args([&["docker", "run", "--rm"], options, &[IMAGE], command].concat())
     };
     run(&[], &["sh", "-c", "echo out; echo err >&2; exit 3"]).stdout("out\n").stderr("err\n").status(3).run();
+    let both = ["sh", "-c", "echo out; echo err >&2"];
+    run(&["-a", "stdout"], &both).stdout("out\n").run();
+    run(&["-a", "STDERR"], &both).stderr("err\n").run();
+    run(&["-a", "STDOUT", "-a", "stderr"], &both).stdout("out\n").stderr("err\n").run();
+    for refused in [&["-a", "out"][..], &["-i", "-a", "stdout"], &["-d", "-a", "stdout"]] {
+        run(refused, &both).any_stderr().status(125).run();
+    }
     run(&["-i"], &["cat"]).stdin("typed").stdout("typed").run();
     run(&["--entrypoint", "/bin/sh"], &["-c", "echo \"$0 $@\"", "-", "a b"]).stdout("- a b\n").run();
     run(&["--cap-drop", "ALL"], &["grep", "CapEff", "/proc/self/status"]).stdout("CapEff:\t0000000000000000\n").run();

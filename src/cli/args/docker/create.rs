@@ -14,7 +14,7 @@ pub struct Run {
     /// Print the id, and do not wait
     #[arg(short, long)]
     pub detach: bool,
-    /// Which streams are shown
+    /// Show only this stream: stdin, stdout or stderr
     #[arg(short, long, value_name = "STREAM")]
     pub attach: Vec<String>,
     /// Pass standard input on; the container ends with this command

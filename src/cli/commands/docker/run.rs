@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::start::{self, Attach};
+use super::start::{self, Attach, Shown};
 use crate::cli::args::docker::Run;
 use crate::cli::commands::image::build::label;
 use crate::cli::{Outcome, print};
@@ -18,11 +18,7 @@ use crate::ui;
 
 /// Makes a container and starts it.
 pub fn run(paths: &Paths, folder: &Path, args: Run) -> Outcome {
-    let attach = match (args.detach, args.interactive || args.tty) {
-        (true, _) => Attach::No,
-        (false, true) => Attach::Streams,
-        (false, false) => Attach::Logs { sig_proxy: args.sig_proxy },
-    };
+    let attach = attach(&args)?;
     let cidfile = args.cidfile.clone();
     let container = make(paths, folder, args)?;
     if let Some(file) = cidfile {
@@ -34,6 +30,34 @@ pub fn run(paths: &Paths, folder: &Path, args: Run) -> Outcome {
         return print(&format!("{}\n", container.id));
     }
     Ok(status)
+}
+
+/// How the caller stays with the container.
+fn attach(args: &Run) -> Result<Attach, DockerError> {
+    let wrong = |reason: &str| {
+        let option = args.attach.iter().map(|stream| format!("--attach {stream}")).collect::<Vec<_>>().join(" ");
+        Err(DockerError::Option { option, reason: reason.to_owned() })
+    };
+    let names = |name: &str| args.attach.iter().any(|stream| stream.eq_ignore_ascii_case(name));
+    if !args
+        .attach
+        .iter()
+        .all(|stream| ["stdin", "stdout", "stderr"].iter().any(|one| one.eq_ignore_ascii_case(stream)))
+    {
+        return wrong("the streams are `stdin`, `stdout` and `stderr`");
+    }
+    let shown = match args.attach.is_empty() {
+        true => Shown::ALL,
+        false => Shown { output: names("stdout"), error: names("stderr") },
+    };
+    match (args.detach, args.interactive || args.tty) {
+        (true, _) if !args.attach.is_empty() => wrong("with `--detach` nothing is shown"),
+        (true, _) => Ok(Attach::No),
+        // It has the caller's own streams.
+        (false, true) if shown != Shown::ALL => wrong("with `--interactive` or `--tty` both streams are shown"),
+        (false, true) => Ok(Attach::Streams),
+        (false, false) => Ok(Attach::Logs { sig_proxy: args.sig_proxy, shown }),
+    }
 }
 
 /// Makes a container; prints its id.
