@@ -73,6 +73,7 @@ fn what_is_not_supported_says_so_at_once() {
         (&["--context", "remote", "ps"], "the context `remote`"),
         (&["run", "--no-such-option", "x"], "--no-such-option"),
         (&["run", "--pid", "host", "x"], "a box has its own"),
+        (&["run", "--memory-swap", "-1", "--pid", "host", "x"], "a box has its own"),
         (&["run", "--ipc=host", "x"], "a box has its own"),
         (&["run", "--network", "container:y", "x"], "there are the networks"),
         (&["run", "--mount", "type=npipe,source=a,target=/b", "x"], "`npipe` are not supported"),
@@ -210,6 +211,13 @@ fn whoever_runs_a_container_sees_what_it_does() {
     for refused in [&["-a", "out"][..], &["-i", "-a", "stdout"], &["-d", "-a", "stdout"]] {
         run(refused, &both).any_stderr().status(125).run();
     }
+    run(&["-it"], &["true"]).any_stderr().status(125).run();
+    run(&["--cidfile", "id"], &["true"]).run();
+    let id = std::fs::read_to_string(test.project().join("id")).unwrap();
+    assert_eq!(id.len(), 64);
+    let refused = run(&["--cidfile", "id"], &["true"]).any_stderr().status(125).run().stderr;
+    assert!(refused.contains("it is there already"), "{refused}");
+    assert_eq!(std::fs::read_to_string(test.project().join("id")).unwrap(), id);
     run(&["-i"], &["cat"]).stdin("typed").stdout("typed").run();
     run(&["--entrypoint", "/bin/sh"], &["-c", "echo \"$0 $@\"", "-", "a b"]).stdout("- a b\n").run();
     run(&["--cap-drop", "ALL"], &["grep", "CapEff", "/proc/self/status"]).stdout("CapEff:\t0000000000000000\n").run();

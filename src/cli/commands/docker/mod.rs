@@ -200,6 +200,14 @@ fn variables(typed: &[String], files: &[PathBuf]) -> Result<Vec<String>, Error> 
     Ok(all)
 }
 
+/// Refuses a terminal that the caller does not have: what is typed there would go nowhere.
+fn check_terminal(interactive: bool, tty: bool) -> Result<(), Error> {
+    if interactive && tty && !std::io::stdin().is_terminal() {
+        return Err(Error::new("standard input is not a terminal").hint("leave `-t` out"));
+    }
+    Ok(())
+}
+
 /// Each of several; the first error is the one that counts, and the others are said.
 fn each(names: &[String], mut act: impl FnMut(&str) -> Result<(), Error>) -> Outcome {
     let errors: Vec<Error> = names.iter().filter_map(|name| act(name).err()).collect();
