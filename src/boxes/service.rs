@@ -14,7 +14,7 @@ use crate::paths::{self, Paths};
 use crate::profile::LoadedProfile;
 use crate::progress::Progress;
 use crate::sandbox::attach::{self, Outcome, Purpose};
-use crate::sandbox::channel::{Bytes, Channel};
+use crate::sandbox::channel::{Bytes, Channel, WithoutDirectory};
 
 /// A command.
 #[expect(missing_debug_implementations, reason = "a closure has none")]
@@ -25,6 +25,8 @@ pub struct Service<'a> {
     pub user: Option<String>,
     /// Where it starts, absolute in the box.
     pub directory: &'a Path,
+    /// What becomes of it when that is not there.
+    pub without_directory: WithoutDirectory,
     /// Variables above those of the profile.
     pub variables: Vec<(String, String)>,
     /// Its standard streams, none of them a terminal; `None`: ours.
@@ -57,6 +59,7 @@ impl Service<'_> {
         // A container's variables are its image's.
         command.login_shells.clear();
         command.directories = vec![Bytes::from(self.directory)];
+        command.without_directory = self.without_directory;
         for (name, value) in &self.variables {
             command.environment.retain(|(known, _)| known.0 != name.as_bytes());
             command.environment.push((Bytes::from(name), Bytes::from(value)));

@@ -9,6 +9,7 @@ use super::error::{DockerError, DockerResult};
 use crate::boxes::service::{self, Service};
 use crate::boxes::state;
 use crate::paths::Paths;
+use crate::sandbox::channel::WithoutDirectory;
 use crate::userns::idmap::IdMode;
 use crate::userns::mapper::Offer;
 
@@ -40,6 +41,7 @@ impl<'a> Command<'a> {
             arguments: self.arguments,
             user: user_of(paths, container, self.user.unwrap_or(&container.user)),
             directory: Path::new(if directory.is_empty() { "/" } else { directory }),
+            without_directory: WithoutDirectory::Refuse,
             variables: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             streams,
             started,
@@ -58,6 +60,17 @@ impl<'a> Command<'a> {
         let service = self.service(paths, container, streams, started);
         let status = service::join(&container.box_directory(paths), &loaded, &service)?;
         status.ok_or_else(|| DockerError::NotRunning { name: container.name.clone() })
+    }
+}
+
+/// Refuses a working directory that depends on another one.
+pub fn check_directory(directory: Option<&str>) -> DockerResult<()> {
+    match directory {
+        Some(path) if !path.is_empty() && !path.starts_with('/') => Err(DockerError::Option {
+            option: format!("--workdir {path}"),
+            reason: "the working directory needs to be an absolute path".to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::command::check_directory;
 use super::container::{Container, check_name, fresh_id, list, lock_names, root};
 use super::error::{DockerError, DockerResult};
 use super::options::Options;
@@ -15,7 +16,7 @@ use crate::boxes::id::sanitize_name;
 use crate::boxes::view::View;
 use crate::devcontainer::metadata::{Carried, LABEL};
 use crate::image::config::ImageConfig;
-use crate::image::platform::Platform;
+use crate::image::platform::{Platform, PlatformError};
 use crate::image::store::{ImageRecord, Store};
 use crate::paths::Paths;
 use crate::profile::Profile;
@@ -77,6 +78,8 @@ pub struct Request {
     pub folder: PathBuf,
     /// When the registry is asked.
     pub fetch: Fetch,
+    /// What the image must be for; `None`: it is not looked at.
+    pub platform: Option<String>,
 }
 
 /// Makes the container; returns it with what is worth saying. The caller must be single-threaded.
@@ -87,6 +90,7 @@ pub fn create(
     progress: &dyn Progress,
 ) -> DockerResult<(Container, Vec<String>)> {
     let mut wanted = request.options.check(&request.folder)?;
+    check_directory(request.working_dir.as_deref())?;
     let label = request.labels.iter().find(|(key, _)| key == trust::FOLDER_LABEL).map(|(_, value)| value.as_str());
     let workspace = trust::workspace(paths, label, &request.folder);
     for mount in wanted.mounts.iter().filter(|mount| mount.volume.is_none()) {
@@ -99,6 +103,7 @@ pub fn create(
     let store = Store::open(&paths.store())?;
     let record = image(paths, &store, config, request, progress)?;
     let (_, image) = images::contents(&store, &record)?;
+    check_platform(request.platform.as_deref(), &image.platform())?;
     let labels: BTreeMap<String, String> =
         image.config.labels.clone().into_iter().chain(request.labels.clone()).collect();
     let (entrypoint, command) = what_to_run(request, &image)?;
@@ -172,6 +177,14 @@ fn image(
     let reference = config.registries.reference(&request.image).map_err(|_| no_such())?;
     let client = Client::new(config.registries.clone(), paths).with_notice(progress.notice());
     Ok(pull(paths, &Offer::probe().map(0), &client, &reference, &Platform::host(), progress)?)
+}
+
+/// Nothing emulates another processor for a container: an image for another platform than was asked for is refused.
+fn check_platform(wanted: Option<&str>, found: &Platform) -> DockerResult<()> {
+    let Some(wanted) = wanted.filter(|text| !text.is_empty()) else { return Ok(()) };
+    let wrong = |reason: String| DockerError::Option { option: format!("--platform {wanted}"), reason };
+    let parsed: Platform = wanted.parse().map_err(|error: PlatformError| wrong(error.to_string()))?;
+    if parsed.rank(found).is_some() { Ok(()) } else { Err(wrong(format!("the image is for {found}"))) }
 }
 
 fn what_to_run(request: &Request, image: &ImageConfig) -> DockerResult<(Option<Vec<String>>, Vec<String>)> {
@@ -302,6 +315,22 @@ mod tests {
         assert!(matches!(what_to_run(&Request::default(), &ImageConfig::default()), Err(DockerError::NoCommand)));
         let found = environment(&words(&["PATH=/x", "A=1", "B=2"]), &words(&["A=3 4", "C="]));
         assert_eq!(found, ["PATH=/x", "A=3 4", "B=2", "C="]);
+    }
+
+    #[test]
+    fn images_for_another_platform_are_refused() {
+        let image = Platform::linux("amd64", None);
+        for (wanted, expected) in [
+            (None, None),
+            (Some(""), None),
+            (Some("linux/amd64"), None),
+            (Some("linux/x86_64"), None),
+            (Some("linux/arm64"), Some("`--platform linux/arm64`: the image is for linux/amd64")),
+        ] {
+            let found = check_platform(wanted, &image).err().map(|error| error.to_string());
+            assert_eq!(found.as_deref(), expected, "{wanted:?}");
+        }
+        assert!(check_platform(Some("/"), &image).is_err());
     }
 
     #[test]

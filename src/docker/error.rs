@@ -106,8 +106,8 @@ pub enum DockerError {
         /// What was typed.
         key: String,
     },
-    /// A format that cannot be read.
-    #[error("cannot read the template `{}`: {reason}", crate::text::sanitize(text))]
+    /// A format that cannot be read, or has no answer.
+    #[error("cannot print by the template `{}`: {reason}", crate::text::sanitize(text))]
     Template {
         /// The template.
         text: String,

@@ -1,18 +1,22 @@
 //! The rows of `ps`, and which containers are wanted.
 
 use jiff::Timestamp;
+use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use super::container::{Container, Digits, State, Status};
 use super::error::{DockerError, DockerResult};
 use super::events::has_label;
+use super::images::parts;
 use super::inspect::ports_text;
 use super::time::{ago, listed};
 
 /// Which containers are wanted: values of one key are alternatives, but labels; keys come together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Wanted {
     filters: Vec<(String, String)>,
+    /// Of the filters by name.
+    names: Vec<Regex>,
     /// Those that do not run, too.
     pub all: bool,
 }
@@ -22,7 +26,7 @@ const KEYS: [&str; 9] = ["label", "id", "name", "status", "ancestor", "exited", 
 impl Wanted {
     /// Reads the values of `--filter`.
     pub fn parse(texts: &[String], all: bool) -> DockerResult<Self> {
-        let mut filters = Vec::new();
+        let (mut filters, mut names) = (Vec::new(), Vec::new());
         for text in texts {
             let wrong =
                 |reason: &str| DockerError::Option { option: format!("--filter {text}"), reason: reason.to_owned() };
@@ -30,11 +34,14 @@ impl Wanted {
             if !KEYS.contains(&key) {
                 return Err(wrong("this is no filter of containers"));
             }
+            if key == "name" {
+                names.push(name_pattern(value)?);
+            }
             filters.push((key.to_owned(), value.to_owned()));
         }
         // Asking for a state is asking for those that do not run.
         let all = all || filters.iter().any(|(key, _)| key == "status" || key == "exited");
-        Ok(Self { filters, all })
+        Ok(Self { filters, names, all })
     }
 
     /// Whether `container` is.
@@ -43,11 +50,17 @@ impl Wanted {
         let fits = |key: &str, value: &str| match key {
             "label" => has_label(&container.labels, value),
             "id" => container.id.starts_with(value),
-            "name" => container.name.contains(value.trim_matches(['^', '$', '/'])),
+            "name" => {
+                // As docker keeps it, a name has a stroke in front.
+                let whole = format!("/{}", container.name);
+                self.names.iter().any(|name| name.is_match(&container.name) || name.is_match(&whole))
+            }
             "status" => status.name() == value,
             "exited" => status == Status::Exited && state.exit_code.to_string() == value,
             "ancestor" => {
-                container.image == value || container.image_id.trim_start_matches("sha256:").starts_with(value)
+                let id = value.trim_start_matches("sha256:");
+                parts(&container.image) == parts(value)
+                    || !id.is_empty() && container.image_id.trim_start_matches("sha256:").starts_with(id)
             }
             "volume" => container.mounts.iter().any(|mount| mount.volume.as_deref() == Some(value)),
             "network" => container.network == value,
@@ -59,7 +72,15 @@ impl Wanted {
     }
 }
 
-/// One row, as `{{json .}}` prints it: every value is text.
+/// What `--filter name=` matches: an expression, anywhere in the name.
+pub fn name_pattern(text: &str) -> DockerResult<Regex> {
+    Regex::new(text).map_err(|error| DockerError::Option {
+        option: format!("--filter name={text}"),
+        reason: format!("this is no regular expression: {error}"),
+    })
+}
+
+/// One row, as `{{json .}}` prints it: every value is text, but that under `Label`, which is for `{{.Label "x"}}`.
 #[must_use]
 pub fn row(container: &Container, status: Status, state: &State, now: Timestamp, digits: Digits) -> Value {
     let created = ago(now, container.created) + " ago";
@@ -87,6 +108,7 @@ pub fn row(container: &Container, status: Status, state: &State, now: Timestamp,
         "CreatedAt": listed(container.created),
         "ID": container.listed_id(digits),
         "Image": container.image,
+        "Label": container.labels,
         "Labels": labels.join(","),
         "LocalVolumes": container.mounts.iter().filter(|mount| mount.volume.is_some()).count().to_string(),
         "Mounts": mounts.join(","),
@@ -120,17 +142,26 @@ mod tests {
             (&["id=abab", "name=sho"], false, Status::Running, true),
             (&["name=^/shop$"], false, Status::Running, true),
             (&["name=x", "name=shop"], false, Status::Running, true),
+            (&["name=^shop$"], false, Status::Running, true),
+            (&["name=/sh.p"], false, Status::Running, true),
+            (&["name=^ho"], false, Status::Running, false),
+            (&["name=s.op|other"], false, Status::Running, true),
             (&["status=exited"], false, Status::Exited, true),
             (&["status=running"], true, Status::Exited, false),
             (&["exited=3"], false, Status::Exited, true),
             (&["ancestor=debian:12"], false, Status::Running, true),
+            (&["ancestor=sha256:aaaa"], false, Status::Running, true),
+            (&["ancestor=debian"], false, Status::Running, false),
             (&["volume=data"], true, Status::Running, false),
         ] {
             let texts: Vec<String> = filters.iter().map(|text| (*text).to_owned()).collect();
             let wanted = Wanted::parse(&texts, all).unwrap();
             assert_eq!(wanted.has(&shop, status, &state), expected, "{filters:?} {all} {status:?}");
         }
-        for bad in ["label", "colour=red"] {
+        let untagged = Container { image: "deb".to_owned(), ..shop };
+        let wanted = Wanted::parse(&["ancestor=deb:latest".to_owned()], false).unwrap();
+        assert!(wanted.has(&untagged, Status::Running, &state));
+        for bad in ["label", "colour=red", "name=(", "name=*a"] {
             assert!(Wanted::parse(&[bad.to_owned()], false).is_err());
         }
     }

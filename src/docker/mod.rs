@@ -29,6 +29,7 @@ pub mod logs;
 pub mod monitor;
 pub mod mounts;
 pub mod options;
+pub mod size;
 pub mod template;
 pub mod time;
 pub mod trust;

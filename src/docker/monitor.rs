@@ -28,12 +28,13 @@ use super::error::{At, DockerError, DockerResult};
 use super::{events, images, volumes};
 use crate::boxes::lock::{BoxLock, Sharing};
 use crate::boxes::pool::discard;
-use crate::boxes::service;
+use crate::boxes::service::{self, Service};
 use crate::boxes::session::{self, SessionError};
 use crate::boxes::{BoxesError, remove};
 use crate::image::store::Store;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::sandbox::channel::WithoutDirectory;
 use crate::sys::fs::{null, pipe};
 use crate::sys::process::pidfd_open;
 
@@ -101,7 +102,8 @@ pub fn watch(
     // Whoever meets the lock finds who holds it.
     container.save_state(paths, &State { monitor: pid, ..State::default() })?;
     let command = Command { arguments: &arguments, user: None, directory: None, variables: &[] };
-    let service = command.service(paths, container, streams, &on_start);
+    let service =
+        Service { without_directory: WithoutDirectory::Make, ..command.service(paths, container, streams, &on_start) };
     let outcome = service::run(paths, &loaded, &service, progress);
     let status = match &outcome {
         Ok(status) => *status,

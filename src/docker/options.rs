@@ -10,7 +10,9 @@ use toml::{Table, Value};
 
 use super::error::{DockerError, DockerResult};
 use super::mounts::{self, MountPoint, Mounted};
+use crate::limits::amount::parse_size;
 use crate::profile::devcontainer::run_args::size;
+use crate::profile::ports::parse_published;
 use crate::profile::security::{self, KEPT};
 use crate::profile::{Root, Tmpfs};
 
@@ -147,7 +149,7 @@ impl Options {
         let binds: Vec<Value> = binds.collect();
         wanted.table.insert("mounts".to_owned(), Value::Array(binds));
         self.add_network(&mut wanted)?;
-        self.add_security(&mut wanted);
+        self.add_security(&mut wanted)?;
         self.add_limits(&mut wanted)?;
         if self.gpus.is_some() {
             wanted.set("share", "gpu", true);
@@ -188,6 +190,9 @@ impl Options {
                 return Err(no_such_network(&format!("--network {other}")));
             }
         }
+        for text in &self.publish {
+            parse_published(text).map_err(|reason| wrong("publish", text, reason))?;
+        }
         wanted.ports.clone_from(&self.publish);
         let ports = wanted.ports.iter().cloned().map(Value::from).collect::<Vec<_>>();
         wanted.set("network", "ports", ports);
@@ -196,7 +201,13 @@ impl Options {
         Ok(())
     }
 
-    fn add_security(&self, wanted: &mut Wanted) {
+    fn add_security(&self, wanted: &mut Wanted) -> DockerResult<()> {
+        for (option, names) in [("cap-add", &self.cap_add), ("cap-drop", &self.cap_drop)] {
+            let known = |name: &str| name.eq_ignore_ascii_case("all") || security::capability(name).is_some();
+            if let Some(name) = names.iter().find(|name| !known(name)) {
+                return Err(wrong(option, name, "there is no such capability"));
+            }
+        }
         let (mut add, mut drop) = (Vec::new(), Vec::new());
         for name in &self.cap_add {
             if name.eq_ignore_ascii_case("all") {
@@ -229,6 +240,7 @@ impl Options {
                 "`--privileged` gives nothing: no box has rights over the host; `--cap-add` gives single capabilities",
             );
         }
+        Ok(())
     }
 
     /// Whether `--cap-add` names the capability.
@@ -237,15 +249,15 @@ impl Options {
     }
 
     fn add_limits(&self, wanted: &mut Wanted) -> DockerResult<()> {
-        let wrong = |option: &str, value: &str, reason: &str| DockerError::Option {
-            option: format!("--{option} {value}"),
-            reason: reason.to_owned(),
+        let sized = |option: &str, text: &str| match size(text) {
+            size if parse_size(&size).is_some() => Ok(size),
+            _ => Err(wrong(option, text, "this is no size")),
         };
         if let Some(memory) = &self.memory {
-            wanted.set("limits", "memory", size(memory));
+            wanted.set("limits", "memory", sized("memory", memory)?);
         }
         if let Some(shm) = &self.shm_size {
-            wanted.set("limits", "shm", size(shm));
+            wanted.set("limits", "shm", sized("shm-size", shm)?);
         }
         if let Some(cpus) = &self.cpus {
             let number: f64 = cpus.parse().map_err(|_| wrong("cpus", cpus, "this is no number of processors"))?;
@@ -265,6 +277,11 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// That the option cannot have this value.
+fn wrong(option: &str, value: &str, reason: &str) -> DockerError {
+    DockerError::Option { option: format!("--{option} {value}"), reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -326,6 +343,24 @@ mod tests {
         assert_eq!(list("drop").len(), KEPT.len() - 1);
         assert!(list("drop").contains(&"CAP_SETUID".to_owned()) && !list("drop").contains(&"CAP_CHOWN".to_owned()));
         assert_eq!((list("add"), wanted.notes), (vec!["CAP_NET_ADMIN".to_owned()], Vec::new()));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_option() {
+        let list = |text: &str| strings(&[text]);
+        for (options, expected) in [
+            (
+                Options { cap_add: list("NOSUCH"), ..Options::default() },
+                "`--cap-add NOSUCH`: there is no such capability",
+            ),
+            (Options { cap_drop: list("X"), ..Options::default() }, "`--cap-drop X`: there is no such capability"),
+            (Options { publish: list("abc"), ..Options::default() }, "`--publish abc`: "),
+            (Options { memory: Some("abc".to_owned()), ..Options::default() }, "`--memory abc`: this is no size"),
+            (Options { shm_size: Some("-1".to_owned()), ..Options::default() }, "`--shm-size -1`: this is no size"),
+        ] {
+            let error = options.check(Path::new("/")).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 
     #[test]

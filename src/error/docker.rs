@@ -1,6 +1,7 @@
 //! Containers.
 
 use super::{COULD_NOT_RUN, Error};
+use crate::boxes::session::SessionError;
 use crate::docker::DockerError;
 use crate::docker::monitor::Failed;
 
@@ -8,6 +9,11 @@ impl From<DockerError> for Error {
     fn from(error: DockerError) -> Self {
         let shown = match error {
             DockerError::Boxes(error) => return error.into(),
+            // A container has no tasks, as a hint would have it.
+            DockerError::Session(ref not_executed @ SessionError::NotExecuted { status, .. }) => {
+                let shown = Self::chain(not_executed).with_status(status);
+                return if status == 127 { shown.hint("the program must be in the image") } else { shown };
+            }
             DockerError::Session(error) => return error.into(),
             DockerError::Profile(error) => return error.into(),
             DockerError::Base(error) => return error.into(),

@@ -81,6 +81,9 @@ pub struct Command {
     pub environment: Vec<(Bytes, Bytes)>,
     /// The working directory; the first that exists is taken.
     pub directories: Vec<Bytes>,
+    /// What becomes of it when none of them exists.
+    #[serde(default)]
+    pub without_directory: WithoutDirectory,
     /// A name or number in the box's `/etc/passwd`; absent: the box's root.
     pub user: Option<String>,
     /// Standard input, output and error.
@@ -92,6 +95,18 @@ pub struct Command {
     /// Locks that it has from its beginning, see [`super::locks`]. They are waited for in this order.
     #[serde(default)]
     pub locks: Vec<Lock>,
+}
+
+/// What becomes of a command whose working directory is not there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WithoutDirectory {
+    /// It runs in `/`: the caller's folder need not be one of the box's.
+    #[default]
+    Root,
+    /// The directory is made by the box's root.
+    Make,
+    /// It does not run.
+    Refuse,
 }
 
 /// A lock of the box.
@@ -116,6 +131,7 @@ impl Command {
             login_shells: Vec::new(),
             environment,
             directories: vec![Bytes::from("/")],
+            without_directory: WithoutDirectory::default(),
             user: None,
             streams: [Stream::Descriptor; 3],
             terminal: None,
@@ -347,6 +363,7 @@ mod tests {
             login_shells: vec![Bytes::from("/bin/sh")],
             environment: vec![(Bytes::from("A"), Bytes::from("x".repeat(300_000)))],
             directories: vec![],
+            without_directory: WithoutDirectory::Make,
             user: None,
             streams: [Stream::Descriptor, Stream::Terminal, Stream::Descriptor],
             terminal: None,

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::channel::{Bytes, Channel, Command, Control, Reply, Request, Stream};
+use super::channel::{Bytes, Channel, Command, Control, Reply, Request, Stream, WithoutDirectory};
 use super::init::{EventLog, Farewell};
 use super::{locks, passwd, reach};
 use crate::sys::clone::{Forked, exit_now, fork};
@@ -293,6 +293,22 @@ fn explain(errno: nix::errno::Errno) -> String {
     }
 }
 
+/// Goes to the first directory of the command that is there.
+fn enter_directory(command: &Command) -> SysResult<()> {
+    let mut entered = Ok(());
+    for directory in &command.directories {
+        let path = Path::new(directory.as_os_str());
+        entered = rustix::process::chdir(path).call(|| format!("chdir `{}`", path.display()));
+        if entered.is_ok() {
+            return Ok(());
+        }
+    }
+    match command.without_directory {
+        WithoutDirectory::Root => rustix::process::chdir("/").call(|| "chdir `/`".to_owned()),
+        WithoutDirectory::Make | WithoutDirectory::Refuse => entered,
+    }
+}
+
 /// What `execve` takes.
 struct Execution {
     program: CString,
@@ -314,13 +330,15 @@ fn prepare(
         Some(wanted) => passwd::Account::find(Path::new("/etc"), wanted)
             .ok_or_else(|| NotStarted { reason: format!("there is no user `{wanted}` in the box"), status: 126 })?,
     };
+    if command.without_directory == WithoutDirectory::Make {
+        for directory in &command.directories {
+            let path = Path::new(directory.as_os_str());
+            std::fs::create_dir_all(path).call(|| format!("mkdir `{}`", path.display()))?;
+        }
+    }
     account.assume()?;
     let locks = locks::take(&command.locks)?;
-    let directory =
-        command.directories.iter().find(|directory| rustix::process::chdir(Path::new(directory.as_os_str())).is_ok());
-    if directory.is_none() {
-        rustix::process::chdir("/").call(|| "chdir `/`".to_owned())?;
-    }
+    enter_directory(command)?;
 
     let mut environment = command.environment.clone();
     account.complete(&mut environment);

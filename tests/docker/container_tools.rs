@@ -91,6 +91,8 @@ fn every_call_is_answered_or_refused_by_a_sentence() {
         let outcome = &outcomes[call];
         assert_eq!(outcome["value"].pointer(place), Some(&expected), "{outcome}");
     }
+    let size = outcomes["listImages"]["value"][0]["size"].as_u64();
+    assert!(size.is_some_and(|bytes| bytes > 100_000), "busybox is in it: {}", outcomes["listImages"]);
     let text = |call: &str| outcomes[call]["value"].to_string();
     assert!(text("checkInstall").contains("devbox"));
     assert!(text("readFile").contains("of the host"));

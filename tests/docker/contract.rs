@@ -45,6 +45,8 @@ fn without_anything_there() {
     ] {
         test.args([&["docker"], words].concat()).stdout(expected).run();
     }
+    let refused = test.args(["docker", "info", "-f", "{{nope .ID}}"]).any_stderr().status(1).run().stderr;
+    assert!(refused.contains("the function `nope` at 3 is not defined"), "{refused}");
     assert!(text(&test, &["-v"]).starts_with("Docker version 28.0.0, devbox "));
     assert!(text(&test, &["--version"]).starts_with("Docker version 28.0.0, devbox "));
     assert!(text(&test, &["network", "ls"]).contains("bridge"));
@@ -71,6 +73,7 @@ fn what_is_not_supported_says_so_at_once() {
         (&["--context", "remote", "ps"], "the context `remote`"),
         (&["run", "--no-such-option", "x"], "--no-such-option"),
         (&["run", "--pid", "host", "x"], "a box has its own"),
+        (&["run", "--memory-swap", "-1", "--pid", "host", "x"], "a box has its own"),
         (&["run", "--ipc=host", "x"], "a box has its own"),
         (&["run", "--network", "container:y", "x"], "there are the networks"),
         (&["run", "--mount", "type=npipe,source=a,target=/b", "x"], "`npipe` are not supported"),
@@ -97,6 +100,11 @@ fn a_container_lives_and_ends() {
     assert_eq!(text(&test, &["ps", "-q", "--filter", "label=folder=/a"]), "");
     assert_eq!(text(&test, &["ps", "--format", "{{.ID}}\\t{{.Names}}"]), format!("{}\tshop\n", &id[..12]));
     assert_eq!(json(&test, &["ps", "--format={{ json . }}"])["Labels"], "folder=/a b=c,of.image=yes");
+
+    assert_eq!(text(&test, &["ps", "--format", "{{.Label \"folder\"}} {{printf \"%.5s\" .Names}}"]), "/a b=c shop\n");
+    let bound =
+        text(&test, &["inspect", "-f", "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostIp}}", "shop"]);
+    assert_eq!(bound, "127.0.0.1\n");
 
     let list = json(&test, &["inspect", "--type", "container", &id[..12]]);
     let one = &list[0];
@@ -196,6 +204,20 @@ fn whoever_runs_a_container_sees_what_it_does() {
         test.args([&["docker", "run", "--rm"], options, &[IMAGE], command].concat())
     };
     run(&[], &["sh", "-c", "echo out; echo err >&2; exit 3"]).stdout("out\n").stderr("err\n").status(3).run();
+    let both = ["sh", "-c", "echo out; echo err >&2"];
+    run(&["-a", "stdout"], &both).stdout("out\n").run();
+    run(&["-a", "STDERR"], &both).stderr("err\n").run();
+    run(&["-a", "STDOUT", "-a", "stderr"], &both).stdout("out\n").stderr("err\n").run();
+    for refused in [&["-a", "out"][..], &["-i", "-a", "stdout"], &["-d", "-a", "stdout"]] {
+        run(refused, &both).any_stderr().status(125).run();
+    }
+    run(&["-it"], &["true"]).any_stderr().status(125).run();
+    run(&["--cidfile", "id"], &["true"]).run();
+    let id = std::fs::read_to_string(test.project().join("id")).unwrap();
+    assert_eq!(id.len(), 64);
+    let refused = run(&["--cidfile", "id"], &["true"]).any_stderr().status(125).run().stderr;
+    assert!(refused.contains("it is there already"), "{refused}");
+    assert_eq!(std::fs::read_to_string(test.project().join("id")).unwrap(), id);
     run(&["-i"], &["cat"]).stdin("typed").stdout("typed").run();
     run(&["--entrypoint", "/bin/sh"], &["-c", "echo \"$0 $@\"", "-", "a b"]).stdout("- a b\n").run();
     run(&["--cap-drop", "ALL"], &["grep", "CapEff", "/proc/self/status"]).stdout("CapEff:\t0000000000000000\n").run();

@@ -28,6 +28,16 @@ fn containers_are_made_signalled_and_started_again() {
         id.replace('\n', " created\n")
     );
     test.args(["docker", "port", "shop"]).stdout("80/tcp -> 127.0.0.1:8080\n").run();
+    test.args(["docker", "port", "shop", "80"]).stdout("127.0.0.1:8080\n").run();
+    test.args(["docker", "port", "shop", "80/tcp"]).stdout("127.0.0.1:8080\n").run();
+    let missing = "error: the port `80/udp` of `shop` is not published\n";
+    test.args(["docker", "port", "shop", "80/udp"]).stderr(missing).status(1).run();
+    for option in [&["-t"][..], &["--since", "1m"], &["--until=1"]] {
+        let words = [&["docker", "logs"], option, &["shop"]].concat();
+        let refused = test.args(words).any_stderr().status(125).run().stderr;
+        assert!(refused.contains("is not supported: when a line was written is not kept"), "{refused}");
+    }
+    test.args(["docker", "logs", "--details", "shop"]).run();
     test.args(["docker", "kill", "shop"]).any_stderr().status(1).run();
     test.args(["docker", "rm", "shop"]).stdout("shop\n").run();
 
@@ -46,7 +56,10 @@ fn containers_are_made_signalled_and_started_again() {
     let shown = text(&test, &["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]);
     let pids = shown.strip_prefix("shop ").and_then(|pids| pids.trim_end().parse::<u32>().ok());
     assert!(pids.is_some_and(|pids| pids > 0), "{shown:?}");
+    let mut shown = Background::start(test.command(["docker", "stats", "--format", "{{.Name}}"]));
+    (0..2).for_each(|_| assert_eq!(shown.line(), "shop"));
     test.args(["docker", "kill", "shop"]).stdout("shop\n").run();
+    assert!(shown.wait().success(), "it ends when nothing runs");
     let state = &json(&test, &["inspect", "shop"])[0]["State"];
     assert_eq!((&state["Status"], &state["ExitCode"]), (&"exited".into(), &137.into()));
     test.args(["docker", "wait", "shop"]).stdout("137\n").run();
@@ -62,6 +75,52 @@ fn commands_run_in_the_background() {
     test.args(["docker", "exec", "-d", "-w", "/bin", "shop", "sh", "-c", "pwd >/tmp/gate"]).run();
     test.args(["docker", "exec", "shop", "cat", "/tmp/gate"]).stdout("/bin\n").run();
     test.args(["docker", "exec", "-d", "shop", "no-such-program"]).any_stderr().status(127).run();
+}
+
+#[test]
+fn a_command_starts_in_the_folder_that_was_named() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    let run = |folder: &str| test.args(["docker", "run", "--rm", "-w", folder, IMAGE, "pwd"]);
+    run("/made/dir").stdout("/made/dir\n").run();
+    let refused = run("rel").any_stderr().status(125).run().stderr;
+    assert!(refused.contains("`--workdir rel`: the working directory needs to be an absolute path"), "{refused}");
+    start(&test, &["--name", "shop", "-w", "/made"], &[]);
+    test.args(["docker", "exec", "shop", "pwd"]).stdout("/made\n").run();
+    test.args(["docker", "exec", "-w", "rel", "shop", "pwd"]).any_stderr().status(125).run();
+    let refused = test.args(["docker", "exec", "-w", "/nope", "shop", "pwd"]).any_stderr().status(126).run().stderr;
+    assert!(refused.contains("cannot run `pwd`: chdir `/nope`"), "{refused}");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    require!(Userns, Overlay, Program("busybox"));
+    let test = with_image();
+    start(&test, &["--name", "shop"], &[]);
+    let foreign = if cfg!(target_arch = "aarch64") { "linux/amd64" } else { "linux/arm64" };
+    for (words, status, sentence) in [
+        (&["build", "--bogus", "."][..], 125, "'--bogus'"),
+        (&["build", "--squash", "-q", "."], 125, "'--squash'"),
+        (&["cp", "-L", "a", "shop:/b"], 125, "'-L'"),
+        (&["cp", "shop:/nope", "x"], 1, "no such file in the container: /nope"),
+        (&["run", "--rm", IMAGE, "nosuch"], 127, "hint: the program must be in the image"),
+        (&["run", "--cap-add", "NOSUCH", IMAGE], 125, "`--cap-add NOSUCH`: there is no such capability"),
+        (&["run", "-p", "abc", IMAGE], 125, "`--publish abc`: "),
+        (&["run", "--platform", foreign, IMAGE, "true"], 125, "the image is for linux/"),
+        (&["ps", "--filter", "name=("], 125, "`--filter name=(`: this is no regular expression"),
+    ] {
+        let said = test.args([&["docker"], words].concat()).any_stderr().status(status).run().stderr;
+        assert!(said.contains(sentence) && !said.contains("[tasks]") && !said.contains("archive"), "{words:?}: {said}");
+    }
+    assert_eq!(text(&test, &["ps", "--filter", "name=^/?sh.p$", "--format", "{{.Names}}"]), "shop\n");
+    assert_eq!(text(&test, &["ps", "--filter", "name=^hop", "--format", "{{.Names}}"]), "");
+    assert_eq!(
+        text(&test, &["ps", "--filter", &format!("ancestor={IMAGE}:latest"), "--format", "{{.Names}}"]),
+        "shop\n"
+    );
+    test.args(["docker", "stop", "-t", "0", "shop"]).stdout("shop\n").run();
+    let said = test.args(["docker", "cp", "shop:/bin", "x"]).any_stderr().status(1).run().stderr;
+    assert!(said.contains("is not running") && !said.contains("archive"), "{said}");
 }
 
 #[test]

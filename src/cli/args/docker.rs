@@ -141,6 +141,9 @@ pub enum ContainerCommand {
         /// The container
         #[arg(value_name = "CONTAINER")]
         name: String,
+        /// Where this one is: PORT or PORT/PROTOCOL
+        #[arg(value_name = "PORT")]
+        port: Option<String>,
     },
 }
 
@@ -326,6 +329,18 @@ pub struct Logs {
     /// So many of the last lines; `all` by default
     #[arg(short = 'n', long, value_name = "N", default_value = "all")]
     pub tail: String,
+    /// Not possible: when a line was written is not kept
+    #[arg(short, long, hide = true)]
+    pub timestamps: bool,
+    /// The same
+    #[arg(long, value_name = "TIME", hide = true)]
+    pub since: Option<String>,
+    /// The same
+    #[arg(long, value_name = "TIME", hide = true)]
+    pub until: Option<String>,
+    /// Without meaning here
+    #[arg(long, hide = true)]
+    pub details: bool,
     /// The container
     #[arg(value_name = "CONTAINER")]
     pub name: String,
@@ -341,10 +356,10 @@ pub struct Copy {
     #[arg(short, long, hide = true)]
     pub quiet: bool,
     /// CONTAINER:PATH, a path of the host, or `-` for an archive
-    #[arg(value_name = "SOURCE", allow_hyphen_values = true)]
+    #[arg(value_name = "SOURCE")]
     pub source: String,
     /// The same
-    #[arg(value_name = "TARGET", allow_hyphen_values = true)]
+    #[arg(value_name = "TARGET")]
     pub target: String,
 }
 
@@ -354,7 +369,7 @@ pub struct Stats {
     /// Also those that do not run
     #[arg(short, long)]
     pub all: bool,
-    /// Once: it is always once
+    /// Once, instead of each second
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_stream: Option<bool>,
     /// Whole ids

@@ -14,7 +14,7 @@ pub struct Run {
     /// Print the id, and do not wait
     #[arg(short, long)]
     pub detach: bool,
-    /// Which streams are shown
+    /// Show only this stream: stdin, stdout or stderr
     #[arg(short, long, value_name = "STREAM")]
     pub attach: Vec<String>,
     /// Pass standard input on; the container ends with this command
@@ -163,7 +163,7 @@ pub struct Other {
     #[arg(long, hide = true)]
     log_opt: Vec<String>,
     #[arg(long, hide = true)]
-    platform: Option<String>,
+    pub platform: Option<String>,
     #[arg(long, hide = true)]
     runtime: Option<String>,
     #[arg(long, hide = true)]
@@ -172,7 +172,7 @@ pub struct Other {
     mac_address: Option<String>,
     #[arg(long, hide = true)]
     network_alias: Vec<String>,
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, allow_negative_numbers = true)]
     memory_swap: Option<String>,
     #[arg(long, hide = true)]
     memory_reservation: Option<String>,

@@ -87,7 +87,7 @@ pub struct Build {
     #[arg(long, hide = true)]
     force_rm: bool,
     /// Where files are copied from
-    #[arg(value_name = "CONTEXT", allow_hyphen_values = true)]
+    #[arg(value_name = "CONTEXT")]
     pub context: String,
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Program, Stdio};
@@ -13,6 +14,7 @@ use crate::docker::{Container, DockerError, container};
 use crate::error::Error;
 use crate::paths::Paths;
 use crate::text::sanitize;
+use crate::ui;
 
 /// Where something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +97,8 @@ fn out(paths: &Paths, container: &Container, path: &str, target: &Place) -> Outc
     };
     let scratch = tempfile::Builder::new().prefix(".devbox-cp-").tempdir_in(place).map_err(failed)?;
     let mut tar = host_tar(&["-xf", "-", "--no-same-owner"], scratch.path(), Stdio::piped(), Stdio::null())?;
-    let input = tar.stdin.take().map(OwnedFd::from).ok_or_else(|| Error::new("cannot copy: no pipe"))?;
-    inside(paths, container, PACK, &[path], null()?, input)?;
-    end(tar)?;
+    let input = tar.child.stdin.take().map(OwnedFd::from).ok_or_else(|| Error::new("cannot copy: no pipe"))?;
+    tar.end(inside(paths, container, PACK, &[path], null()?, input))?;
     let entries = std::fs::read_dir(scratch.path()).map_err(failed)?;
     for entry in entries {
         let entry = entry.map_err(failed)?;
@@ -140,20 +141,43 @@ fn into(paths: &Paths, container: &Container, source: &Place, path: &str, keep_o
         "t=$1; [ -d \"$t\" ] && t=${t%/}/$2; mkdir -p \"$t\" && cd \"$t\" && exec tar -xof -"
     };
     let mut tar = host_tar(&["-cf", "-", "."], source, Stdio::null(), Stdio::piped())?;
-    let output = tar.stdout.take().map(OwnedFd::from).ok_or_else(|| Error::new("cannot copy: no pipe"))?;
-    inside(paths, container, script, &[path, &name], output, null()?)?;
-    end(tar)?;
+    let output = tar.child.stdout.take().map(OwnedFd::from).ok_or_else(|| Error::new("cannot copy: no pipe"))?;
+    tar.end(inside(paths, container, script, &[path, &name], output, null()?))?;
     Ok(0)
 }
 
-fn host_tar(arguments: &[&str], folder: &Path, input: Stdio, output: Stdio) -> Result<Child, Error> {
-    let started = Program::new("tar").args(arguments).current_dir(folder).stdin(input).stdout(output).spawn();
-    started.map_err(|error| Error::new(format!("cannot run `tar`: {error}")).hint("install the package `tar`"))
+fn host_tar(arguments: &[&str], folder: &Path, input: Stdio, output: Stdio) -> Result<Tar, Error> {
+    let said = tempfile::tempfile().map_err(failed)?;
+    let errors = said.try_clone().map_err(failed)?;
+    let mut program = Program::new("tar");
+    program.args(arguments).current_dir(folder).stdin(input).stdout(output).stderr(errors);
+    let child = program
+        .spawn()
+        .map_err(|error| Error::new(format!("cannot run `tar`: {error}")).hint("install the package `tar`"))?;
+    Ok(Tar { child, said })
 }
 
-fn end(mut tar: Child) -> Result<(), Error> {
-    let status = tar.wait().map_err(failed)?;
-    if status.success() { Ok(()) } else { Err(Error::new(format!("`tar` ended with {status}"))) }
+/// The host's `tar`. What it says counts only where the container's side succeeded: of nothing it says that it is no archive.
+struct Tar {
+    child: Child,
+    said: File,
+}
+
+impl Tar {
+    /// Waits for its end; `other` is how the container's side ended.
+    fn end(mut self, other: Outcome) -> Result<(), Error> {
+        let status = self.child.wait().map_err(failed)?;
+        other?;
+        let mut said = String::new();
+        self.said.rewind().and_then(|()| self.said.read_to_string(&mut said)).map_err(failed)?;
+        if status.success() {
+            said.lines().for_each(ui::say);
+            return Ok(());
+        }
+        let mut error = Error::new(format!("`tar` ended with {status}"));
+        error.causes.extend(said.lines().map(str::to_owned));
+        Err(error)
+    }
 }
 
 #[cfg(test)]

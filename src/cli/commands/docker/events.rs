@@ -39,10 +39,16 @@ pub fn run(paths: &Paths, args: &Events) -> Outcome {
     };
     let template = args.format.format.as_deref().map(Template::parse).transpose()?;
     let output = std::io::stdout();
-    let mut failed = None;
+    let (mut failed, mut wrong) = (None, None);
     let mut show = |event: &events::Event| {
         let line = match &template {
-            Some(template) => template.render(&serde_json::to_value(event).unwrap_or_default()),
+            Some(template) => match template.render(&serde_json::to_value(event).unwrap_or_default()) {
+                Ok(line) => line,
+                Err(error) => {
+                    wrong = Some(error);
+                    return false;
+                }
+            },
             None => {
                 let time = Timestamp::from_nanosecond(event.time_nano.into()).ok();
                 let attributes = event.actor.attributes.iter().map(|(key, value)| format!("{key}={value}"));
@@ -54,6 +60,9 @@ pub fn run(paths: &Paths, args: &Events) -> Outcome {
         failed.is_none()
     };
     events::follow(paths, &wanted, output.as_fd(), &mut show)?;
+    if let Some(error) = wrong {
+        return Err(error.into());
+    }
     match failed {
         Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::new(format!("cannot write to standard output: {error}")))

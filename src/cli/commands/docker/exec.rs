@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::cli::Outcome;
 use crate::cli::args::docker::Exec;
-use crate::docker::command::Command;
+use crate::docker::command::{Command, check_directory};
 use crate::docker::monitor::Failed;
 use crate::docker::{Container, DockerError, container};
 use crate::error::{Error, FAILED};
@@ -24,9 +24,10 @@ pub fn run(paths: &Paths, args: Exec) -> Outcome {
     if arguments.is_empty() {
         return Err(Error::new("no command was given").hint("write it behind the container"));
     }
-    if args.tty && args.interactive && !std::io::stdin().is_terminal() {
-        return Err(Error::new("standard input is not a terminal").hint("leave `-t` out"));
+    if !args.detach {
+        super::check_terminal(args.interactive, args.tty)?;
     }
+    check_directory(args.workdir.as_deref())?;
     let typed = super::variables(&args.environment, &args.environment_files)?;
     let command = Command {
         arguments: &arguments,

@@ -8,7 +8,7 @@ use crate::cli::args::image;
 use crate::cli::commands::image as own;
 use crate::cli::{Outcome, print};
 use crate::docker::time::{ago, listed};
-use crate::docker::{container, images};
+use crate::docker::{container, images, size};
 use crate::error::Error;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, Store};
@@ -70,7 +70,7 @@ fn row(store: &Store, record: &ImageRecord, args: &ListImages, now: Timestamp) -
         "ID": id,
         "Repository": repository,
         "SharedSize": "N/A",
-        "Size": ui::size(images::size_bytes(store, record)?),
+        "Size": size::on_disk(images::size_bytes(store, record)?),
         "Tag": tag,
         "UniqueSize": "N/A",
     })))

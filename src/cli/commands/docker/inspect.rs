@@ -84,7 +84,11 @@ pub fn print_all(args: &Inspect, find: impl Fn(&str) -> DockerResult<Value>) -> 
         Some("json") => print(&format!("{}\n", crate::text::sanitize_json(&Value::Array(found).to_string())))?,
         Some(text) => {
             let template = Template::parse(text)?;
-            super::show(&found.iter().map(|value| template.render(value) + "\n").collect::<String>())?
+            let mut text = String::new();
+            for value in &found {
+                text += &(template.render(value)? + "\n");
+            }
+            super::show(&text)?
         }
         None => print_json(&found)?,
     };

@@ -8,12 +8,17 @@ use crate::cli::args::docker::Logs;
 use crate::docker::container;
 use crate::docker::logs::{From, Tail};
 use crate::docker::monitor::Monitor;
-use crate::error::{Error, USAGE};
+use crate::error::{COULD_NOT_RUN, Error, USAGE};
 use crate::paths::Paths;
 use crate::text::sanitize;
 
 /// Prints what the first process wrote, on the streams that it wrote to.
 pub fn run(paths: &Paths, args: &Logs) -> Outcome {
+    let by_time = [("timestamps", args.timestamps), ("since", args.since.is_some()), ("until", args.until.is_some())];
+    if let Some((name, _)) = by_time.iter().find(|(_, given)| *given) {
+        return Err(Error::new(format!("`--{name}` is not supported: when a line was written is not kept"))
+            .with_status(COULD_NOT_RUN));
+    }
     let found = container::find(paths, &args.name)?;
     let from = match args.tail.as_str() {
         "all" | "-1" => From::Beginning,

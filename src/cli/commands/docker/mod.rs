@@ -115,7 +115,7 @@ fn container(paths: &Paths, folder: &dyn Fn() -> Result<PathBuf, Error>, command
         ContainerCommand::Cp(args) => copy::run(paths, &folder()?, &args),
         ContainerCommand::Wait { names } => lifecycle::wait(paths, &names),
         ContainerCommand::Stats(args) => stats::run(paths, &args),
-        ContainerCommand::Port { name } => ps::port(paths, &name),
+        ContainerCommand::Port { name, port } => ps::port(paths, &name, port.as_deref()),
     }
 }
 
@@ -130,29 +130,48 @@ fn unsupported(what: &str) -> Error {
         .with_status(COULD_NOT_RUN)
 }
 
-/// Prints text that may hold others' words: as it is for programs, and made fit for a terminal.
-fn show(text: &str) -> Outcome {
-    if std::io::stdout().is_terminal() { print(&ui::foreign_text(text)) } else { print(text) }
+/// Text that may hold others' words: as it is for programs, and made fit for a terminal.
+fn fit(text: String) -> String {
+    if std::io::stdout().is_terminal() { ui::foreign_text(&text) } else { text }
 }
+
+/// Prints such text.
+fn show(text: &str) -> Outcome {
+    print(&fit(text.to_owned()))
+}
+
+/// Under it a row has the labels that `{{.Label "x"}}` asks for; it is not printed.
+const LABELS: &str = "Label";
 
 /// Prints each row by a template, one a line, or as a table of `columns`: heading and key.
 fn rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Outcome {
+    print(&text_of_rows(format, rows, columns)?)
+}
+
+/// What that prints.
+fn text_of_rows(format: &Formatted, rows: &[Value], columns: &[(&str, &str)]) -> Result<String, Error> {
     let Some(text) = format.format.as_deref().filter(|text| *text != "table") else {
         let mut table = vec![columns.iter().map(|(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
         table.extend(rows.iter().map(|row| {
             let cell = |(_, key): &(&str, &str)| sanitize(row[*key].as_str().unwrap_or_default()).into_owned();
             columns.iter().map(cell).collect()
         }));
-        return print(&ui::table(&table));
+        return Ok(ui::table(&table));
     };
     let template = Template::parse(text)?;
-    let lines = rows.iter().map(|row| template.render(row));
+    let mut lines = Vec::new();
+    for row in rows {
+        let mut row = row.clone();
+        let labels = row.as_object_mut().and_then(|row| row.remove(LABELS));
+        lines.push(template.render_labelled(&row, labels.as_ref().and_then(Value::as_object))?);
+    }
+    let lines = lines.into_iter();
     if template.is_table {
         let cells = |line: String| line.split('\t').map(|cell| sanitize(cell).into_owned()).collect::<Vec<_>>();
         let table: Vec<_> = std::iter::once(template.heading()).chain(lines).map(cells).collect();
-        return print(&ui::table(&table));
+        return Ok(ui::table(&table));
     }
-    show(&lines.map(|line| line + "\n").collect::<String>())
+    Ok(fit(lines.map(|line| line + "\n").collect()))
 }
 
 /// Prints the value that each row has under `key`, one a line.
@@ -179,6 +198,14 @@ fn variables(typed: &[String], files: &[PathBuf]) -> Result<Vec<String>, Error> 
     }
     all.extend(typed.iter().filter_map(|text| variable(text)));
     Ok(all)
+}
+
+/// Refuses a terminal that the caller does not have: what is typed there would go nowhere.
+fn check_terminal(interactive: bool, tty: bool) -> Result<(), Error> {
+    if interactive && tty && !std::io::stdin().is_terminal() {
+        return Err(Error::new("standard input is not a terminal").hint("leave `-t` out"));
+    }
+    Ok(())
 }
 
 /// Each of several; the first error is the one that counts, and the others are said.

@@ -7,7 +7,9 @@ use crate::cli::{Outcome, print};
 use crate::docker::container::{self, Digits};
 use crate::docker::inspect::ports_text;
 use crate::docker::listing::{Wanted, row};
+use crate::error::Error;
 use crate::paths::Paths;
+use crate::text::sanitize;
 
 /// What a table shows.
 const COLUMNS: [(&str, &str); 7] = [
@@ -38,9 +40,20 @@ pub fn run(paths: &Paths, args: &Ps) -> Outcome {
     super::rows(&args.format, &rows, &COLUMNS)
 }
 
-/// `80/tcp -> 127.0.0.1:8080`, one a line.
-pub fn port(paths: &Paths, name: &str) -> Outcome {
+/// `80/tcp -> 127.0.0.1:8080`, one a line; of the port that was asked for only where it is.
+pub fn port(paths: &Paths, name: &str, port: Option<&str>) -> Outcome {
     let text = ports_text(&container::find(paths, name)?);
     let lines = text.split(", ").filter_map(|pair| pair.split_once("->"));
+    if let Some(port) = port {
+        let wanted = if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") };
+        let found: String =
+            lines.filter(|(_, inside)| *inside == wanted).map(|(outside, _)| format!("{outside}\n")).collect();
+        return match found.is_empty() {
+            true => {
+                Err(Error::new(format!("the port `{}` of `{}` is not published", sanitize(&wanted), sanitize(name))))
+            }
+            false => print(&found),
+        };
+    }
     print(&lines.map(|(outside, inside)| format!("{inside} -> {outside}\n")).collect::<String>())
 }

@@ -1,8 +1,10 @@
 //! `docker run`, `docker create` and `docker allow`.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
-use super::start::{self, Attach};
+use super::start::{self, Attach, Shown};
 use crate::cli::args::docker::Run;
 use crate::cli::commands::image::build::label;
 use crate::cli::{Outcome, print};
@@ -18,22 +20,41 @@ use crate::ui;
 
 /// Makes a container and starts it.
 pub fn run(paths: &Paths, folder: &Path, args: Run) -> Outcome {
-    let attach = match (args.detach, args.interactive || args.tty) {
-        (true, _) => Attach::No,
-        (false, true) => Attach::Streams,
-        (false, false) => Attach::Logs { sig_proxy: args.sig_proxy },
-    };
-    let cidfile = args.cidfile.clone();
-    let container = make(paths, folder, args)?;
-    if let Some(file) = cidfile {
-        std::fs::write(folder.join(&file), &container.id)
-            .map_err(|error| Error::new(format!("cannot write `{}`: {error}", file.display())))?;
+    let attach = attach(&args)?;
+    if !args.detach {
+        super::check_terminal(args.interactive, args.tty)?;
     }
+    let container = make(paths, folder, args)?;
     let status = start::start(paths, &container, attach)?;
     if attach == Attach::No {
         return print(&format!("{}\n", container.id));
     }
     Ok(status)
+}
+
+/// How the caller stays with the container.
+fn attach(args: &Run) -> Result<Attach, DockerError> {
+    let wrong = |reason: &str| {
+        let option = args.attach.iter().map(|stream| format!("--attach {stream}")).collect::<Vec<_>>().join(" ");
+        Err(DockerError::Option { option, reason: reason.to_owned() })
+    };
+    let streams: Vec<String> = args.attach.iter().map(|stream| stream.to_ascii_lowercase()).collect();
+    let names = |name: &str| streams.iter().any(|stream| stream == name);
+    if !streams.iter().all(|stream| matches!(stream.as_str(), "stdin" | "stdout" | "stderr")) {
+        return wrong("the streams are `stdin`, `stdout` and `stderr`");
+    }
+    let shown = match args.attach.is_empty() {
+        true => Shown::ALL,
+        false => Shown { output: names("stdout"), error: names("stderr") },
+    };
+    match (args.detach, args.interactive || args.tty) {
+        (true, _) if !args.attach.is_empty() => wrong("with `--detach` nothing is shown"),
+        (true, _) => Ok(Attach::No),
+        // It has the caller's own streams.
+        (false, true) if shown != Shown::ALL => wrong("with `--interactive` or `--tty` both streams are shown"),
+        (false, true) => Ok(Attach::Streams),
+        (false, false) => Ok(Attach::Logs { sig_proxy: args.sig_proxy, shown }),
+    }
 }
 
 /// Makes a container; prints its id.
@@ -44,6 +65,16 @@ pub fn create(paths: &Paths, folder: &Path, args: Run) -> Outcome {
 
 fn make(paths: &Paths, folder: &Path, args: Run) -> Result<Container, Error> {
     let config = user::load(paths)?;
+    let cidfile = args.cidfile.as_ref().map(|file| folder.join(file));
+    let cannot_write = |file: &Path, error: &dyn std::fmt::Display| {
+        Error::new(format!("cannot write `{}`: {error}", sanitize(&file.to_string_lossy())))
+    };
+    // It may hold the only trace of another container.
+    if let Some(file) = cidfile.as_ref().filter(|file| file.symlink_metadata().is_ok()) {
+        return Err(
+            cannot_write(file, &"it is there already").hint("remove it, if its container is of no use any more")
+        );
+    }
     let request = request(folder, args)?;
     let made = match create::create(paths, &config, &request, &ui::Terminal::default()) {
         Err(DockerError::NotTrusted { wishes, key }) if ui::can_ask() => {
@@ -60,6 +91,10 @@ fn make(paths: &Paths, folder: &Path, args: Run) -> Result<Container, Error> {
     let (container, notes) = made?;
     for note in notes {
         ui::say(&format!("devbox: {}", sanitize(&note)));
+    }
+    if let Some(file) = cidfile {
+        let written = File::create_new(&file).and_then(|mut new| new.write_all(container.id.as_bytes()));
+        written.map_err(|error| cannot_write(&file, &error))?;
     }
     Ok(container)
 }
@@ -101,6 +136,7 @@ fn request(folder: &Path, args: Run) -> Result<Request, Error> {
             meaningless: args.other.meaningless(),
         },
         folder: folder.to_owned(),
+        platform: args.other.platform,
         fetch: match args.pull.as_str() {
             "always" => Fetch::Always,
             "never" => Fetch::Never,

@@ -30,9 +30,25 @@ pub enum Attach {
     Logs {
         /// Signals are passed on.
         sig_proxy: bool,
+        /// Which are shown.
+        shown: Shown,
     },
     /// Its streams are the caller's.
     Streams,
+}
+
+/// Which of the streams of a container are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// Standard output.
+    pub output: bool,
+    /// Standard error.
+    pub error: bool,
+}
+
+impl Shown {
+    /// Both.
+    pub const ALL: Self = Self { output: true, error: true };
 }
 
 /// `docker start`.
@@ -40,7 +56,7 @@ pub fn run(paths: &Paths, args: &Start) -> Outcome {
     let mut status = 0;
     for name in &args.names {
         let container = container::find(paths, name)?;
-        let attach = if args.attach { Attach::Logs { sig_proxy: true } } else { Attach::No };
+        let attach = if args.attach { Attach::Logs { sig_proxy: true, shown: Shown::ALL } } else { Attach::No };
         // What runs has been started.
         if !monitor::is_busy(paths, &container)? {
             status = start(paths, &container, attach)?;
@@ -74,12 +90,13 @@ pub fn start(paths: &Paths, container: &Container, attach: Attach) -> Outcome {
             Message::Failed(failed) => return Err(failed.into()),
         }
     };
-    let (Some(tail), Attach::Logs { sig_proxy }) = (&mut tail, attach) else { return Ok(0) };
+    let (Some(tail), Attach::Logs { sig_proxy, shown }) = (&mut tail, attach) else { return Ok(0) };
     let passed: &[Signal] =
         if sig_proxy { &[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] } else { &[] };
     let signals = Signals::receive(passed).map_err(DockerError::from)?;
     let (mut output, mut error) = (std::io::stdout(), std::io::stderr());
-    let mut targets: [Option<&mut dyn Write>; 2] = [Some(&mut output), Some(&mut error)];
+    let mut targets: [Option<&mut dyn Write>; 2] =
+        [shown.output.then_some(&mut output as _), shown.error.then_some(&mut error as _)];
     while ended.is_none() {
         tail.pump(&mut targets);
         // What was read together with an earlier message would wake nobody.

@@ -17,7 +17,7 @@ use crate::text::sanitize;
 
 fn render(format: &Printed, value: &Value, otherwise: &str) -> Outcome {
     match &format.format {
-        Some(text) => super::show(&(Template::parse(text)?.render(value) + "\n")),
+        Some(text) => super::show(&(Template::parse(text)?.render(value)? + "\n")),
         None => print(otherwise),
     }
 }
@@ -110,7 +110,7 @@ pub fn network(command: &Network) -> Outcome {
             let row = |name: &&str| {
                 json!({
                     "CreatedAt": "1970-01-01 00:00:00 +0000 UTC", "Driver": driver(name), "ID": id_of(name),
-                    "IPv4": "true", "IPv6": "true", "Internal": "false", "Labels": "", "Name": name, "Scope": "local",
+                    "IPv4": "true", "IPv6": "true", "Internal": "false", "Label": {}, "Labels": "", "Name": name, "Scope": "local",
                 })
             };
             let columns = [("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")];

@@ -10,6 +10,7 @@ use crate::cli::commands::image::build::label as label_of;
 use crate::cli::{Outcome, print};
 use crate::docker::container::fresh_id;
 use crate::docker::events::has_label;
+use crate::docker::listing::name_pattern;
 use crate::docker::{DockerError, volumes};
 use crate::error::Error;
 use crate::paths::Paths;
@@ -71,7 +72,7 @@ pub fn run(paths: &Paths, command: Volume) -> Outcome {
 fn is_wanted(volume: &volumes::Volume, filters: &[String], used: &BTreeSet<String>) -> Result<bool, Error> {
     for filter in filters {
         let fits = match filter.split_once('=') {
-            Some(("name", part)) => volume.name.contains(part.trim_matches(['^', '$'])),
+            Some(("name", part)) => name_pattern(part)?.is_match(&volume.name),
             Some(("label", wanted)) => has_label(&volume.labels, wanted),
             Some(("driver", driver)) => driver == "local",
             Some(("dangling", "true" | "1")) => !used.contains(&volume.name),
@@ -88,7 +89,7 @@ fn is_wanted(volume: &volumes::Volume, filters: &[String], used: &BTreeSet<Strin
 fn row(volume: &volumes::Volume) -> Value {
     let labels: Vec<String> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     json!({
-        "Availability": "N/A", "Driver": "local", "Group": "N/A", "Labels": labels.join(","), "Links": "N/A",
+        "Availability": "N/A", "Driver": "local", "Group": "N/A", "Label": volume.labels, "Labels": labels.join(","), "Links": "N/A",
         "Mountpoint": "", "Name": volume.name, "Scope": "local", "Size": "N/A", "Status": "N/A",
     })
 }
