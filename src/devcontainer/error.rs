@@ -53,6 +53,14 @@ pub enum FeatureError {
         /// What the server said.
         source: RegistryError,
     },
+    /// Its script failed.
+    #[error("cannot install the Feature `{}`: {reason}", reference.escape_debug())]
+    Install {
+        /// As it was written.
+        reference: String,
+        /// How it failed.
+        reason: String,
+    },
     /// Its archive was refused.
     #[error("cannot unpack the Feature `{}`", reference.escape_debug())]
     Unpack {

@@ -27,8 +27,8 @@ pub fn to_toml(layer: &Layer, label: &str, project: &Path, home: &Path) -> Strin
         page.key("lifetime", "keep");
     }
     if let Some(own) = &layer.devcontainer {
-        if let Some(command) = &own.initialize {
-            page.comment(&format!("initializeCommand, for which a profile has no key: {command}"));
+        if let Some(initialize) = &own.initialize {
+            page.comment(&format!("initializeCommand, for which a profile has no key: `{}`", initialize.shown));
         }
         for feature in &own.features {
             page.comment(&format!(
@@ -261,7 +261,7 @@ mod tests {
                 "remoteEnv": {"P": "${containerEnv:PATH}:/p", "Q": "q", "R": null}}"#,
         );
         for line in [
-            "# initializeCommand, for which a profile has no key: make",
+            "# initializeCommand, for which a profile has no key: `make`",
             "# the Feature ghcr.io/x/go:1, for which a profile has no key: install it in a Containerfile",
             "# the volume data at /d: a box keeps /d by itself until `devbox reset`",
             "pass = [\"TOKEN\"]",

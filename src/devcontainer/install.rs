@@ -8,9 +8,9 @@ use super::fetch::Origin;
 use super::metadata::{Carried, LABEL, config, with_metadata};
 use super::order::{Node, order, without_version};
 use crate::base::{self, BaseSpec};
-use crate::build::build;
 use crate::build::events::Listener;
 use crate::build::request::{ContextSource, Request};
+use crate::build::{BuildError, build};
 use crate::image::descriptor::Descriptor;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
@@ -106,7 +106,22 @@ pub fn image(
         network: Some(loaded.profile.network.clone()),
         ..Request::new(source, loaded.driver.unwrap_or_default(), Platform::host())
     };
-    Ok(Some(build(paths, &loaded.registries, &request, names, listener)?))
+    let built = build(paths, &loaded.registries, &request, names, listener).map_err(|error| named(error, &steps))?;
+    Ok(Some(built))
+}
+
+/// Says which Feature it was: the Containerfile is one that nobody wrote.
+fn named(error: BuildError, steps: &[Step]) -> FeatureError {
+    if let BuildError::Step { diagnostic, phase: None, .. } = &error {
+        let (line, _) = diagnostic.position();
+        let text = diagnostic.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        let is_its = |(number, step): &(usize, &Step)| text.contains(&format!("{}/", place_of(step, *number)));
+        if let Some((_, step)) = steps.iter().enumerate().find(is_its) {
+            let reason = diagnostic.message.clone();
+            return FeatureError::Install { reference: step.wanted.reference.clone(), reason };
+        }
+    }
+    error.into()
 }
 
 /// Brings a Feature here, by its reference.

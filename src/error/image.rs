@@ -179,6 +179,9 @@ impl From<FeatureError> for Error {
                 .hint("leave one of them out of `features`, or tell its author: see `dependsOn` and `installsAfter`"),
             FeatureError::Fetch { .. } | FeatureError::Reference { .. } => Self::chain(&error)
                 .hint("look for a mistake in its name in `features`, and whether this machine needs `HTTPS_PROXY`"),
+            FeatureError::Install { .. } => {
+                Self::chain(&error).hint("what its `install.sh` said stands above; its options are those of `features`")
+            }
             FeatureError::Outside { .. } => {
                 Self::chain(&error).hint("keep local Features beside the devcontainer file")
             }

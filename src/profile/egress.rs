@@ -146,6 +146,9 @@ pub fn parse(text: &str) -> Result<Rule, Fault> {
         Some((word, _)) if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
             return Err(fault(word, "the protocols are `tcp` and `udp`"));
         }
+        Some((scheme, _)) if scheme.ends_with(':') => {
+            return Err(fault(scheme, "this is no address of a page: write the name and the port, `example.org:443`"));
+        }
         _ => (Protocol::Tcp, text),
     };
     let (target, ports) = match rest.strip_prefix('[') {
@@ -180,6 +183,9 @@ pub fn parse(text: &str) -> Result<Rule, Fault> {
 
 fn target_of(text: &str) -> Result<Target, &'static str> {
     let last = text.rsplit('.').next().unwrap_or_default();
+    if text.bytes().any(|byte| byte.is_ascii_alphabetic()) && text.contains('/') {
+        return Err("a name has no path: leave out what follows the `/`");
+    }
     if text.contains('/') || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())) {
         return network(text, false);
     }
@@ -238,7 +244,7 @@ fn name(text: &str) -> Result<String, &'static str> {
         return Err("write the name as it is asked for: `xn--...`");
     }
     if text.contains('*') {
-        return Err("a `*` stands only at the beginning: `*.example.org`");
+        return Err("a `*` stands for what is before a name: `*.example.org`");
     }
     let fits = |label: &str| {
         (1..=MAX_LABEL).contains(&label.len())

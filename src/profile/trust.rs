@@ -87,7 +87,7 @@ pub enum HostWish {
     },
     /// To run something on the host, before each start of the box.
     HostCommand {
-        /// A line for the shell.
+        /// As it is shown; what it comes to is in the file.
         command: String,
     },
     /// The value of a variable of the host, which may be a secret.
@@ -304,8 +304,8 @@ pub(super) fn wishes(project: &Path, profile: &Profile, baseline: &Layer, files:
         for name in devcontainer.variables.iter().filter(|name| !is_harmless(name) && !is_of_the_path(name)) {
             wish(!baseline.pass.contains(name), HostWish::Variable { name: name.clone() });
         }
-        if let Some(command) = &devcontainer.initialize {
-            wish(true, HostWish::HostCommand { command: command.clone() });
+        if let Some(initialize) = &devcontainer.initialize {
+            wish(true, HostWish::HostCommand { command: initialize.shown.clone() });
         }
     }
     wish(baseline.read_only == Some(true) && !profile.project.read_only, HostWish::ChangeProject);

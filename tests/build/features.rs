@@ -142,7 +142,7 @@ fn what_cannot_be_installed() {
         (format!("{}/owner/none:1", registry.name()), "cannot fetch the Feature"),
         ("./a".to_owned(), "the Features ./a, ./b need each other"),
         ("./broken".to_owned(), "wrong type of `options`"),
-        ("./fails".to_owned(), "status 7"),
+        ("./fails".to_owned(), "cannot install the Feature `./fails`: the command ended with status 7"),
         ("./empty".to_owned(), "it has no `devcontainer-feature.json`"),
         ("../../outside".to_owned(), "lies outside the project"),
         ("./gone".to_owned(), "cannot open"),

@@ -196,6 +196,22 @@ fn a_hundred_sessions_share_one_connection() {
     }
 }
 
+/// Each of them may be the one that starts the box, and the one with which it stops.
+#[test]
+fn many_clients_at_once_need_no_running_box() {
+    require!(Userns, Overlay, Program("ssh"));
+    let client = Client::new("");
+    let start = |number: usize| {
+        let mut command = client.ssh(&[], &format!("echo {number} $SHELL"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start ssh")
+    };
+    let sessions: Vec<_> = (0..30).map(start).collect();
+    for (number, session) in sessions.into_iter().enumerate() {
+        let output = session.wait_with_output().expect("reap");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{number} /bin/bash\n"), "{output:?}");
+    }
+}
+
 #[test]
 fn nothing_is_left_of_a_client_that_was_killed() {
     require!(Userns, Overlay, Program("ssh"));

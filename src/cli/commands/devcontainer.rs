@@ -25,7 +25,7 @@ pub fn before_start(paths: &Paths, loaded: &LoadedProfile, no_hooks: bool) -> Re
         ui::say(&format!("devbox: {}", sanitize(&note)));
     }
     match &devcontainer.initialize {
-        Some(command) if !no_hooks => initialize(loaded, command),
+        Some(wanted) if !no_hooks => initialize(loaded, &wanted.command),
         _ => Ok(()),
     }
 }

@@ -63,18 +63,36 @@ pub fn arrange(hooks: &mut Hooks, wait_for: Option<&str>) {
 /// The hook `key`; `None`: it does nothing. `substitute` is applied to each string.
 pub fn hook(source: &Source<'_>, key: &str, node: &Node, substitute: &dyn Fn(&str) -> String) -> Checked<Option<Hook>> {
     let command = match &node.value {
-        Json::Table(entries) => {
-            let mut parallel = Vec::new();
-            for (name, entry) in entries {
-                if let Some(command) = simple(source, &format!("{key}.{}", name.value), entry, substitute)? {
-                    parallel.push((name.value.clone(), command));
-                }
-            }
-            beside(key, &parallel)
-        }
+        Json::Table(_) => beside(key, &parallel(source, key, node, substitute)?),
         _ => simple(source, key, node, substitute)?,
     };
     Ok(command.map(|command| Hook { name: key.to_owned(), command, background: false }))
+}
+
+/// The commands of the hook `key`, for somebody who has to decide about them: each stands between backquotes.
+pub fn shown(source: &Source<'_>, key: &str, node: &Node, substitute: &dyn Fn(&str) -> String) -> Checked<String> {
+    let commands = match &node.value {
+        Json::Table(_) => parallel(source, key, node, substitute)?.into_iter().map(|(_, command)| command).collect(),
+        _ => simple(source, key, node, substitute)?.into_iter().collect::<Vec<_>>(),
+    };
+    Ok(commands.join("` and `"))
+}
+
+/// The commands of a table, with their names; none of anything else.
+fn parallel(
+    source: &Source<'_>,
+    key: &str,
+    node: &Node,
+    substitute: &dyn Fn(&str) -> String,
+) -> Checked<Vec<(String, String)>> {
+    let Json::Table(entries) = &node.value else { return Ok(Vec::new()) };
+    let mut commands = Vec::new();
+    for (name, entry) in entries {
+        if let Some(command) = simple(source, &format!("{key}.{}", name.value), entry, substitute)? {
+            commands.push((name.value.clone(), command));
+        }
+    }
+    Ok(commands)
 }
 
 /// A string is a line for the shell, a list is a program with its arguments.

@@ -21,13 +21,22 @@ use std::path::{Path, PathBuf};
 use crate::base::BaseSpec;
 use crate::profile::ports::Attributes;
 
+/// What a devcontainer file has run on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Initialize {
+    /// A line for the host's shell.
+    pub command: String,
+    /// The same for a person.
+    pub shown: String,
+}
+
 /// What only a devcontainer file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Devcontainer {
     /// Variables of the host whose values are in what was read.
     pub variables: Vec<String>,
-    /// `initializeCommand`, as a line for the host's shell.
-    pub initialize: Option<String>,
+    /// `initializeCommand`
+    pub initialize: Option<Initialize>,
     /// `workspaceFolder`: where commands start in the box.
     pub folder: Option<PathBuf>,
     /// `features`, in the order of the file.

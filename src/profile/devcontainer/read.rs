@@ -7,7 +7,7 @@ use super::hooks::{self, Moment};
 use super::json::{Json, Node, Source, table_to_json};
 use super::mounts::{Entry, Kind, Mounted};
 use super::substitute::{Variables, devcontainer_id};
-use super::{Devcontainer, Feature, Secret, mounts, run_args};
+use super::{Devcontainer, Feature, Initialize, Secret, mounts, run_args};
 use crate::profile::ports::Attributes;
 use crate::profile::schema::{At, RawBuild, RawMount, RawProfile};
 use crate::profile::validate::{Checked, Layer, Origin};
@@ -388,7 +388,8 @@ impl<'a> Reader<'a> {
             hooks::INITIALIZE => {
                 let substitute = |text: &str| self.variables.apply(text);
                 let hook = hooks::hook(&self.source, key, node, &substitute)?;
-                self.extra.initialize = hook.map(|hook| hook.command);
+                let shown = hooks::shown(&self.source, key, node, &substitute)?;
+                self.extra.initialize = hook.map(|hook| Initialize { command: hook.command, shown });
             }
             "waitFor" => {
                 self.extra.wait_for = Some(self.source.one_of(key, node, &hooks::waitable().collect::<Vec<_>>())?)
