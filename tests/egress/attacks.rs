@@ -59,6 +59,115 @@ fn the_filter_cannot_be_flushed() {
 #[test]
 fn namespaces_made_within_give_no_way_out() {
     require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let get = "curl -s -m 3 http://203.0.113.9/";
+    attack(&format!(
+        "unshare -Ur sh -c 'nft flush ruleset; {get}'; unshare -Urn sh -c 'ip link set lo up; {get}'; \
+         unshare -Urnm nsenter --net=/proc/1/ns/net sh -c 'nft flush ruleset; {get}'; \
+         nsenter --user=/proc/1/ns/user --net=/proc/1/ns/net nft flush ruleset"
+    ));
+}
+
+#[test]
+fn routes_and_devices_cannot_be_changed() {
+    require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    attack(
+        "ip address add 203.0.113.9/32 dev lo; ip route add 203.0.113.9/32 dev eth0; ip link set eth0 name lo0; \
+         ip tuntap add dev t0 mode tun; ip link add v0 type veth; sysctl -w net.netfilter.nf_conntrack_max=1; \
+         ip netns add n",
+    );
+}
+
+#[test]
+fn raw_packets_cannot_be_sent() {
+    require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let sender = "import socket\n\
+        for family, kind, protocol in [(17, 3, 0x300), (17, 2, 0x800), (2, 3, 255), (2, 3, 1), (10, 3, 58)]:\n\
+        \x20   try:\n\
+        \x20       socket.socket(family, kind, protocol)\n\
+        \x20       print('SENT', family, kind)\n\
+        \x20   except OSError:\n\
+        \x20       pass\n";
+    attack(&format!("cat > raw.py <<'END'\n{sender}END\npython3 raw.py; unshare -Ur python3 raw.py"));
+}
+
+#[test]
+fn the_permission_cannot_be_had_again() {
+    require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("egress = []");
+    let bounding = lab.run("grep CapBnd /proc/self/status");
+    let bits = bounding.split_whitespace().nth(1).and_then(|bits| u64::from_str_radix(bits, 16).ok());
+    let (net_admin, net_raw) = (1 << 12, 1 << 13);
+    assert_eq!(bits.expect("a number") & (net_admin | net_raw), 0, "{bounding}");
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_and_not_written() {
+    require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("egress = [\"allowed.test:80\"]");
+    let flood = "import socket\n\
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+        for _ in range(20000):\n\
+        \x20   try:\n\
+        \x20       sock.sendto(b'x', ('203.0.113.9', 9))\n\
+        \x20   except OSError:\n\
+        \x20       pass\n";
+    lab.test.file("flood.py", flood);
+    let output =
+        lab.run("python3 flood.py & python3 probe.py tcp:allowed.test:80; wait; python3 probe.py udp:203.0.113.9:9");
+    assert!(output.contains("tcp:allowed.test:80 open\n"), "{output}");
+    // The number comes when a second is over, or the box, which its last session does not wait for.
+    let mut log = Background::start(lab.test.command(["net", "log", "-f"]));
+    let (mut written, mut more) = (0, 0);
+    while written + more < 20_000 {
+        let line = log.line();
+        if let Some((_, rest)) = line.split_once("... and ") {
+            more += rest.strip_suffix(" more").and_then(|count| count.parse::<u64>().ok()).expect("a number");
+        } else if line.contains("203.0.113.9:9") {
+            written += 1;
+        }
+    }
+    assert!(written < 2000, "{written} lines, and {more} more");
+}
+
+/// More of them than wait for their process to be found.
+#[test]
+fn many_connections_are_refused_at_once() {
+    require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
+    let lab = Lab::new("egress = []");
+    // Who is not answered tries again after a second, and after two: two minutes in all.
+    let client = "import socket\n\
+        refused = 0\n\
+        for number in range(2000):\n\
+        \x20   with socket.socket(socket.AF_INET) as sock:\n\
+        \x20       try: sock.connect(('203.0.113.9', 1 + number))\n\
+        \x20       except ConnectionRefusedError: refused += 1\n\
+        print(refused)\n";
+    lab.test.file("client.py", client);
+    lab.test.sh("python3 client.py").stdout("2000\n").run();
+    assert!(lab.log().contains("denied   tcp  203.0.113.9:1"));
+}
+
+#[test]
+fn refusals_come_at_once_for_everybody() {
+    require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("curl"));
+    let lab = Lab::new("egress = []");
+    let script = "curl -sS -m 300 https://example.com; curl -sS -m 300 http://203.0.113.9/; \
+                  nft flush ruleset; unshare -Ur nft flush ruleset; curl -sS -m 300 http://203.0.113.9/; true";
+    let output = lab.test.sh(script).any_stdout().any_stderr().run();
+    assert!(!output.stderr.contains("timed out"), "{}", output.stderr);
+    assert!(output.stderr.matches("connect").count() >= 2, "{}", output.stderr);
+    assert!(!lab.test.args(["logs"]).any_stdout().run().stdout.contains("port opened"), "the resolver's own port");
+    let log = lab.log();
+    assert!(log.contains("denied   dns  example.com  not in the egress list"), "{log}");
+    assert_eq!(log.matches("denied   tcp  203.0.113.9:80").count(), 2, "{log}");
+}
+
+#[test]
+fn a_build_reaches_no_more_than_its_box() {
+    require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("busybox"));
+    let lab = Lab::new("");
+    lab.test.root_with_busybox("root");
+    lab.test.profile("[build]\n[network]\nmode = \"private\"\negress = [\"allowed.test:80\"]\n");
     // What is asked for by name is reached; busybox alone finds no names for its other programs.
     let tries = "for name in allowed.test forbidden.test; do busybox nslookup $name 127.0.0.11; done
         for host in 198.51.100.10 203.0.113.9; do busybox nc -w 3 $host 80 </dev/null && echo $host is open; done";

@@ -216,7 +216,9 @@ fn hooks_in_their_order() {
     assert_eq!(hooks(&format!("{all}, \"waitFor\": \"updateContentCommand\"")), "1 2 3& | 4& | 5&");
     assert_eq!(hooks(&format!("{all}, \"waitFor\": \"initializeCommand\"")), "1& 2& 3& | 4& | 5&");
     let layer = layer("\"initializeCommand\": [\"make\", \"a b\"]");
-    assert_eq!(layer.devcontainer.unwrap().initialize.as_deref(), Some("make 'a b'"));
+    assert_eq!(layer.devcontainer.unwrap().initialize.map(|it| it.shown).as_deref(), Some("make 'a b'"));
+    let table = self::layer("\"initializeCommand\": {\"a\": \"echo A\", \"b\": [\"touch\", \"b\"]}");
+    assert_eq!(table.devcontainer.unwrap().initialize.map(|it| it.shown).as_deref(), Some("echo A` and `touch b"));
 }
 
 #[test]
