@@ -28,7 +28,15 @@ pub(super) fn guarded(loaded: &LoadedProfile) -> Vec<Guarded> {
     all.extend(nested.iter().map(guarded(Protection::ReadOnly)));
     // The next start of the box does what it says.
     if !all.is_empty() || loaded.profile.network.egress.is_some() {
-        all.extend(crate::build::profile::containerfile(loaded).as_ref().map(guarded(Protection::ReadOnly)));
+        all.extend(
+            loaded
+                .profile
+                .build
+                .as_ref()
+                .and_then(|build| build.file_in(&loaded.project))
+                .as_ref()
+                .map(guarded(Protection::ReadOnly)),
+        );
     }
     all
 }

@@ -15,7 +15,7 @@ use crate::paths::Paths;
 use crate::userns::idmap::IdMap;
 
 /// Names of a Containerfile in a context, the first that exists counts.
-pub const FILES: [&str; 2] = ["Containerfile", "Dockerfile"];
+pub const FILES: [&str; 2] = crate::profile::CONTAINERFILES;
 /// Names of ignore files, and ends of their names beside a Containerfile.
 const IGNORE_FILES: [&str; 2] = [".containerignore", ".dockerignore"];
 /// No Containerfile is longer.

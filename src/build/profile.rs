@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::builder::build;
-use super::context::{Context, FILES};
-use super::copy::select::clean;
+use super::context::Context;
 use super::error::{At, BuildError};
 use super::events::{Event, Input, Listener};
 use super::fetch::Remote;
@@ -131,16 +130,6 @@ fn request(loaded: &LoadedProfile) -> Result<Option<Request>, BuildError> {
         network: Some(loaded.profile.network.clone()),
         ..Request::new(context, loaded.driver.unwrap_or_default(), Platform::host())
     }))
-}
-
-/// The Containerfile of the profile's build, if it is there; relative to the project.
-#[must_use]
-pub fn containerfile(loaded: &LoadedProfile) -> Option<std::path::PathBuf> {
-    let wanted = loaded.profile.build.as_ref()?;
-    let named = wanted.containerfile.iter().cloned();
-    let usual = FILES.iter().map(|name| wanted.context.join(name)).filter(|_| wanted.containerfile.is_none());
-    let path = named.chain(usual).find(|path| loaded.project.join(path).exists())?;
-    Some(clean(&path.to_string_lossy()))
 }
 
 /// What the box does not see of its project, on the host.

@@ -146,7 +146,7 @@ pub fn parse(text: &str) -> Result<Rule, Fault> {
         Some((word, _)) if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
             return Err(fault(word, "the protocols are `tcp` and `udp`"));
         }
-        Some((scheme, _)) if scheme.ends_with(':') => {
+        Some((scheme, _)) if scheme.ends_with(':') && !scheme.starts_with('[') => {
             return Err(fault(scheme, "this is no address of a page: write the name and the port, `example.org:443`"));
         }
         _ => (Protocol::Tcp, text),

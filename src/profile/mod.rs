@@ -33,7 +33,7 @@ pub mod user;
 pub mod validate;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,21 @@ pub struct Build {
     pub target: Option<String>,
     /// Values for `ARG`.
     pub args: BTreeMap<String, String>,
+}
+
+/// What a Containerfile is called that nothing names, the best first.
+pub const CONTAINERFILES: [&str; 2] = ["Containerfile", "Dockerfile"];
+
+impl Build {
+    /// The Containerfile, relative to `project`, if it is there. One that is reached through `..` is not told.
+    #[must_use]
+    pub fn file_in(&self, project: &Path) -> Option<PathBuf> {
+        let usual = CONTAINERFILES.iter().map(|name| self.context.join(name));
+        let usual = usual.filter(|_| self.containerfile.is_none());
+        let path = self.containerfile.iter().cloned().chain(usual).find(|path| project.join(path).exists())?;
+        let parts = path.components().filter(|part| *part != Component::CurDir);
+        parts.map(|part| matches!(part, Component::Normal(_)).then_some(part)).collect()
+    }
 }
 
 /// When a box stops.
