@@ -125,6 +125,9 @@ pub fn to_toml(layer: &Layer, label: &str, project: &Path, home: &Path) -> Strin
 fn environment(layer: &Layer, page: &mut Page) {
     let session = layer.session_env.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     let all: Vec<(&String, &String)> = layer.env.iter().chain(session).collect();
+    for (name, _) in layer.session_env.iter().filter(|(_, value)| value.is_none()) {
+        page.comment(&format!("{name} is taken out of sessions, for which a profile has no key"));
+    }
     let is_own = |name: &str, value: &str| value == format!("{OF_THE_HOST}{name}}}");
     let mut pass = layer.pass.clone();
     pass.extend(all.iter().filter(|(name, value)| is_own(name, value)).map(|(name, _)| (*name).clone()));
@@ -267,6 +270,7 @@ mod tests {
             "pass = [\"TOKEN\"]",
             "# B = x${localEnv:S}: made of other variables, which a profile cannot say",
             "Q = \"q\"",
+            "# R is taken out of sessions, for which a profile has no key",
         ] {
             assert!(toml.lines().any(|found| found == line), "{line}\n{toml}");
         }

@@ -1,5 +1,7 @@
 //! Boxes: their state, their sessions, what is captured of them, their limits and their network.
 
+use rustix::io::Errno;
+
 use super::{COULD_NOT_RUN, Error, FAILED};
 use crate::boxes::BoxesError;
 use crate::boxes::capture::CaptureError;
@@ -177,6 +179,8 @@ impl From<ChangeError> for Error {
                 shown.hint("write it into `[limits]` of `devbox.toml`, and start the box anew")
             }
             ChangeError::Record(error) => error.into(),
+            ChangeError::Kernel { key: Key::Files, source } if source.errno == Errno::PERM => shown
+                .hint("a running box can have fewer files, not more; write it into `[limits]`, and start the box anew"),
             ChangeError::Kernel { .. } | ChangeError::Note(_) => shown,
         }
     }

@@ -194,11 +194,15 @@ fn the_bandwidth_is_what_was_set() {
 fn what_is_learned_is_enough() {
     require!(Lab, Userns, Overlay, Pasta, Program("nft"), Program("python3"));
     let lab = Lab::new("");
-    let inner = "python3 probe.py tcp:allowed.test:80 udp:203.0.113.9:7";
+    // Two names of one address, asked for before either is used.
+    let inner =
+        "python3 -c 'import socket as s; [s.gethostbyname(name) for name in (\"real.test\", \"sub.allowed.test\")]
+s.create_connection((\"198.51.100.10\", 80))'
+        python3 probe.py udp:203.0.113.9:7";
     std::fs::write(lab.test.project().join("learn.sh"), inner).expect("a script");
     let learned = lab.devbox(["net", "learn", "--", "sh", "learn.sh"]);
     assert!(
-        learned.ends_with("[network]\negress = [\n    \"allowed.test:80\",\n    \"udp/203.0.113.9:7\",\n]\n"),
+        learned.ends_with("[network]\negress = [\n    \"real.test:80\",\n    \"sub.allowed.test:80\",\n    \"udp/203.0.113.9:7\",\n]\n"),
         "{learned}"
     );
 }

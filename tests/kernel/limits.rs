@@ -2,6 +2,7 @@
 
 use crate::require;
 use crate::support::devbox::Devbox;
+use crate::support::{Identity, identity};
 
 fn boxed(limits: &str) -> Devbox {
     let test = Devbox::new();
@@ -40,6 +41,10 @@ fn files_can_be_lowered_in_a_running_box() {
     test.args(["limits", "set", "shm=1MiB", "files=66"]).status(1).stderr(&said).run();
     test.sh("ulimit -n").stdout("66\n").run();
     test.args(["limits"]).stdout("files  66\n").run();
+    if identity() != Identity::Root {
+        let said = test.args(["limits", "set", "files=80"]).status(1).any_stderr().run().stderr;
+        assert!(said.contains("hint: a running box can have fewer files, not more"), "{said}");
+    }
     test.args(["stop"]).any_stderr().run();
     let stopped = "error: the box does not run\nhint: `[limits]` in `devbox.toml` holds from the next start\n";
     test.args(["limits", "set", "files=80"]).status(1).stderr(stopped).run();

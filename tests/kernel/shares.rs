@@ -259,6 +259,21 @@ fn what_is_missing_is_said_and_left_out() {
 }
 
 #[test]
+fn a_bus_that_is_none_is_left_out() {
+    require!(Userns, Overlay, Program("xdg-dbus-proxy"));
+    for (address, said) in [
+        ("unix:path=/nonexistent/bus", "`dbus`: `/nonexistent/bus` is not there; start"),
+        ("unix:path=/etc/passwd,guid=0", "`dbus`: `/etc/passwd` is no socket; start"),
+        ("junk", "`dbus`: `$DBUS_SESSION_BUS_ADDRESS` is no address of a bus; start"),
+    ] {
+        let mut test = sharing("dbus = [\"a.b\"]");
+        test.env("DBUS_SESSION_BUS_ADDRESS", address);
+        let output = test.sh("echo ${DBUS_SESSION_BUS_ADDRESS-none}").stdout("none\n").any_stderr().run();
+        assert!(output.stderr.contains(said), "{said}\n{}", output.stderr);
+    }
+}
+
+#[test]
 fn another_users_socket_is_refused() {
     require!(Userns, Overlay, Root);
     let mut test = sharing("ssh_agent = true");

@@ -314,6 +314,14 @@ fn bus_proxy(host: &Host<'_>) -> Result<(PathBuf, String), Lack> {
     let lack =
         |reason: String| Lack::new("dbus", reason, "start devbox in a session with a bus, or with `dbus-run-session`");
     if let Some(address) = host.text("DBUS_SESSION_BUS_ADDRESS") {
+        let (kind, place) = address
+            .split_once(':')
+            .ok_or_else(|| lack("`$DBUS_SESSION_BUS_ADDRESS` is no address of a bus".to_owned()))?;
+        // Of several the proxy takes the first that answers, and what is escaped only it can read.
+        let path = place.strip_prefix("path=").filter(|_| kind == "unix" && !address.contains([';', '%']));
+        if let Some(path) = path.and_then(|path| path.split(',').next()) {
+            host.own(Path::new(path), Kind::Socket).map_err(lack)?;
+        }
         return Ok((program, address));
     }
     let path = host.in_runtime_directory("bus");

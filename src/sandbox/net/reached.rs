@@ -135,6 +135,8 @@ pub fn needed<'a>(traffic: impl IntoIterator<Item = &'a Traffic>) -> Vec<Rule> {
         };
         let (Verdict::Allowed, Some(address), Some(port)) = (seen.verdict, seen.address, seen.port) else { continue };
         let target = match &seen.name {
+            // One that no list can have was refused by whoever was asked for it.
+            Some(name) if name.contains('\\') => continue,
             Some(name) => Target::Name(name.clone()),
             None => Target::Network(address, if address.is_ipv4() { 32 } else { 128 }),
         };

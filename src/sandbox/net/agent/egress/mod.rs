@@ -47,6 +47,8 @@ const LINES_TO_LEARN: u32 = 10_000;
 const SECOND: Duration = Duration::from_secs(1);
 /// So many names and addresses are remembered.
 const MAX_REMEMBERED: usize = 8192;
+/// So many names of one address are.
+const MAX_SHARED: usize = 32;
 
 /// The keys of the sockets that packets are told over.
 const PACKETS: Key = Key::new(Part::Egress, 0);
@@ -67,8 +69,8 @@ pub struct Gate {
     registered: bool,
     /// The addresses of the machine, as they were when a name was last asked for.
     host: Vec<IpAddr>,
-    /// By which name the box knows an address.
-    names: HashMap<IpAddr, String>,
+    /// By which names the box knows an address, the one that it asked for last behind the others.
+    names: HashMap<IpAddr, Vec<String>>,
     /// Names that a permitted name is an alias of, the rules of that, and until when.
     aliases: HashMap<String, (Vec<usize>, Instant)>,
     budget: Budget,
@@ -150,7 +152,12 @@ impl Gate {
             self.names.clear();
         }
         for (address, _) in &addresses {
-            self.names.insert(*address, answer.question.name.clone());
+            let names = self.names.entry(*address).or_default();
+            names.retain(|known| *known != answer.question.name);
+            names.push(answer.question.name.clone());
+            if names.len() > MAX_SHARED {
+                names.remove(0);
+            }
         }
         if self.aliases.len() > MAX_REMEMBERED {
             self.aliases.retain(|_, (_, until)| *until > now);
@@ -240,7 +247,16 @@ impl Gate {
         self.budget.more += lost;
         for packet in told {
             let traffic = self.traffic(&packet);
-            if waits { self.refuse(packet, traffic, shared)? } else { self.write(traffic, shared)? }
+            if waits {
+                self.refuse(packet, traffic, shared)?;
+                continue;
+            }
+            // Nobody can tell which of its names was meant: a list without the others would not be enough.
+            let others = if self.rules.is_none() { self.other_names(packet.address) } else { Vec::new() };
+            for name in others {
+                self.write(Traffic { name: Some(name), ..traffic.clone() }, shared)?;
+            }
+            self.write(traffic, shared)?;
         }
         Ok(true)
     }
@@ -253,6 +269,12 @@ impl Gate {
         }
         self.refusals.refuse(&packet, &shared.dialer)?;
         self.write(traffic, shared)
+    }
+
+    /// All names of an address but the last one.
+    fn other_names(&self, address: IpAddr) -> Vec<String> {
+        let names = self.names.get(&address).map_or(&[][..], Vec::as_slice);
+        names.split_last().map_or_else(Vec::new, |(_, others)| others.to_vec())
     }
 
     fn traffic(&mut self, packet: &Packet) -> Traffic {
@@ -270,7 +292,7 @@ impl Gate {
         Traffic {
             verdict: packet.verdict,
             protocol: packet.protocol,
-            name: self.names.get(&packet.address).cloned(),
+            name: self.names.get(&packet.address).and_then(|names| names.last()).cloned(),
             address: Some(packet.address),
             port: packet.ports.map(|(_, to)| to),
             uid: packet.uid,
